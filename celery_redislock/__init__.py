@@ -1,0 +1,66 @@
+"""Celery tasks that never run twice at once, on a Redis lock that can be trusted.
+
+The table of contents. Names of the Celery layer are loaded when first used, so that
+``from celery_redislock import RedisLock`` leaves Celery alone.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from .engine import RedisLock
+from .errors import (
+    ConfigurationError,
+    LockBusy,
+    LockKeyError,
+    LockLost,
+    RedislockError,
+    StoreUnavailable,
+)
+from .holder import Holder
+
+if TYPE_CHECKING:
+    from .batch import locked_batch
+    from .decorator import locked_task
+    from .request import LockedRequest
+    from .task import LockedTask, current_lock
+
+__version__ = "0.1.0"
+
+__all__ = [
+    # the engine
+    "Holder",
+    "RedisLock",
+    # the Celery layer
+    "LockedRequest",
+    "LockedTask",
+    "current_lock",
+    "locked_batch",
+    "locked_task",
+    # errors
+    "ConfigurationError",
+    "LockBusy",
+    "LockKeyError",
+    "LockLost",
+    "RedislockError",
+    "StoreUnavailable",
+]
+
+_CELERY_LAYER = {
+    "LockedRequest": ".request",
+    "LockedTask": ".task",
+    "current_lock": ".task",
+    "locked_batch": ".batch",
+    "locked_task": ".decorator",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _CELERY_LAYER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_CELERY_LAYER[name], __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

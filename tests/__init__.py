@@ -1,0 +1,1 @@
+"""The promises, and the infrastructure that puts them to the test."""
