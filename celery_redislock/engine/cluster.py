@@ -1,0 +1,172 @@
+"""Cluster: the store that sends each command to the master which has its key's slot, wherever that moves."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import redis
+from redis.crc import key_slot
+from redis.exceptions import ClusterDownError
+
+from .cluster_line import ClusterLine
+from .redirection import key_of, redirection
+from .routed import Address, RoutedStore, left_until, passes, share_of
+from .store import Server
+from .wire import Argument
+
+#: A slot that is sent to and fro more often than this is not followed further.
+REDIRECTIONS = 5
+
+
+@dataclass(frozen=True, eq=False)
+class ClusterAddress:
+    """A cluster by some of its nodes. Unlike a `redis.RedisCluster` it asks for nothing when it is made.
+
+    Attributes:
+        seeds: Host and port of nodes.
+        connection_class: Of redis-py.
+        options: What makes the connections, without an address.
+        remap: As ``address_remap`` of `redis.RedisCluster`.
+    """
+
+    seeds: tuple[Address, ...]
+    connection_class: Any = field(repr=False)
+    options: Mapping[str, Any] = field(repr=False)
+    remap: Callable[[Address], Address] | None = field(default=None, repr=False)
+
+
+class ClusterStore(RoutedStore):
+    """The masters of a cluster.
+
+    Which of them has a slot is asked for once, corrected by what they answer, and asked for again
+    after a failure.
+    """
+
+    def __init__(self, address: ClusterAddress) -> None:
+        super().__init__(address.options)
+        # Not the address itself: whoever keeps stores by it must be able to forget it.
+        self._seeds, self._remap = address.seeds, address.remap
+        self._connection_class, self._options = address.connection_class, address.options
+        self._servers: dict[Address, Server] = {}
+        self._owners: dict[int, Address] = {}
+        self._nodes: list[Address] = list(address.seeds)
+        self._is_stale = True
+
+    def ask(self, *command: Argument, within: float, acks: int = 0) -> Any:
+        """Send a command to the master of its key's slot, and on to where that sends it."""
+        deadline = time.monotonic() + within
+        key = key_of(command)
+        address, is_asking = self.owner_of(key, deadline), False
+        for _ in range(REDIRECTIONS):
+            try:
+                return self._ask_at(address, is_asking, command, deadline, acks)
+            except (redis.RedisError, OSError) as error:
+                self.doubt(address, error)
+                onward = redirection(error, address)
+                if onward is None or time.monotonic() >= deadline:
+                    raise
+            self.learn(onward.slot, onward.address, is_asking=onward.is_asking)
+            address, is_asking = onward.address, onward.is_asking
+        raise ClusterDownError("CLUSTERDOWN the nodes do not agree on who has the slot")
+
+    def _ask_at(
+        self, address: Address, is_asking: bool, command: tuple[Argument, ...], deadline: float, acks: int
+    ) -> Any:
+        server, left = self.server_at(address), left_until(deadline)
+        if not is_asking:
+            return server.ask(*command, within=left, acks=acks)
+        line = server.line(left)
+        try:
+            replies = line.exchange([("ASKING",), command], left, acks)
+        finally:
+            line.close()
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise reply
+        return replies[1]
+
+    def line(self, timeout_s: float) -> ClusterLine:
+        """Return one connection to each master that is needed."""
+        return ClusterLine(self, timeout_s)
+
+    def masters(self) -> Sequence[Server]:
+        """Return all masters that have slots."""
+        self._look_up(time.monotonic() + self._attempt_s)
+        return [self.server_at(address) for address in dict.fromkeys(self._owners.values())]
+
+    def owner_of(self, key: bytes | None, deadline: float) -> Address:
+        """Return the master that has a key, or any for None.
+
+        Raises:
+            redis.RedisError: It is not known, and no node says so.
+        """
+        slot = random.randrange(16384) if key is None else key_slot(key)  # noqa: S311
+        if self._is_stale or slot not in self._owners:
+            try:
+                self._look_up(deadline)
+            except (redis.RedisError, OSError):
+                if slot not in self._owners:
+                    raise
+        try:
+            return self._owners[slot]
+        except KeyError:
+            raise ClusterDownError(f"CLUSTERDOWN no node has slot {slot}") from None
+
+    def server_at(self, address: Address) -> Server:
+        """Return the server at an address."""
+        try:
+            return self._servers[address]
+        except KeyError:
+            place = {"host": address[0], "port": address[1]}
+            server = Server(self._connection_class, {**self._options, **place})
+            return self._servers.setdefault(address, server)
+
+    def learn(self, slot: int, address: Address, *, is_asking: bool) -> None:
+        """Take note of where a slot is; one that is on its way has not changed its owner yet."""
+        if not is_asking:
+            self._owners[slot] = self._mapped(address)
+
+    def doubt(self, address: Address, error: Exception) -> None:
+        """Ask for the owners again before the next command, and this node last, if it may have failed."""
+        if passes(error):
+            self._is_stale = True
+            self._nodes = [*(node for node in self._nodes if node != address), address]
+
+    def _look_up(self, deadline: float) -> None:
+        failure: Exception = ClusterDownError("CLUSTERDOWN no node is known")
+        for node in list(dict.fromkeys((*self._nodes, *self._seeds))):
+            try:
+                return self._take(
+                    node, self.server_at(node).ask("CLUSTER", "SLOTS", within=share_of(deadline))
+                )
+            except (redis.RedisError, OSError) as error:
+                failure = error
+            if time.monotonic() >= deadline:
+                break
+        raise failure
+
+    def _take(self, told_by: Address, ranges: Sequence[Any]) -> None:
+        """Replace what is known by the answer of one node."""
+        owners: dict[int, Address] = {}
+        nodes: list[Address] = []
+        for first, last, *of_range in ranges:
+            addresses = [self._mapped(_address(node, told_by)) for node in of_range]
+            owners.update(dict.fromkeys(range(first, last + 1), addresses[0]))
+            nodes += addresses
+        if not owners:
+            raise ClusterDownError("CLUSTERDOWN the node knows of no slots")
+        self._owners, self._nodes, self._is_stale = owners, list(dict.fromkeys((told_by, *nodes))), False
+        self._servers = {address: self._servers[address] for address in nodes if address in self._servers}
+
+    def _mapped(self, address: Address) -> Address:
+        return self._remap(address) if self._remap else address
+
+
+def _address(node: Sequence[Any], told_by: Address) -> Address:
+    """Return a node's address; one that does not know its own host is where we met it."""
+    host = (node[0] or b"").decode()
+    return (host if host not in ("", "?") else told_by[0], int(node[1]))

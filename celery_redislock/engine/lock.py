@@ -1,0 +1,297 @@
+"""RedisLock: a distributed lock on one key of Redis; puts the pieces of the engine together.
+
+The lock is the key ``lock_name`` whose value is the holder's token, set with NX and PX and deleted
+only by its owner: what redis-py's own ``Lock``, redsync or a shell script do on the same key excludes
+us, and we them. Around it, in keys of the same hash slot, stand who holds it, the last fencing
+token, and the queue of those who wait.
+
+A lock that ends by itself is a *lease*: it frees what a crashed holder left behind, and for the same
+reason it can end while a paused holder still believes in it. Within the bounds of clocks we know:
+validity is counted from before the last request that Redis accepted, and once it is over the lock
+is `lost`. What no lease can know is that the process itself stood still between its last look and its
+next write: give `fencing_token` to whatever is written and let that refuse smaller ones.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from functools import partial
+from types import TracebackType
+
+from ..errors import ConfigurationError, LockBusy, LockLost, StoreUnavailable
+from ..holder import Holder
+from . import holder as holders
+from .durations import to_ms
+from .holding import Holding, chain_loss, weakly
+from .inspection import inspect
+from .lease import Lease, first_ms, now
+from .renewal import renewal_of
+from .replication import replicas
+from .topology import Client, store_of
+from .verbs import Granted, LockVerbs, Refused
+from .waiting import Waiter
+
+logger = logging.getLogger(__name__)
+
+Duration = float | timedelta
+
+
+class RedisLock:
+    """A lock in Redis: one holder at a time, among threads, processes, hosts and other programs.
+
+    One object is one owner: a second `acquire` on an object that holds the lock finds it busy like
+    anyone else. Threads may share an object. It is not reentrant.
+
+    Args:
+        redis_client: `redis.Redis`, also of ``Sentinel.master_for``, or `redis.RedisCluster`.
+        lock_name: The Redis key, exactly that.
+        expire: Length of the lease; after it the lock is free even if its holder is gone.
+        renew: Renew the lease every third of `expire`, until the release.
+        wait: How long ``with`` waits for a busy lock; None: without end.
+        min_hold: Released earlier, the lock stays busy until this long after it was taken.
+        max_hold: The lease ends this long after it was taken at the latest; None: no bound.
+        metadata: What `holder` shows of us to others, text to text.
+        on_lost: Called once with this lock, in a thread of its own, when a held lock is lost.
+        min_replicas: A grant or a renewal counts only when so many replicas have acknowledged it.
+
+    Raises:
+        ConfigurationError: An argument cannot be right.
+    """
+
+    def __init__(
+        self,
+        redis_client: Client,
+        lock_name: str,
+        expire: Duration = 10,
+        *,
+        renew: bool = False,
+        wait: Duration | None = None,
+        min_hold: Duration = 0,
+        max_hold: Duration | None = None,
+        metadata: Mapping[str, str] | None = None,
+        on_lost: Callable[[RedisLock], object] | None = None,
+        min_replicas: int = 0,
+    ) -> None:
+        self._verbs = LockVerbs(store_of(redis_client), lock_name, replicas(min_replicas, "min_replicas"))
+        self._ttl_ms = to_ms(expire, "expire")
+        self._wait_ms = None if wait is None else to_ms(wait, "wait", minimum_ms=0)
+        self._min_hold_ms = to_ms(min_hold, "min_hold", minimum_ms=0)
+        self._max_hold_ms = None if max_hold is None else to_ms(max_hold, "max_hold")
+        self._metadata = holders.written(metadata)
+        if on_lost is not None and not callable(on_lost):
+            raise ConfigurationError(f"on_lost must be callable, not {type(on_lost).__name__}")
+        self.redis_client, self.name, self.lock_name = redis_client, lock_name, lock_name
+        self._renew, self._is_watched = bool(renew), bool(renew) or on_lost is not None
+        #: The work that was done last under this name, by whoever said so in `release`; known when held.
+        self.last_done = ""
+        #: Token of the publish lock under which our work was published; the grant ends it.
+        self.queued = ""
+        #: Whether runs of it were wanted (`WantedRuns`) when it was taken, and then when it was released.
+        self.wanted = False
+        self._interval_s = math.inf
+        self._holding = Holding(lock_name, None if on_lost is None else weakly(self, on_lost))
+
+    def __repr__(self) -> str:
+        state = "lost" if self.lost else "held" if self.token else "not held"
+        return f"<RedisLock {self.lock_name!r} {state}>"
+
+    @property
+    def token(self) -> str | None:
+        """The random mark of this holding; None when the lock is not held."""
+        lease = self._holding.valid_lease
+        return lease.token if lease else None
+
+    @property
+    def fencing_token(self) -> int | None:
+        """The number of this grant, larger than that of any grant before; None when not held."""
+        lease = self._holding.valid_lease
+        return lease.fencing_token if lease else None
+
+    @property
+    def remaining(self) -> float:
+        """Seconds for which the lease can still be believed; 0.0 when the lock is not held."""
+        lease = self._holding.valid_lease
+        return lease.remaining(now()) if lease else 0.0
+
+    @property
+    def lost(self) -> bool:
+        """Whether we held the lock and no longer do, without having given it back."""
+        return self._holding.loss is not None
+
+    @property
+    def loss(self) -> str | None:
+        """Why the lock was lost; None when it was not."""
+        return self._holding.loss
+
+    def ensure_held(self) -> None:
+        """Do nothing while the lock is held and valid.
+
+        Raises:
+            LockLost: It is not, or never was.
+        """
+        if self._holding.valid_lease is None:
+            raise LockLost(self.lock_name, self._holding.loss or "it is not held")
+
+    def acquire(self, blocking: bool = False, timeout: Duration | None = None) -> bool:
+        """Take the lock.
+
+        A lost reply, a retry or a killed connection change nothing: the token is made before the
+        first send, and asking again with it gives the same answer.
+
+        Args:
+            blocking: Wait in line while the lock is busy, first come, first served.
+            timeout: How long to wait; None: without end.
+
+        Returns:
+            True when this object now holds the lock, False when it is busy.
+
+        Raises:
+            StoreUnavailable: Redis could not be reached: at once, or when waiting until the timeout,
+                or without one for `expire` seconds. If the lock was granted unseen, it ends by itself
+                after `expire`.
+            ConfigurationError: The timeout is not a duration.
+        """
+        return self.attempt(blocking=blocking, timeout=timeout) is None
+
+    def attempt(
+        self, *, blocking: bool = False, timeout: Duration | None = None, token: str | None = None
+    ) -> Holder | None:
+        """Take the lock as `acquire` does, and say who has it if that fails.
+
+        Args:
+            blocking, timeout: As in `acquire`.
+            token: 32 hexadecimal characters that nobody uses twice; None: made here.
+
+        Returns:
+            None when this object now holds the lock, else its holder.
+        """
+        timeout_s = None if timeout is None else to_ms(timeout, "timeout", minimum_ms=0) / 1000
+        token = token or os.urandom(16).hex()
+        first_ttl_ms = first_ms(self._ttl_ms, self._max_hold_ms)
+        waiter = Waiter(self._verbs, token, first_ttl_ms, self._metadata, self.queued)
+        answer = waiter.wait(timeout_s, outage_s=self._ttl_ms / 1000) if blocking else waiter.ask_once()
+        if isinstance(answer, Refused):
+            return answer.holder
+        self._take(token, answer)
+        return None
+
+    def release(self, *, done: str = "", unused: bool = False) -> bool:
+        """Give the lock back, if it is still ours.
+
+        Args:
+            done: What was done under it, to be `last_done` for the next holder, for an hour.
+            unused: Nothing was done under it: `min_hold` does not count.
+
+        Returns:
+            True when it was ours and is free now, or when `min_hold` ends; False: it was not (any more).
+
+        Raises:
+            StoreUnavailable: Redis could not be reached; `release` may be called again, and the lock
+                ends by itself with its lease, which is renewed no more.
+        """
+        lease = self._holding.lease
+        if lease is None:
+            return False
+        if self._is_watched:
+            renewal_of(self._verbs.store).forget(lease.token)
+        released = self._verbs.release(lease.token, 0 if unused else self._min_hold_ms, done, self.queued)
+        if released is None:
+            self._holding.report_lost(lease.token, "at the release another holder had it, or nobody")
+        self._holding.give_back(lease.token)
+        self.wanted = released is not None and released.wanted
+        return released is not None
+
+    def renew(self) -> bool:
+        """Start a full lease from now, if the lock is still ours; never take it anew.
+
+        Returns:
+            False when it is not ours any more, or `max_hold` is over.
+
+        Raises:
+            StoreUnavailable: Redis could not be reached; the lease goes on as it was.
+        """
+        lease = self._holding.valid_lease
+        sent_at = now()
+        ttl_ms = lease.renewal_ms(sent_at) if lease else 0
+        if lease is None or ttl_ms == 0:
+            return False
+        renewed = self._verbs.renew(lease.token, ttl_ms)
+        if renewed:
+            self._holding.renewed(lease.token, sent_at, ttl_ms)
+        else:
+            self._holding.report_lost(lease.token, "another holder has it, or nobody")
+        return renewed
+
+    def listen(self, on_asked: Callable[[], object], within_s: float) -> None:
+        """Have `on_asked` called, in a thread, within `within_s` or a third of `expire` of a wish to stop."""
+        self._holding.on_asked, self._interval_s = on_asked, within_s
+
+    def locked(self) -> bool:
+        """Ask Redis whether anyone holds the lock."""
+        return self._verbs.exists()
+
+    def owned(self) -> bool:
+        """Ask Redis whether we hold the lock."""
+        token = self.token
+        return token is not None and self._verbs.is_held_with(token)
+
+    def holder(self) -> Holder | None:
+        """Ask Redis who holds the lock; None when nobody does."""
+        seen = inspect(self._verbs.store, self.lock_name)
+        return seen.holder if seen else None
+
+    def force_release(self) -> bool:
+        """Take the lock from whoever has it. Its work goes on, and can tell that the lock is lost.
+
+        Returns:
+            True when someone had it when asked, and does not any more; False when it was free.
+        """
+        return self._verbs.force_release()
+
+    def __enter__(self) -> RedisLock:
+        """Take the lock, waiting for it as long as `wait` says.
+
+        Raises:
+            LockBusy: It is still busy.
+            StoreUnavailable: Redis could not be reached.
+        """
+        timeout = None if self._wait_ms is None else self._wait_ms / 1000
+        busy = self.attempt(blocking=True, timeout=timeout)
+        if busy is not None:
+            raise LockBusy(self.lock_name, busy, busy.lease_left)
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Release the lock.
+
+        Raises:
+            LockLost: The lock was lost, and the body did not raise; if it did, the loss is its context.
+        """
+        try:
+            self.release()
+        except StoreUnavailable as error:
+            logger.warning("%s; it ends by itself with its lease", error)
+        if self.loss is None:
+            return
+        lost = LockLost(self.lock_name, self.loss)
+        if exc is None:
+            raise lost
+        chain_loss(exc, lost)
+
+    def _take(self, token: str, granted: Granted) -> None:
+        lease = Lease.granted(token, granted.fencing_token, self._ttl_ms, granted.sent_at, self._max_hold_ms)
+        self.last_done, self.wanted = granted.last_done, granted.wanted
+        self._holding.take(lease)
+        if self._is_watched:
+            verbs, watch = self._verbs, renewal_of(self._verbs.store).watch
+            watch = partial(watch, renew=self._renew, acks=verbs.min_replicas, interval_s=self._interval_s)
+            watch(self._holding, lease, verbs.keys.renewed)

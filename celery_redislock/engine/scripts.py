@@ -1,0 +1,88 @@
+"""Scripts: reads the Lua files once and sends them by their digest."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+from redis.exceptions import NoScriptError
+
+from .store import CALL_S, Store
+from .wire import Argument
+
+_FOLDER = files(__package__) / "scripts"
+
+
+def _read(name: str) -> str:
+    return (_FOLDER / f"{name}.lua").read_text(encoding="utf-8")
+
+
+#: Functions that several scripts share: a line that names them stands in their place.
+_SHARED = {f"-- {name}.lua\n": _read(name) for name in ("turn", "pending")}
+
+
+@dataclass(frozen=True)
+class Script:
+    """One verb, run on the server as one step. Every script may be sent twice."""
+
+    source: str
+    sha: str
+
+    @classmethod
+    def load(cls, name: str) -> Script:
+        """Read `name`.lua of the package, with the functions that it shares with others in their place."""
+        source = _read(name)
+        for line, functions in _SHARED.items():
+            source = source.replace(line, functions)
+        return cls(source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
+
+    def run(
+        self,
+        store: Store,
+        keys: tuple[bytes, ...],
+        *arguments: Argument,
+        within: float = CALL_S,
+        acks: int = 0,
+    ) -> Any:
+        """Run the script and return its reply, in at most `within` seconds.
+
+        Raises:
+            NotReplicated: Fewer than `acks` replicas have acknowledged what it did.
+            redis.RedisError: Redis refused, or could not be reached.
+        """
+        try:
+            return store.call(*self.command(keys, *arguments), within=within, acks=acks)
+        except NoScriptError:
+            # After a restart, a failover or SCRIPT FLUSH; EVAL makes the server remember it again.
+            return store.call("EVAL", self.source, len(keys), *keys, *arguments, within=within, acks=acks)
+
+    def command(self, keys: tuple[bytes, ...], *arguments: Argument) -> tuple[Argument, ...]:
+        """Return the command that runs the script where the server knows it."""
+        return ("EVALSHA", self.sha, len(keys), *keys, *arguments)
+
+
+ACQUIRE = Script.load("acquire")
+RELEASE = Script.load("release")
+LEAVE = Script.load("leave")
+FORCE_RELEASE = Script.load("force_release")
+INSPECT = Script.load("inspect")
+RENEW = Script.load("renew")
+CLAIM = Script.load("claim")
+
+JOIN = Script.load("join")
+STAY = Script.load("stay")
+DEPART = Script.load("depart")
+ROLL = Script.load("roll")
+ENQUEUE = Script.load("enqueue")
+ENQUEUED = Script.load("enqueued")
+DEQUEUE = Script.load("dequeue")
+RECALL = Script.load("recall")
+WANT = Script.load("want")
+CLAIM_RUN = Script.load("claim_run")
+CONFIRM = Script.load("confirm")
+BEGIN = Script.load("begin")
+EXPEL = Script.load("expel")
+NOTE = Script.load("note")
+DUE = Script.load("due")

@@ -1,0 +1,97 @@
+-- acquire: take the lock if it is free and no other waiter's turn; else say how long to sleep.
+--
+-- KEYS[1]  lock      string, the token of who holds it; any program may SET NX PX it
+-- KEYS[2]  holder    string, "<token> <fencing token> <since, ms> <metadata>"
+-- KEYS[3]  fence     string, "<last fencing token> <the work that was done last>"
+-- KEYS[4]  waiters   sorted set, token -> arrival in microseconds
+-- KEYS[5]  seen      hash, token -> believed alive until, milliseconds
+-- KEYS[6]  wanted    hash, the runs that are wanted once the lock is free
+-- KEYS[7]  queued    string, "<token> <work>", may be missing: the publish lock, which the grant ends
+-- ARGV[1]  token     the caller's mark, 32 characters, made before the first send
+-- ARGV[2]  ttl       length of the lease, milliseconds
+-- ARGV[3]  patience  longest sleep of the caller in milliseconds; 0: it does not wait (any more)
+-- ARGV[4]  metadata  what the caller says of itself, JSON
+-- ARGV[5]  waited    token of the publish lock, with KEYS[7]
+--
+-- returns  {1, fencing token, the work that was done last, 1 if runs are wanted} when the caller holds
+--          the lock, now or since an earlier send;
+--          {0, milliseconds to sleep, lease left in milliseconds (-1: for ever), description}
+
+local lock, holder, fence, waiters, seen = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local token, ttl = ARGV[1], ARGV[2]
+
+local time = redis.call('TIME')
+-- A text: Lua prints large numbers without their last digits, and the format that keeps them is slow.
+local now_us = time[1] .. string.sub('00000' .. time[2], -6)
+
+-- The lock is the caller's: number the grant, and say who holds it.
+local function grant()
+    if KEYS[7] and string.sub(redis.call('GET', KEYS[7]) or '', 1, 32) == ARGV[5] then
+        redis.call('DEL', KEYS[7])
+    end
+    local last, done = string.match(redis.call('GET', fence) or '', '^(%d+) ?(.*)$')
+    -- Milliseconds would go backwards above 1,000 grants a second.
+    local number = now_us
+    if last and tonumber(last) >= tonumber(now_us) then
+        number = string.format('%.0f', last + 1)
+    end
+    redis.call('SET', fence, number .. ' ' .. (done or ''), 'PX', '3600000')
+    local since = string.sub(now_us, 1, -4)
+    redis.call('SET', holder, token .. ' ' .. number .. ' ' .. since .. ' ' .. ARGV[4], 'PX', ttl)
+    return {1, number, done or '', redis.call('EXISTS', KEYS[6])}
+end
+
+-- Nearly always: a lock that is free, and nobody in line. The functions of the queue need not even be made.
+if redis.call('EXISTS', waiters) == 0 and redis.call('SET', lock, token, 'NX', 'PX', ttl) then
+    return grant()
+end
+
+-- turn.lua
+
+local now = math.floor(now_us / 1000)
+
+local owner = redis.call('GET', lock)
+if not owner and redis.call('EXISTS', waiters) == 1 then
+    owner = hand_over(lock, holder, waiters, seen, now)
+end
+
+if not owner then
+    redis.call('SET', lock, token, 'PX', ttl)
+    return grant()
+end
+
+if owner == token then
+    -- Our turn has come, or an earlier send got the lock and its reply was lost: then the same answer again.
+    redis.call('DEL', mailbox_of(waiters, token))
+    local number = string.match(description(redis.call('GET', holder), owner), '^%d+')
+    redis.call('PEXPIRE', lock, ttl)
+    if not number then
+        return grant()
+    end
+    redis.call('PEXPIRE', holder, ttl)
+    local done = string.match(redis.call('GET', fence) or '', '^%d+ ?(.*)$')
+    return {1, number, done or '', redis.call('EXISTS', KEYS[6])}
+end
+
+local left = redis.call('PTTL', lock)
+local record = description(redis.call('GET', holder), owner)
+local sleep = tonumber(ARGV[3])
+if sleep == 0 then
+    if redis.call('ZREM', waiters, token) == 1 then
+        forget(waiters, seen, token)
+        redis.call('DEL', mailbox_of(waiters, token))
+    end
+    return {0, 0, left, record}
+end
+
+redis.call('ZADD', waiters, 'NX', now_us, token)
+if left >= 0 and left < sleep then
+    sleep = left
+end
+if watches(waiters, seen, token, now) and CLAIM_MS < sleep then
+    sleep = CLAIM_MS
+end
+redis.call('HSET', seen, token, now + sleep + GRACE_MS)
+redis.call('PEXPIRE', waiters, QUEUE_TTL_MS)
+redis.call('PEXPIRE', seen, QUEUE_TTL_MS)
+return {0, sleep, left, record}

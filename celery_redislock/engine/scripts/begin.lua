@@ -1,0 +1,47 @@
+-- begin: a run has got the lock: does its message count, and for which others does it stand?
+--
+-- KEYS[1]  wanted  hash, the wanted runs of the lock
+-- ARGV[1]  task    whose run
+-- ARGV[2]  id      its task id
+-- ARGV[3]  token   of the claim that published it; empty: it was not wanted
+-- ARGV[4]  keep    "latest" or "first": which of two stands for both
+-- ARGV[5]  met     when its trigger met the lock, or got it at once, microseconds
+-- ARGV[6]  claim   how long the caller has to store the ends of those it supersedes, milliseconds
+--
+-- returns  {"copy", 1 if this is its last message} the message does not count;
+--          {"begun", entry ...} the run stands for these
+
+-- pending.lua
+
+local wanted, task, id, token = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
+
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+local field = 'sent ' .. task .. ' ' .. id
+local sent = redis.call('HGET', wanted, field)
+if sent then
+    local state, sent_token, times, entry = sent_parts(sent)
+    if token ~= '' and sent_token ~= token then
+        return {'copy', is_spent(sent) and 1 or 0}
+    elseif token == '' or times > 1 then
+        -- Other messages of it may still come: only this one counts, also if it is delivered again.
+        close(wanted, now, token == '' and '-' or token, times, entry)
+    else
+        redis.call('HDEL', wanted, field)
+    end
+end
+
+local begun = {}
+if ARGV[4] == 'latest' then
+    begun = supersede_older(wanted, now, task, id, tonumber(ARGV[5]), now + tonumber(ARGV[6]))
+end
+local entry = redis.call('HGET', wanted, 'next ' .. task)
+if entry then
+    local _, _, next_id = parts(entry)
+    if next_id == id then
+        redis.call('HDEL', wanted, 'next ' .. task)
+    end
+end
+table.insert(begun, 1, 'begun')
+return begun

@@ -1,0 +1,86 @@
+-- claim_run: take what is to be done for the wanted runs of a task, so that nobody else does it meanwhile.
+--
+-- KEYS[1]  lock    string, the token of who holds it
+-- KEYS[2]  wanted  hash, the wanted runs of the lock
+-- ARGV[1]  task    whose runs
+-- ARGV[2]  token   32 characters, of this claim
+-- ARGV[3]  claim   how long the caller has for it, milliseconds
+--
+-- returns  {milliseconds until somebody should look again (-1: nothing to look for),
+--           {entry to publish ...}, {"<successor> <entry>" whose end is to be stored ...}}
+
+-- pending.lua
+
+local lock, wanted = KEYS[1], KEYS[2]
+local task, token, claim_ms = ARGV[1], ARGV[2], tonumber(ARGV[3])
+
+-- A lock that never ends is looked at so often, milliseconds.
+local LOOK_MS = 5000
+
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local left = redis.call('PTTL', lock)
+local is_free = left == -2
+local again, entries, ends = -1, {}, {}
+
+local function look_in(ms)
+    if again < 0 or ms < again then
+        again = ms
+    end
+end
+
+local function publish(entry, times)
+    set_sent(wanted, now + claim_ms, token, times, entry)
+    entries[#entries + 1] = entry
+end
+
+local function serve_sent(field, sent)
+    local state, by, times, entry = sent_parts(sent)
+    if state > 0 and by == token then
+        entries[#entries + 1] = entry
+    elseif state > now then
+        look_in(state - now)
+    elseif state > 0 and is_free then
+        publish(entry, times + 1)
+    elseif state > 0 then
+        look_in(left < 0 and LOOK_MS or left)
+    elseif (state < 0 and now + state > CLOSED_MS) or parts(entry) / 1000 < now - PUBLISHED_MS then
+        redis.call('HDEL', wanted, field)
+    end
+    return state < 0
+end
+
+local function serve_over(over)
+    local claimed_until, successor, entry = string.match(over, '^(%d+) (%S+) (.*)$')
+    if tonumber(claimed_until) > now then
+        look_in(claimed_until - now)
+    else
+        supersede(wanted, entry, successor, now + claim_ms)
+        ends[#ends + 1] = successor .. ' ' .. entry
+    end
+end
+
+local all, closed = redis.call('HGETALL', wanted), 0
+for i = 1, #all, 2 do
+    local kind, of = string.match(all[i], '^(%S+) (%S+)')
+    if of == task and kind == 'sent' then
+        closed = closed + (serve_sent(all[i], all[i + 1]) and 1 or 0)
+    elseif of == task and kind == 'over' then
+        serve_over(all[i + 1])
+    end
+end
+
+local entry = redis.call('HGET', wanted, 'next ' .. task)
+if entry and is_free then
+    local _, _, id = parts(entry)
+    local sent = redis.call('HGET', wanted, 'sent ' .. task .. ' ' .. id)
+    local _, _, times = sent_parts(sent or '0 - 0 ')
+    publish(entry, times + 1)
+    redis.call('HDEL', wanted, 'next ' .. task)
+elseif entry then
+    look_in(left < 0 and LOOK_MS or left)
+end
+if closed * 2 == #all then
+    redis.call('PEXPIRE', wanted, CLOSED_MS)
+end
+return {again, entries, ends}

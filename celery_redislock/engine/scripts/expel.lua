@@ -1,0 +1,33 @@
+-- expel: has the holder, which was asked to stop for another run, had its time? Who is it?
+--
+-- KEYS[1]  lock    string, the token of who holds it
+-- KEYS[2]  wanted  hash, the wanted runs of the lock
+-- KEYS[3]  holder  string, "<token> <fencing token> <since, ms> <metadata>"
+-- ARGV[1]  again   when the next caller may expel it, milliseconds from now
+--
+-- returns  {milliseconds until it has had its time (-1: nobody is asked to stop), description}; with a
+--          description it is up to the caller to end it
+
+local stop = redis.call('HGET', KEYS[2], 'stop')
+local owner = redis.call('GET', KEYS[1])
+if not stop then
+    return {-1, ''}
+end
+if not owner or string.sub(stop, 1, 32) ~= string.sub(owner, 1, 32) then
+    redis.call('HDEL', KEYS[2], 'stop')
+    return {-1, ''}
+end
+
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local successor, stop_at = string.match(stop, '^%S+ (%S+) (%d+)$')
+if tonumber(stop_at) > now then
+    return {stop_at - now, ''}
+end
+local value = string.sub(owner, 1, 32) .. ' ' .. successor .. ' ' .. string.format('%.0f', now + ARGV[1])
+redis.call('HSET', KEYS[2], 'stop', value)
+local record = redis.call('GET', KEYS[3]) or ''
+if string.sub(record, 1, 32) ~= string.sub(owner, 1, 32) then
+    return {tonumber(ARGV[1]), ''}
+end
+return {tonumber(ARGV[1]), string.sub(record, 34)}

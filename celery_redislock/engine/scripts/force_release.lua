@@ -1,0 +1,18 @@
+-- force_release: take the lock from the holder that was seen, and let the next waiter have it.
+--
+-- KEYS[1]  lock      string, the token of who holds it
+-- KEYS[2]  holder    string, the holder's record
+-- KEYS[3]  waiters   sorted set, token -> arrival in microseconds
+-- KEYS[4]  seen      hash, token -> believed alive until, milliseconds
+-- ARGV[1]  owner     what the lock held when the caller looked: a second send must not oust the next holder
+--
+-- returns  1 taken, 0 that holder does not hold it any more
+
+-- turn.lua
+
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then
+    return 0
+end
+redis.call('DEL', KEYS[1], KEYS[2])
+hand_over(KEYS[1], KEYS[2], KEYS[3], KEYS[4], server_ms())
+return 1

@@ -1,0 +1,43 @@
+-- join: one more of a batch is out: it waits for its turn, or runs; only while the batch has the lock.
+--
+-- KEYS[1]  lock      string, the token of who holds it: here the batch's
+-- KEYS[2]  holder    string, the holder's record, lives as long as the lock
+-- KEYS[3]  members   hash, member -> what it says of itself; at "batch" the batch's token
+-- KEYS[4]  out       sorted set, member -> alive until, milliseconds; those that wait have no end
+-- KEYS[5]  fence     string, the last fencing token
+-- ARGV[1]  mark      "<the batch's token>:<member>"
+-- ARGV[2]  waited    the member that this run was while it waited, or nothing
+-- ARGV[3]  lease     the lock stays the batch's for at least so long, milliseconds
+-- ARGV[4]  runs      1: it runs, and counts for as long as the lease is renewed; 0: it waits
+-- ARGV[5]  words     what it says of itself, JSON
+--
+-- returns  1 it counts; 0 the lock is not the batch's (any more)
+
+local lock, holder, members, out = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local token, member = string.match(ARGV[1], '^(%w+):(%w+)$')
+
+if redis.call('GET', lock) ~= token then
+    return 0
+end
+if redis.call('HGET', members, 'batch') ~= token then
+    -- Left behind by a batch whose lock was taken from it.
+    redis.call('DEL', members, out)
+    redis.call('HSET', members, 'batch', token)
+end
+
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+if ARGV[2] ~= '' then
+    redis.call('ZREM', out, ARGV[2])
+    redis.call('HDEL', members, ARGV[2])
+end
+redis.call('HSET', members, member, ARGV[5])
+redis.call('ZADD', out, ARGV[4] == '1' and now + ARGV[3] or '+inf', member)
+
+local lease = math.max(redis.call('PTTL', lock), tonumber(ARGV[3]))
+for _, key in ipairs({lock, holder, members, out}) do
+    redis.call('PEXPIRE', key, lease)
+end
+redis.call('PEXPIRE', KEYS[5], 3600000)
+return 1

@@ -1,0 +1,64 @@
+-- release: give the lock back, only if the caller still holds it, and let the next waiter have it.
+--
+-- KEYS[1]  lock      string, the token of who holds it
+-- KEYS[2]  holder    string, "<token> <fencing token> <since, ms> <metadata>"
+-- KEYS[3]  waiters   sorted set, token -> arrival in microseconds
+-- KEYS[4]  seen      hash, token -> believed alive until, milliseconds
+-- KEYS[5]  released  list, the tokens released last: the answer when a reply was lost
+-- KEYS[6]  fence     string, "<last fencing token> <the work that was done last>"
+-- KEYS[7]  wanted    hash, the runs that are wanted once the lock is free
+-- KEYS[8]  queued    string, "<token> <work>", may be missing: the publish lock of a copy of the work, if any
+-- ARGV[1]  token     the caller's token
+-- ARGV[2]  min_hold  the lock stays busy until this long after it was taken, milliseconds
+-- ARGV[3]  done      the work that was done under this lock, or nothing to remember
+--
+-- returns  1 released, now or by an earlier send, 2 the same, and runs are wanted; 0 not the caller's any more
+
+local lock, holder, waiters, seen, released = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local token = ARGV[1]
+local answer = 1 + redis.call('EXISTS', KEYS[7])
+
+-- A copy that waits while the work is done will be dropped: it keeps nobody from publishing.
+if KEYS[8] and ARGV[3] ~= '' and string.sub(redis.call('GET', KEYS[8]) or '', 34) == ARGV[3] then
+    redis.call('DEL', KEYS[8])
+end
+
+if redis.call('GET', lock) ~= token then
+    return redis.call('LPOS', released, token) and answer or 0
+end
+
+-- A retry comes within seconds; so many others can have had the lock meanwhile. Cut seldom: it is not cheap.
+if redis.call('LPUSH', released, token) > 320 then
+    redis.call('LTRIM', released, 0, 255)
+end
+redis.call('PEXPIRE', released, '60000')
+
+if ARGV[3] ~= '' then
+    local number = string.match(redis.call('GET', KEYS[6]) or '0', '^%d+')
+    redis.call('SET', KEYS[6], number .. ' ' .. ARGV[3], 'PX', '3600000')
+end
+
+-- Nearly always; then the functions of the queue need not even be made.
+if ARGV[2] == '0' and redis.call('EXISTS', waiters) == 0 then
+    redis.call('DEL', lock, holder)
+    return answer
+end
+
+-- turn.lua
+
+local since = string.match(redis.call('GET', holder) or '', '^%S+ %d+ (%d+)') or server_ms()
+local left = since + ARGV[2] - server_ms()
+if ARGV[2] ~= '0' and left > 0 then
+    -- Another value, so that a renewal still under way cannot prolong what was given back.
+    redis.call('SET', lock, token .. ':kept', 'PX', left)
+    redis.call('PEXPIRE', holder, left)
+    local head = redis.call('ZRANGE', waiters, 0, 0)[1]
+    if head then
+        wake(waiters, head)
+    end
+    return answer
+end
+
+redis.call('DEL', lock, holder)
+hand_over(lock, holder, waiters, seen, server_ms())
+return answer

@@ -1,0 +1,19 @@
+-- renew: a full lease from now, only if the caller still holds the lock; never creates it.
+--
+-- KEYS[1]  lock      string, the token of who holds it
+-- KEYS[2]  holder    string, the holder's record, lives as long as the lock
+-- KEYS[3]  fence     string, the last fencing token
+-- KEYS[4]  wanted    hash, the wanted runs of the lock; "stop" has the token of a holder that is to stop
+-- ARGV[1]  token     the caller's token
+-- ARGV[2]  ttl       length of the lease, milliseconds
+--
+-- returns  1 renewed, 2 renewed, and the caller is asked to stop; 0 not the caller's any more
+
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then
+    return 0
+end
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+redis.call('PEXPIRE', KEYS[2], ARGV[2])
+redis.call('PEXPIRE', KEYS[3], 3600000)
+local stop = redis.call('HGET', KEYS[4], 'stop')
+return (stop and string.sub(stop, 1, 32) == ARGV[1]) and 2 or 1

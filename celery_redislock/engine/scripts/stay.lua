@@ -1,0 +1,32 @@
+-- stay: a member of a batch still runs; the lock stays the batch's for at least a ttl from now.
+--
+-- KEYS[1]  lock      string, the token of who holds it: here the batch's
+-- KEYS[2]  holder    string, the holder's record, lives as long as the lock
+-- KEYS[3]  members   hash, member -> what it says of itself
+-- KEYS[4]  out       sorted set, member -> alive until, milliseconds
+-- KEYS[5]  fence     string, the last fencing token
+-- ARGV[1]  mark      "<the batch's token>:<member>"
+-- ARGV[2]  ttl       length of the lease, milliseconds
+--
+-- returns  1 renewed; 0 the lock is not the batch's any more
+
+local token, member = string.match(ARGV[1], '^(%w+):(%w+)$')
+
+if redis.call('GET', KEYS[1]) ~= token then
+    return 0
+end
+
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+-- Not for one that has departed: this renewal was under way.
+if redis.call('HGET', KEYS[3], member) then
+    redis.call('ZADD', KEYS[4], now + ARGV[2], member)
+end
+-- Never shorter: others of the batch may have left it longer than this.
+local lease = math.max(redis.call('PTTL', KEYS[1]), tonumber(ARGV[2]))
+for _, key in ipairs({KEYS[1], KEYS[2], KEYS[3], KEYS[4]}) do
+    redis.call('PEXPIRE', key, lease)
+end
+redis.call('PEXPIRE', KEYS[5], 3600000)
+return 1

@@ -1,0 +1,83 @@
+-- turn: whose turn is it? Functions for the scripts that can free a lock or meet a free one.
+--
+-- A waiter stands in `waiters` (sorted set: token -> arrival, microseconds), has a field in `seen`
+-- (hash: token -> until when it is believed alive, milliseconds) and sleeps on a mailbox of its own
+-- (list: `waiters` .. ":" .. token, in the same slot). A message only says "ask again": the truth
+-- is in the lock, so a message lost or read twice does no harm.
+-- All waiters but one look by themselves every few seconds; that one, the watchman, every second,
+-- so that a dead waiter that was given its turn does not hold up those behind it.
+
+-- How long a waiter has to claim its turn, and the watchman to look again; milliseconds.
+local CLAIM_MS = 1000
+-- How late a waiter may be before it counts as dead, milliseconds.
+local GRACE_MS = 1000
+-- Longer than the longest sleep of a waiter, so that nothing stays behind; milliseconds.
+local QUEUE_TTL_MS = 60000
+local MAILBOX_TTL_MS = 10000
+
+local function mailbox_of(waiters, token)
+    return waiters .. ':' .. token
+end
+
+local function wake(waiters, token)
+    local mailbox = mailbox_of(waiters, token)
+    redis.call('RPUSH', mailbox, '1')
+    redis.call('PEXPIRE', mailbox, MAILBOX_TTL_MS)
+end
+
+-- The waiter has gone from the queue: forget it, and let the last in line watch if it was watching.
+local function forget(waiters, seen, token)
+    redis.call('HDEL', seen, token)
+    if redis.call('HGET', seen, 'watchman') ~= token then
+        return
+    end
+    redis.call('HDEL', seen, 'watchman', 'watch_until')
+    local last = redis.call('ZRANGE', waiters, -1, -1)[1]
+    if last then
+        wake(waiters, last)
+    end
+end
+
+-- Whether this waiter is the one that looks every second; the head of the queue need not.
+local function watches(waiters, seen, token, now)
+    local watch = redis.call('HMGET', seen, 'watchman', 'watch_until')
+    if watch[1] ~= token and tonumber(watch[2] or 0) > now then
+        return false
+    end
+    if redis.call('ZRANK', waiters, token) == 0 then
+        return false
+    end
+    redis.call('HSET', seen, 'watchman', token, 'watch_until', now + CLAIM_MS + GRACE_MS)
+    return true
+end
+
+-- The lock is free: give it to the first waiter that is alive, for as long as a claim may take.
+local function hand_over(lock, holder, waiters, seen, now)
+    local head = redis.call('ZPOPMIN', waiters)[1]
+    while head do
+        local alive_until = tonumber(redis.call('HGET', seen, head) or 0)
+        forget(waiters, seen, head)
+        if alive_until >= now then
+            redis.call('SET', lock, head, 'PX', CLAIM_MS)
+            redis.call('DEL', holder)
+            wake(waiters, head)
+            return head
+        end
+        head = redis.call('ZPOPMIN', waiters)[1]
+    end
+    redis.call('DEL', seen)
+    return false
+end
+
+local function server_ms()
+    local time = redis.call('TIME')
+    return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+-- Everything about a holder but its token, for people: "<fencing token> <since, ms> <metadata>".
+local function description(record, owner)
+    if record and owner and string.sub(record, 1, 32) == string.sub(owner, 1, 32) then
+        return string.sub(record, 34)
+    end
+    return ''
+end

@@ -1,0 +1,97 @@
+-- want: a task met the busy lock: want one more run of it, for all that met it.
+--
+-- KEYS[1]  lock      string, the token of who holds it
+-- KEYS[2]  wanted    hash, the wanted runs of the lock
+-- KEYS[3]  asked     list, the questions of which runs are wanted: the answer when a reply was lost
+-- ARGV[1]  mark      32 characters, of this question
+-- ARGV[2]  token     of the claim that published the caller; empty: it was not wanted before
+-- ARGV[3]  keep      "latest" or "first": which of two stands for both
+-- ARGV[4]  claim     how long the caller has to store the ends of those it supersedes, milliseconds
+-- ARGV[5]  noted     1 if the caller has just noted the lock in the index
+-- ARGV[6]  stop      the holder is asked to stop, and ended after so many milliseconds; -1: it is not
+-- ARGV[7]  entry     the caller's, with met 0 if this is its first meeting
+--
+-- returns  {"free"} the lock is free: try to take it; {"note"} note it first, nothing was wanted yet;
+--          {"copy", 1 if the caller is its last message}
+--          its message does not count; {"superseded", successor} another stands for the caller;
+--          {"wanted", entry ...} the caller stands for these
+
+-- pending.lua
+
+local lock, wanted, asked = KEYS[1], KEYS[2], KEYS[3]
+local token, entry = ARGV[2], ARGV[7]
+
+-- A second send comes within seconds; so many others can have asked meanwhile.
+local ASKED_TTL_MS, ASKED_KEPT = 60000, 256
+
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+if redis.call('LPOS', asked, ARGV[1]) then
+    return {'wanted'}
+end
+
+local met, task, id = parts(entry)
+local sent_field = 'sent ' .. task .. ' ' .. id
+local sent = redis.call('HGET', wanted, sent_field)
+local state, sent_token, times
+if sent then
+    state, sent_token, times = sent_parts(sent)
+end
+if sent and token ~= '' and sent_token ~= token then
+    return {'copy', is_spent(sent) and 1 or 0}
+end
+local owner = redis.call('GET', lock)
+if not owner then
+    return {'free'}
+end
+
+local current = redis.call('HGET', wanted, 'next ' .. task)
+local current_met, _, current_id
+if current then
+    current_met, _, current_id = parts(current)
+end
+if not current and ARGV[5] == '0' then
+    -- Where a run is wanted already the lock is noted: nobody forgets it before that run is gone.
+    return {'note'}
+end
+if met == 0 then
+    met = math.max(time[1] * 1000000 + time[2], (current_met or 0) + 1)
+    entry = string.format('%.0f', met) .. string.sub(entry, 2)
+end
+
+if sent and times > 1 then
+    close(wanted, now, '-', times, entry)
+elseif sent then
+    redis.call('HDEL', wanted, sent_field)
+end
+
+local is_newer = not current or met > current_met
+local wins = current_id == id or not current or is_newer == (ARGV[3] == 'latest')
+if not wins then
+    return {'superseded', current_id}
+end
+
+local claimed_until = now + tonumber(ARGV[4])
+local superseded = {}
+if ARGV[3] == 'latest' then
+    superseded = supersede_older(wanted, now, task, id, met, claimed_until)
+elseif current and current_id ~= id then
+    supersede(wanted, current, id, claimed_until)
+    superseded = {current}
+end
+redis.call('HSET', wanted, 'next ' .. task, entry)
+redis.call('PEXPIRE', wanted, WANTED_TTL_MS)
+local stop_after = tonumber(ARGV[6])
+if stop_after >= 0 then
+    local stop = redis.call('HGET', wanted, 'stop') or ''
+    local mark, _, stop_at = string.match(stop, '^(%S+) (%S+) (%d+)$')
+    owner = string.sub(owner, 1, 32)
+    stop_at = mark == owner and stop_at or string.format('%.0f', now + stop_after)
+    redis.call('HSET', wanted, 'stop', owner .. ' ' .. id .. ' ' .. stop_at)
+end
+redis.call('LPUSH', asked, ARGV[1])
+redis.call('LTRIM', asked, 0, ASKED_KEPT - 1)
+redis.call('PEXPIRE', asked, ASKED_TTL_MS)
+table.insert(superseded, 1, 'wanted')
+return superseded

@@ -1,0 +1,142 @@
+"""Sentinel: the store whose server is the master that sentinels name, looked up again after each failure."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import redis
+from redis.sentinel import MasterNotFoundError
+
+from .routed import Address, RoutedStore, left_until, passes, share_of
+from .store import Line, Server
+from .wire import Argument
+
+
+class SentinelStore(RoutedStore):
+    """The master of one service.
+
+    Args:
+        sentinels: Any of them is asked, in turn.
+        service: What they call the master.
+        connection_class: Of the connections to the master.
+        options: What makes them, without an address.
+        force_host: Reach the master at this host, whatever the sentinels say.
+    """
+
+    def __init__(
+        self,
+        sentinels: Sequence[Server],
+        service: str,
+        connection_class: Any,
+        options: Mapping[str, Any],
+        force_host: str | None = None,
+    ) -> None:
+        super().__init__(options)
+        self._sentinels = deque(sentinels)
+        self._service = service
+        self._connection_class = connection_class
+        self._options = dict(options)
+        self._force_host = force_host
+        self._known: tuple[Address, Server] | None = None
+        self._is_stale = True
+
+    def ask(self, *command: Argument, within: float, acks: int = 0) -> Any:
+        """Send a command once, to the master."""
+        deadline = time.monotonic() + within
+        master = self.master(deadline)
+        try:
+            return master.ask(*command, within=left_until(deadline), acks=acks)
+        except (redis.RedisError, OSError) as error:
+            self.doubt(error)
+            raise
+
+    def line(self, timeout_s: float) -> SentinelLine:
+        """Return a connection to whoever is the master."""
+        return SentinelLine(self, timeout_s)
+
+    def masters(self) -> Sequence[Server]:
+        """Return the master."""
+        return [self.master(time.monotonic() + self._attempt_s)]
+
+    def doubt(self, error: Exception) -> None:
+        """Ask for the master again before the next command, if another one may have taken over."""
+        if passes(error):
+            self._is_stale = True
+
+    def master(self, deadline: float) -> Server:
+        """Return the master; while no sentinel answers, the last one that was known.
+
+        Raises:
+            redis.RedisError: No sentinel knows it, and there was none before.
+        """
+        if self._is_stale or self._known is None:
+            try:
+                self._look_up(deadline)
+            except (redis.RedisError, OSError):
+                if self._known is None:
+                    raise
+        assert self._known is not None  # noqa: S101
+        return self._known[1]
+
+    def _look_up(self, deadline: float) -> None:
+        failure: Exception | None = None
+        for _ in range(len(self._sentinels)):
+            sentinel = self._sentinels[0]
+            # Whatever it says, the next look-up begins with another: this one may be cut off from the rest.
+            self._sentinels.rotate(-1)
+            try:
+                found = sentinel.ask(
+                    "SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._service, within=share_of(deadline)
+                )
+            except (redis.RedisError, OSError) as error:
+                failure = error
+            else:
+                if found is not None:
+                    return self._use((self._force_host or found[0].decode(), int(found[1])))
+            if time.monotonic() >= deadline:
+                break
+        raise MasterNotFoundError(f"no sentinel could name the master {self._service!r}") from failure
+
+    def _use(self, address: Address) -> None:
+        if self._known is None or self._known[0] != address:
+            place = {"host": address[0], "port": address[1]}
+            self._known = address, Server(self._connection_class, {**self._options, **place})
+        self._is_stale = False
+
+
+class SentinelLine:
+    """A connection to the master of the moment, for many commands at a time."""
+
+    def __init__(self, store: SentinelStore, timeout_s: float) -> None:
+        self._store = store
+        self._timeout_s = timeout_s
+        self._master: Server | None = None
+        self._line: Line | None = None
+
+    def exchange(self, commands: Sequence[tuple[Argument, ...]], within: float, acks: int = 0) -> list[Any]:
+        """Send all commands at once to the master and return their replies."""
+        deadline = time.monotonic() + within
+        line = self._line_to(self._store.master(deadline))
+        try:
+            replies = line.exchange(commands, left_until(deadline), acks)
+        except (redis.RedisError, OSError) as error:
+            self._store.doubt(error)
+            raise
+        for reply in replies:
+            if isinstance(reply, Exception):
+                self._store.doubt(reply)
+        return replies
+
+    def close(self) -> None:
+        """Close the connection; it opens again when it is used."""
+        if self._line is not None:
+            self._line.close()
+
+    def _line_to(self, master: Server) -> Line:
+        if self._line is None or self._master is not master:
+            self.close()
+            self._master, self._line = master, master.line(self._timeout_s)
+        return self._line

@@ -1,0 +1,102 @@
+"""Topology: which store a client leads to: one server, a master behind sentinels, or a cluster."""
+
+from __future__ import annotations
+
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import redis
+from redis.client import Pipeline
+from redis.cluster import ClusterPipeline, RedisCluster
+from redis.connection import Connection, SSLConnection
+from redis.sentinel import SentinelConnectionPool, SentinelManagedConnection
+
+from ..errors import ConfigurationError
+from .cluster import ClusterAddress, ClusterStore
+from .sentinel import SentinelStore
+from .store import ATTEMPT_S, Server, Store, bounded
+
+#: What a lock takes.
+Client = redis.Redis | RedisCluster | ClusterAddress
+
+_stores: WeakKeyDictionary[Any, Store] = WeakKeyDictionary()
+
+
+def store_of(client: Client) -> Store:
+    """Return the store of a client, the same one for clients that share a pool.
+
+    Raises:
+        ConfigurationError: It is not a synchronous redis-py client, or one of replicas.
+    """
+    place = _place_of(client)
+    try:
+        return _stores[place]
+    except KeyError:
+        return _stores.setdefault(place, _store_at(client))
+
+
+def _place_of(client: Client) -> Any:
+    """Return what clients of the same place share."""
+    if isinstance(client, ClusterAddress):
+        return client
+    if isinstance(client, RedisCluster) and not isinstance(client, ClusterPipeline):
+        return client.nodes_manager
+    if isinstance(client, redis.Redis) and not isinstance(client, Pipeline):
+        return client.connection_pool
+    raise ConfigurationError(
+        f"a lock wants a redis.Redis or redis.RedisCluster client, not {type(client).__name__}"
+    )
+
+
+def _store_at(client: Client) -> Store:
+    if isinstance(client, ClusterAddress):
+        return ClusterStore(client)
+    if isinstance(client, RedisCluster):
+        return ClusterStore(_address_of(client))
+    pool = client.connection_pool
+    if isinstance(pool, SentinelConnectionPool):
+        return _behind_sentinels(pool)
+    return Server(pool.connection_class, pool.connection_kwargs)
+
+
+def _address_of(client: RedisCluster) -> ClusterAddress:
+    """Return what makes the connections of a client, and nothing that keeps it alive."""
+    nodes: list[Any] = list(client.nodes_manager.nodes_cache.values())
+    pool = client.get_redis_connection(nodes[0]).connection_pool
+    options = bounded(pool.connection_kwargs)
+    # The client's own, which would send READONLY; what the user gave is called as redis-py does.
+    options.pop("redis_connect_func", None)
+    greet = client.user_on_connect_func
+    if greet is not None:
+        options["redis_connect_func"] = lambda connection: (connection.on_connect(), greet(connection))
+    seeds = tuple((node.host, node.port) for node in nodes)
+    return ClusterAddress(seeds, pool.connection_class, options, client.nodes_manager.address_remap)
+
+
+def _behind_sentinels(pool: SentinelConnectionPool) -> SentinelStore:
+    if not pool.is_master:
+        raise ConfigurationError("a lock wants the master: a client of Sentinel.master_for, not of slave_for")
+    manager = pool.sentinel_manager
+    sentinels = [_server_of(sentinel) for sentinel in manager.sentinels]
+    options = bounded(pool.connection_kwargs)
+    del options["connection_pool"]
+    connection_class = pool.connection_class
+    if issubclass(connection_class, SentinelManagedConnection):
+        # Those would ask the sentinels themselves, in a time of their own.
+        connection_class = SSLConnection if issubclass(connection_class, SSLConnection) else Connection
+    force_host = getattr(manager, "_force_master_ip", None)
+    return SentinelStore(sentinels, pool.service_name, connection_class, options, force_host)
+
+
+def _server_of(client: redis.Redis) -> Server:
+    pool = client.connection_pool
+    return Server(pool.connection_class, pool.connection_kwargs)
+
+
+def reaches(client: Client) -> None:
+    """Ask the servers behind a client for a sign of life.
+
+    Raises:
+        redis.RedisError: They cannot be reached within two seconds, or refuse.
+    """
+    store_of(client).call("PING", within=ATTEMPT_S)

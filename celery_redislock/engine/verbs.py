@@ -1,0 +1,187 @@
+"""Verbs: what can be asked of one lock in Redis, a round trip each; the only place that translates errors."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+import redis
+
+from ..errors import StoreUnavailable
+from ..holder import Holder
+from . import holder as holders
+from .lease import now
+from .meanings import REDIS_ERRORS, translated, unavailable
+from .names import keys_of
+from .replication import NotReplicated
+from .scripts import ACQUIRE, FORCE_RELEASE, LEAVE, RELEASE, RENEW, Script
+from .store import CALL_S, LEAST_ATTEMPT_S, Store
+from .wire import Argument
+
+
+class Granted(NamedTuple):
+    """The lock is ours.
+
+    Attributes:
+        fencing_token: The number of this grant.
+        sent_at: Local clock, seconds: just before the request was first sent that Redis granted.
+        last_done: The work that was done last under this name; empty when nobody said.
+        wanted: Runs are, or may be, wanted once the lock is free.
+    """
+
+    fencing_token: int
+    sent_at: float
+    last_done: str
+    wanted: bool = False
+
+
+class Refused(NamedTuple):
+    """Someone else has the lock.
+
+    Attributes:
+        holder: Who.
+        sleep_s: How long to sleep before asking again, seconds.
+    """
+
+    holder: Holder
+    sleep_s: float
+
+
+class Released(NamedTuple):
+    """The lock was ours, and is free or will be.
+
+    Attributes:
+        wanted: Runs are, or may be, wanted of it.
+    """
+
+    wanted: bool
+
+
+class LockVerbs:
+    """One lock in one Redis.
+
+    Every method raises `StoreUnavailable` when Redis refuses or cannot be reached in time, and may be
+    called again after that: the scripts answer a second send as they answered the first.
+    """
+
+    def __init__(self, store: Store, lock_name: str, min_replicas: int = 0) -> None:
+        self.store = store
+        self.min_replicas = min_replicas
+        self.lock_name = lock_name
+        self.keys = keys_of(lock_name)
+
+    def acquire(
+        self,
+        token: str,
+        ttl_ms: int,
+        patience_ms: int,
+        metadata: str,
+        within: float = CALL_S,
+        queued: str = "",
+    ) -> Granted | Refused:
+        """Ask for the lock.
+
+        Args:
+            token: 32 characters, made before the first send.
+            ttl_ms: Length of the lease, milliseconds.
+            patience_ms: How long the caller would sleep if refused; 0: it does not wait (any more).
+            metadata: What the caller says of itself, JSON.
+            within: Seconds that Redis has for the answer.
+            queued: Token of the publish lock that the grant ends; or nothing.
+        """
+        k = self.keys
+        keys: tuple[bytes, ...] = (k.lock, k.holder, k.fence, k.waiters, k.seen, k.wanted)
+        arguments: tuple[Argument, ...] = (token, ttl_ms, patience_ms, metadata)
+        if queued:
+            keys, arguments = (*keys, k.queued), (*arguments, queued)
+        asked_at = now()
+        answer = self._acquire(token, keys, arguments, within)
+        late_s = now() - asked_at
+        if late_s > ttl_ms / 2000 and isinstance(answer, Granted):
+            # Half of the lease is over, or all of it: the same question again begins it anew.
+            left = max(within - late_s, LEAST_ATTEMPT_S)
+            with suppress(StoreUnavailable):
+                return self._acquire(token, keys, arguments, left)
+        return answer
+
+    def _acquire(
+        self, token: str, keys: tuple[bytes, ...], arguments: tuple[Argument, ...], within: float
+    ) -> Granted | Refused:
+        sent_at = now()
+        try:
+            reply = self._run(ACQUIRE, keys, *arguments, within=within, acks=self.min_replicas)
+        except StoreUnavailable as error:
+            if isinstance(error.__cause__, NotReplicated):
+                with suppress(StoreUnavailable):
+                    self.leave(token, within=1.0)
+            raise
+        if reply[0] == 1:
+            return Granted(int(reply[1]), sent_at, reply[2].decode(), bool(reply[3]))
+        _, sleep_ms, left_ms, description = reply
+        return Refused(holders.read(description, left_ms), sleep_ms / 1000)
+
+    def sleep(self, token: str, seconds: float, lateness_s: float) -> None:
+        """Sleep until woken, or for so many seconds, of which Redis may be late by `lateness_s`."""
+        # BLPOP takes 0 for "without end".
+        seconds = max(seconds, 0.001)
+        with translated(self.lock_name), suppress(redis.TimeoutError):
+            self.store.ask("BLPOP", self.keys.mailbox(token), f"{seconds:.3f}", within=seconds + lateness_s)
+
+    def leave(self, token: str, within: float) -> None:
+        """Give up the place in line; a turn that came already goes on to the next."""
+        k = self.keys
+        keys = (k.lock, k.holder, k.waiters, k.seen)
+        self._run(LEAVE, keys, token, within=within)
+
+    def release(self, token: str, min_hold_ms: int, done: str, queued: str = "") -> Released | None:
+        """Give the lock back; None when it was not this token's any more.
+
+        Args:
+            token: Of the holder.
+            min_hold_ms: The lock stays busy until this long after it was taken.
+            done: The work that was done under the lock, for the next holder to know; or nothing.
+            queued: As in `acquire`: if it had one, the publish lock of a copy of the work ends too.
+        """
+        k = self.keys
+        keys: tuple[bytes, ...] = (k.lock, k.holder, k.waiters, k.seen, k.released, k.fence, k.wanted)
+        if queued:
+            keys = (*keys, k.queued)
+        reply = self._run(RELEASE, keys, token, min_hold_ms, done)
+        return Released(wanted=reply == 2) if reply else None
+
+    def renew(self, token: str, ttl_ms: int) -> bool:
+        """Start the lease anew; False when the lock is not this token's any more."""
+        return bool(self._run(RENEW, self.keys.renewed, token, ttl_ms, acks=self.min_replicas))
+
+    def force_release(self) -> bool:
+        """Take the lock from whoever has it; False when nobody has."""
+        k = self.keys
+        with translated(self.lock_name):
+            owner = self.store.call("GET", k.lock)
+            if owner is None:
+                return False
+            FORCE_RELEASE.run(self.store, (k.lock, k.holder, k.waiters, k.seen), owner)
+        return True
+
+    def exists(self) -> bool:
+        """Whether anyone holds the lock."""
+        with translated(self.lock_name):
+            return bool(self.store.call("EXISTS", self.keys.lock))
+
+    def is_held_with(self, token: str) -> bool:
+        """Whether the lock is held with this token."""
+        with translated(self.lock_name):
+            return bool(self.store.call("GET", self.keys.lock) == token.encode())
+
+    def _run(
+        self,
+        script: Script,
+        keys: tuple[bytes, ...],
+        *arguments: Argument,
+        within: float = CALL_S,
+        acks: int = 0,
+    ) -> Any:
+        try:
+            return script.run(self.store, keys, *arguments, within=within, acks=acks)
+        except REDIS_ERRORS as error:
+            raise unavailable(self.lock_name, error) from error

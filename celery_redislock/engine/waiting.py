@@ -1,0 +1,155 @@
+"""Waiting: one attempt to get one lock, from the first question to grant, refusal or leave.
+
+A waiter asks (``acquire.lua``). Refused, it stands in the lock's queue and sleeps in Redis on a
+mailbox of its own, until it is woken or its sleep is over, and asks again. Whoever frees the lock
+hands it to the first live waiter and wakes that one::
+
+    holder                      Redis                          waiter
+      |                           |  <--- ask ------------------- |   refused, queued
+      |                           |  <--- sleep (BLPOP) --------- |
+      | ---- release -----------> |  lock := waiter's, for 1 s    |
+      |                           |  ---- wake -----------------> |
+      |                           |  <--- ask ------------------- |   granted, fencing token
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+
+from ..errors import StoreUnavailable
+from .lease import now
+from .store import CALL_S
+from .verbs import Granted, LockVerbs, Refused
+
+logger = logging.getLogger(__name__)
+
+#: The longest sleep of a waiter, seconds: with a second for the way back it stays within `CALL_S`.
+PATIENCE_S = 4.0
+#: The waiters of one dead holder do not all ask in the same instant; seconds.
+JITTER_S = 0.02
+#: Pauses while Redis is away, seconds: the first, and the longest that it grows to.
+AWAY_FIRST_S, AWAY_LONGEST_S = 0.05, 0.5
+#: A sleeper waits this long for Redis to wake it at the end of its sleep, seconds. A server without
+#: other work looks at its clock ten times a second: where the end matters we do not wait for that.
+LATE_S, PUNCTUAL_S = 1.0, 0.01
+
+
+class Waiter:
+    """One attempt to get one lock, with a token of its own."""
+
+    def __init__(self, verbs: LockVerbs, token: str, ttl_ms: int, metadata: str, queued: str = "") -> None:
+        self._verbs = verbs
+        self._token = token
+        self._ttl_ms = ttl_ms
+        self._metadata = metadata
+        self._queued = queued
+
+    def ask(self, patience_s: float = 0.0, within: float = CALL_S) -> Granted | Refused:
+        """Ask for the lock once.
+
+        Args:
+            patience_s: How long the caller would sleep if refused, seconds. 0: it does not wait (any
+                more), and leaves the queue if it stood there.
+            within: Seconds that Redis has for the answer.
+
+        Raises:
+            StoreUnavailable: Redis did not answer; whether the lock was granted is unknown.
+        """
+        patience_ms = int(patience_s * 1000)
+        return self._verbs.acquire(
+            self._token, self._ttl_ms, patience_ms, self._metadata, within, self._queued
+        )
+
+    def ask_once(self) -> Granted | Refused:
+        """Ask without waiting. Interrupted by a soft time limit, say, it gives back what it may have got.
+
+        Raises:
+            StoreUnavailable: As in `ask`.
+        """
+        try:
+            return self.ask()
+        except StoreUnavailable:
+            raise
+        except BaseException:
+            self.leave()
+            raise
+
+    def wait(self, timeout_s: float | None, outage_s: float) -> Granted | Refused:
+        """Wait in line for the lock.
+
+        Whatever ends the wait but a grant, the place in the queue is given up.
+
+        Args:
+            timeout_s: Seconds; None waits without end.
+            outage_s: Without a timeout, how long Redis may be away, seconds.
+
+        Raises:
+            StoreUnavailable: Redis was away when the timeout ended, or for `outage_s` seconds.
+        """
+        deadline = None if timeout_s is None else now() + timeout_s
+        try:
+            return self._wait_until(deadline, outage_s)
+        except StoreUnavailable:
+            self.leave(within=0.0)
+            raise
+        except BaseException:
+            self.leave()
+            raise
+
+    def _wait_until(self, deadline: float | None, outage_s: float) -> Granted | Refused:
+        outage = _Outage(outage_s if deadline is None else None)
+        while True:
+            left = CALL_S if deadline is None else deadline - now()
+            try:
+                answer = self.ask(max(0.0, min(PATIENCE_S, left)), within=max(0.0, left))
+                outage.ended()
+                if isinstance(answer, Granted) or left <= 0:
+                    return answer
+                self._sleep(answer, left)
+            except StoreUnavailable:
+                left = CALL_S if deadline is None else deadline - now()
+                if left <= 0 or outage.is_too_long():
+                    raise
+                time.sleep(min(outage.pause(), left))
+
+    def _sleep(self, refused: Refused, left: float) -> None:
+        sleep_s = refused.sleep_s + random.uniform(0, JITTER_S)  # noqa: S311
+        until_the_end = refused.holder.lease_left == refused.sleep_s or left <= sleep_s
+        lateness_s = PUNCTUAL_S if until_the_end else LATE_S
+        self._verbs.sleep(self._token, min(sleep_s, left), lateness_s)
+
+    def leave(self, within: float = 1.0) -> None:
+        """Give up the place in line, or the lock if it came meanwhile; never raises.
+
+        Where Redis cannot be told, the queue forgets the waiter by itself within seconds, and a
+        lock that was granted unseen ends with its lease.
+        """
+        try:
+            self._verbs.leave(self._token, within=within)
+        except StoreUnavailable as error:
+            logger.debug("could not leave the queue: %s", error)
+
+
+class _Outage:
+    """How long Redis has been away from one waiter."""
+
+    def __init__(self, longest_s: float | None) -> None:
+        self._longest_s = longest_s
+        self._since: float | None = None
+        self._pause_s = AWAY_FIRST_S
+
+    def ended(self) -> None:
+        self._since = None
+        self._pause_s = AWAY_FIRST_S
+
+    def is_too_long(self) -> bool:
+        if self._since is None:
+            self._since = now()
+        return self._longest_s is not None and now() - self._since >= self._longest_s
+
+    def pause(self) -> float:
+        pause_s = self._pause_s
+        self._pause_s = min(2 * pause_s, AWAY_LONGEST_S)
+        return random.uniform(pause_s / 2, pause_s)  # noqa: S311
