@@ -1,0 +1,1 @@
+"""The scripts of the engine against a model of what they promise."""

@@ -1,0 +1,252 @@
+"""Machine: random sequences of everything that can happen to a lock, in Redis and in the reference alike."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+from uuid import uuid4
+
+import redis
+from hypothesis import assume
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from celery_redislock.engine.names import keys_of
+from celery_redislock.engine.topology import store_of
+from celery_redislock.engine.verbs import Granted, LockVerbs
+
+from .reference import FOREIGN, Reference
+
+#: Nothing runs out by itself while an example lasts: what ends is taken away by a rule. Milliseconds.
+TTL_MS = MIN_HOLD_MS = 60_000
+PATIENCE_MS = 4_000
+#: After this a waiter's mailbox may be gone: the example says nothing any more. Seconds.
+LONGEST_S = 8.0
+
+ACTORS = 4
+#: Steps between two accidents.
+CALM = 5
+
+_RARELY = st.sampled_from([False, False, False, True])
+
+
+class Actor:
+    """Somebody who uses the lock, with a new token for each attempt.
+
+    Attributes:
+        believes: It was told that it has the lock, and nothing that lets it doubt.
+        held: It was told so, believes it or not.
+        again: Sends its last request once more, as after a lost reply.
+    """
+
+    def __init__(self) -> None:
+        self.begin_afresh()
+
+    def begin_afresh(self) -> None:
+        """Forget the last attempt."""
+        self.token = uuid4().hex
+        self.believes = False
+        self.held = False
+        self.again: Callable[[], object] | None = None
+
+
+def _someone(such: Callable[[Any], list[Actor]]) -> st.SearchStrategy[Actor]:
+    return st.runner().flatmap(lambda machine: st.sampled_from(such(machine)))
+
+
+class LockMachine(RuleBasedStateMachine):
+    """One lock in Redis, its reference, and those who use it.
+
+    Each request is also made of the reference, and has to be answered alike; after each step both
+    have to look alike.
+    """
+
+    def __init__(self, client: redis.Redis) -> None:
+        super().__init__()
+        self.client = client
+        self.name = f"model:{uuid4().hex}"
+        self.keys = keys_of(self.name)
+        self.verbs = LockVerbs(store_of(client), self.name)
+        self.reference = Reference()
+        self.actors = [Actor() for _ in range(ACTORS)]
+        self.began = time.monotonic()
+        self.calm = 0
+
+    def teardown(self) -> None:
+        """Leave no key behind."""
+        self.client.delete(*self._companions(), self.keys.lock)
+
+    def _companions(self) -> list[bytes]:
+        k = self.keys
+        mailboxes = [k.mailbox(actor.token) for actor in self.actors]
+        return [k.holder, k.fence, k.waiters, k.seen, k.released, *mailboxes]
+
+    # -- what actors do
+
+    def without_lock(self) -> list[Actor]:
+        """Who may ask for the lock."""
+        return [actor for actor in self.actors if not actor.held]
+
+    def holders(self) -> list[Actor]:
+        """Who was told to have it, and may not have it any more."""
+        return [actor for actor in self.actors if actor.held]
+
+    def senders(self) -> list[Actor]:
+        """Who has sent something."""
+        return [actor for actor in self.actors if actor.again is not None]
+
+    def askers(self) -> list[Actor]:
+        """Who has asked, and was not told to have the lock."""
+        return [actor for actor in self.senders() if not actor.held]
+
+    def waiters(self) -> list[Actor]:
+        """Who stands in the queue."""
+        return [actor for actor in self.actors if actor.token in self.reference.queue]
+
+    @precondition(lambda self: self.without_lock())
+    @rule(actor=_someone(without_lock), waits=st.booleans(), reply_is_lost=_RARELY)
+    def ask(self, actor: Actor, waits: bool, reply_is_lost: bool) -> None:
+        """Try once, or stand in line; the answer may get lost."""
+        actor.again = lambda: self._ask(actor, waits=waits, is_heard=True)
+        self._ask(actor, waits=waits, is_heard=not reply_is_lost)
+
+    @precondition(lambda self: self.holders())
+    @rule(actor=_someone(holders), keeps=_RARELY, reply_is_lost=_RARELY)
+    def release(self, actor: Actor, keeps: bool, reply_is_lost: bool) -> None:
+        """Give back what one has or had, early for its `min_hold` or not."""
+        actor.believes = False
+        actor.again = lambda: self._release(actor, keeps=keeps)
+        self._release(actor, keeps=keeps)
+        if not reply_is_lost:
+            actor.begin_afresh()
+
+    @precondition(lambda self: self.holders())
+    @rule(actor=_someone(holders))
+    def renew(self, actor: Actor) -> None:
+        """Prolong what one has or had."""
+        actor.again = lambda: self._renew(actor)
+        self._renew(actor)
+
+    @precondition(lambda self: self.askers())
+    @rule(actor=_someone(askers))
+    def leave(self, actor: Actor) -> None:
+        """Stop waiting; the lock may have been granted unseen."""
+        for _ in range(2):
+            self.verbs.leave(actor.token, within=1)
+            self.reference.leave(actor.token)
+        actor.begin_afresh()
+
+    @precondition(lambda self: self.senders())
+    @rule(actor=_someone(senders))
+    def send_again(self, actor: Actor) -> None:
+        """The reply to the last request was lost, and a client sends it again; others came in between."""
+        assert actor.again is not None
+        actor.again()
+
+    def _ask(self, actor: Actor, *, waits: bool, is_heard: bool) -> None:
+        patience_ms = PATIENCE_MS if waits else 0
+        answer = self.verbs.acquire(actor.token, TTL_MS, patience_ms, json.dumps({"id": "x"}))
+        expected = self.reference.ask(actor.token, waits=waits)
+        assert isinstance(answer, Granted) == expected, f"{answer} when {self.reference}"
+        if isinstance(answer, Granted):
+            self._take_note(actor, answer.fencing_token)
+            actor.believes = actor.held = is_heard
+        assert self.client.exists(self.keys.lock), "somebody asked, and the lock is free"
+        if not waits and is_heard and not expected:
+            actor.begin_afresh()
+
+    def _take_note(self, actor: Actor, number: int) -> None:
+        if self.reference.is_new(actor.token):
+            assert number > self.reference.largest, "a fencing token did not grow"
+            self.reference.granted(number)
+        assert number == self.reference.number, "the same grant has two fencing tokens"
+
+    def _release(self, actor: Actor, *, keeps: bool) -> None:
+        released = self.verbs.release(actor.token, MIN_HOLD_MS if keeps else 0, done="")
+        assert (released is not None) == self.reference.release(actor.token, keep=keeps)
+
+    def _renew(self, actor: Actor) -> None:
+        renewed = self.verbs.renew(actor.token, TTL_MS)
+        assert renewed == self.reference.renew(actor.token)
+        actor.believes = actor.believes and renewed
+
+    # -- what happens to the lock
+
+    @precondition(lambda self: self.reference.holder is not None)
+    @rule()
+    def ends(self) -> None:
+        """A lease, a claim or a `min_hold` runs out; who believed does so no more, by its clock."""
+        self.client.delete(self.keys.lock, self.keys.holder)
+        self._doubt()
+        self.reference.free()
+
+    @precondition(lambda self: self.waiters())
+    @rule(actor=_someone(waiters))
+    def dies(self, actor: Actor) -> None:
+        """A waiter does not ask for too long."""
+        self.client.hset(self.keys.seen, actor.token, 0)
+        self.reference.dead.add(actor.token)
+
+    @precondition(lambda self: self.calm > CALM)
+    @rule(kind=st.sampled_from(["force_release", "stranger_sets", "stranger_deletes", "all_is_lost"]))
+    def accident(self, kind: str) -> None:
+        """What comes from outside; not often, or there is nothing left for it to befall."""
+        self.calm = 0
+        getattr(self, f"_{kind}")()
+
+    def _force_release(self) -> None:
+        """An operator takes the lock away; its holder learns of it later."""
+        assert self.verbs.force_release() == self.reference.force_release()
+        self._doubt()
+
+    def _stranger_sets(self) -> None:
+        """Another program tries to take the lock, past the queue."""
+        is_set = self.client.set(self.keys.lock, FOREIGN, nx=True, px=TTL_MS)
+        assert bool(is_set) == self.reference.set_by_a_stranger()
+
+    def _stranger_deletes(self) -> None:
+        """Another program deletes the key, its own or not."""
+        self.client.delete(self.keys.lock)
+        self._doubt()
+        self.reference.free()
+
+    def _all_is_lost(self) -> None:
+        """The server comes back empty."""
+        self.client.delete(self.keys.lock, *self._companions())
+        self._doubt()
+        self.reference.lose_all()
+
+    def _doubt(self) -> None:
+        for actor in self.actors:
+            actor.believes = False
+
+    # -- what must hold after each step
+
+    @invariant()
+    def redis_is_as_the_reference(self) -> None:
+        """Look at Redis once and compare."""
+        k = self.keys
+        pipeline = self.client.pipeline(transaction=True)
+        pipeline.get(k.lock).zrange(k.waiters, 0, -1).hkeys(k.seen)
+        for key in (k.lock, *self._companions()):
+            pipeline.pttl(key)
+        holder, queue, seen, *ttls = pipeline.execute()
+        self.calm += 1
+        assume(time.monotonic() < self.began + LONGEST_S)
+        reference = self.reference
+        assert (holder.decode() if holder else None) == reference.holder
+        assert [token.decode() for token in queue] == reference.queue
+        assert {field.decode() for field in seen} - {"watchman", "watch_until"} == set(reference.queue)
+        assert -1 not in ttls, "a key would stay for ever"
+
+    @invariant()
+    def nobody_shares_or_waits_for_itself(self) -> None:
+        """At most one believes, rightly; the holder is not in the queue; whose turn it is, is awake."""
+        believers = [actor.token for actor in self.actors if actor.believes]
+        assert believers in ([], [self.reference.holder])
+        assert self.reference.holder not in self.reference.queue
+        if self.reference.is_claim:
+            assert self.reference.holder is not None
+            assert self.client.llen(self.keys.mailbox(self.reference.holder)), "nobody woke the next"

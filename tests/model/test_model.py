@@ -1,0 +1,119 @@
+"""The scripts keep their promises in any sequence of requests, losses and deaths."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from unittest import mock
+
+import pytest
+import redis
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from celery_redislock.engine import verbs
+from celery_redislock.engine.scripts import ACQUIRE, FORCE_RELEASE, RELEASE, Script
+
+from .machine import LockMachine
+
+_SETTINGS = settings(
+    max_examples=120,
+    stateful_step_count=30,
+    deadline=None,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+#: To find that something is wrong, not to find the shortest way there.
+_FINDS = settings(_SETTINGS, phases=[Phase.generate], print_blob=False, max_examples=1200, derandomize=True)
+
+
+def _patient(source: str) -> Script:
+    """Return a script that gives a waiter a minute to claim its turn, and to be late.
+
+    So nothing ends by itself while an example lasts, however busy the machine is.
+    """
+    source = re.sub(r"local (CLAIM|GRACE)_MS = \d+", r"local \1_MS = 60000", source)
+    return Script(source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
+
+
+@pytest.fixture(autouse=True)
+def patience() -> Iterator[None]:
+    """Have all scripts be patient."""
+    names = ("ACQUIRE", "RELEASE", "LEAVE", "FORCE_RELEASE", "RENEW")
+    patient = {name: _patient(getattr(verbs, name).source) for name in names}
+    with mock.patch.multiple(verbs, **patient):
+        yield
+
+
+def _play(client: redis.Redis, how: settings) -> None:
+    run_state_machine_as_test(lambda: LockMachine(client), settings=how)
+
+
+def test_the_scripts_do_what_the_model_does(client: redis.Redis) -> None:
+    _play(client, _SETTINGS)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_scripts_do_what_the_model_does_in_many_more_sequences(client: redis.Redis) -> None:
+    _play(client, settings(_SETTINGS, max_examples=2000, stateful_step_count=50))
+
+
+#: What a script says, and what it says when it breaks a promise.
+_WRONG = {
+    "release frees the lock whoever holds it": (
+        "RELEASE",
+        RELEASE,
+        "redis.call('GET', lock) ~= token",
+        "false",
+    ),
+    "release forgets that it was done": (
+        "RELEASE",
+        RELEASE,
+        "redis.call('LPOS', released, token) and answer or 0",
+        "0",
+    ),
+    "release wakes nobody": (
+        "RELEASE",
+        RELEASE,
+        "redis.call('DEL', lock, holder)\nhand_over(lock, holder, waiters, seen, server_ms())",
+        "redis.call('DEL', lock, holder)",
+    ),
+    "fencing tokens are counted": (
+        "ACQUIRE",
+        ACQUIRE,
+        "local number = now_us",
+        "local number = string.format('%.0f', (last or 0) + 1)",
+    ),
+    "newcomers pass the queue": (
+        "ACQUIRE",
+        ACQUIRE,
+        "redis.call('EXISTS', waiters) == 0 and ",
+        "",
+    ),
+    "a second send waits for the first": (
+        "ACQUIRE",
+        ACQUIRE,
+        "if owner == token then",
+        "if false then",
+    ),
+    "the queue stays for ever": ("ACQUIRE", ACQUIRE, "redis.call('PEXPIRE', waiters, QUEUE_TTL_MS)", ""),
+    "a turn is given to the dead": ("RELEASE", RELEASE, "if alive_until >= now then", "if true then"),
+    "an operator's release wakes nobody": (
+        "FORCE_RELEASE",
+        FORCE_RELEASE,
+        "hand_over(KEYS[1], KEYS[2], KEYS[3], KEYS[4], server_ms())\nreturn 1",
+        "return 1",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", _WRONG)
+def test_the_model_sees_when(fault: str, client: redis.Redis) -> None:
+    name, script, right, wrong = _WRONG[fault]
+    assert script.source.count(right) == 1, f"the script says {right!r} no more"
+    faulty = _patient(script.source.replace(right, wrong))
+
+    with mock.patch.object(verbs, name, faulty), pytest.raises(AssertionError):
+        _play(client, _FINDS)
