@@ -1,0 +1,59 @@
+"""Holder: who has a lock and since when, as far as Redis can tell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Holder:
+    """A snapshot of who held a lock at the moment of asking.
+
+    It never shows the token. Of a program that is not ours, and knows only ``SET NX PX``,
+    no more than the lease left can be told: the other fields are empty.
+
+    Attributes:
+        metadata: What the holder said of itself (task id, host, pid ...), text to text.
+        since: When the lock was taken, by the Redis server's clock.
+        lease_left: Seconds until the lease ends; None when it never does.
+        fencing_token: The number of this grant.
+    """
+
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    since: datetime | None = None
+    lease_left: float | None = None
+    fencing_token: int | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the same facts as plain JSON types."""
+        return {
+            "metadata": dict(self.metadata),
+            "since": self.since.isoformat() if self.since else None,
+            "lease_left": self.lease_left,
+            "fencing_token": self.fencing_token,
+        }
+
+    @classmethod
+    def from_dict(cls, facts: Mapping[str, Any]) -> Holder:
+        """Rebuild a holder from `as_dict`, as an error that crossed a broker must."""
+        since = facts.get("since")
+        return cls(
+            metadata=dict(facts.get("metadata") or {}),
+            since=datetime.fromisoformat(since) if since else None,
+            lease_left=facts.get("lease_left"),
+            fencing_token=facts.get("fencing_token"),
+        )
+
+    def __str__(self) -> str:
+        return ", ".join(self._facts()) or "a holder that says nothing of itself"
+
+    def _facts(self) -> list[str]:
+        facts = [f"{key} {value}" for key, value in self.metadata.items()]
+        if self.since is not None:
+            facts.append(f"since {self.since.isoformat(timespec='seconds')}")
+        if self.lease_left is not None:
+            facts.append(f"lease left {self.lease_left:.1f} s")
+        return facts

@@ -1,0 +1,112 @@
+"""Hooks: what is done around the hooks of a locked task, whatever a subclass has put there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from functools import wraps
+from typing import Any
+
+from celery.signals import task_postrun, task_revoked
+
+from . import handover, run
+from .errors import LockLost
+from .plan import CALL_HEADER
+from .replacement import is_replaced
+
+Hook = Callable[..., Any]
+
+
+def surround_hooks(task_class: Any) -> None:
+    """Put ours around each hook of the class that is not surrounded yet.
+
+    So a subclass or mixin that overrides one and does not call ``super()`` still runs locked.
+    """
+    for name, around in _AROUND.items():
+        hook = getattr(task_class, name)
+        if not hasattr(hook, "_keeps_the_lock"):
+            surrounded = around(hook)
+            surrounded._keeps_the_lock = True  # type: ignore[attr-defined]
+            setattr(task_class, name, surrounded)
+
+
+def _lock_first(hook: Hook) -> Hook:
+    @wraps(hook)
+    def before_start(self: Any, task_id: str, args: Any, kwargs: Any) -> Any:
+        plan = self.plan_for((self.request.headers or {}).get(CALL_HEADER))
+        run.begin(self, plan.naming, plan.options, args, kwargs)
+        return hook(self, task_id, args, kwargs)
+
+    return before_start
+
+
+def _in_its_body(hook: Hook) -> Hook:
+    @wraps(hook)
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        begun = run.run_of(self.request)
+        try:
+            with begun.body() if begun is not None else nullcontext():
+                return hook(self, *args, **kwargs)
+        except LockLost as error:
+            if begun is None or not is_replaced(error):
+                raise
+            raise begun.end_replaced() from None
+
+    return call
+
+
+def _release_after(hook: Hook) -> Hook:
+    @wraps(hook)
+    def after_return(self: Any, status: str, retval: Any, task_id: str, *args: Any) -> Any:
+        try:
+            return hook(self, status, retval, task_id, *args)
+        finally:
+            run.finish(self, done=task_id)
+
+    return after_return
+
+
+def _release_before(hook: Hook) -> Hook:
+    @wraps(hook)
+    def publish(self: Any, *args: Any, **kwargs: Any) -> Any:
+        run.finish(self)
+        return hook(self, *args, **kwargs)
+
+    return publish
+
+
+def _release_before_retry(hook: Hook) -> Hook:
+    @wraps(hook)
+    def retry(self: Any, *args: Any, **kwargs: Any) -> Any:
+        begun = run.run_of(self.request)
+        if begun is not None and begun.is_replaced:
+            # Its successor does the work; a retry would only replace that again.
+            raise begun.end_replaced()
+        handover.begin(self, self.plan_for((self.request.headers or {}).get(CALL_HEADER)).options)
+        return hook(self, *args, **kwargs)
+
+    return retry
+
+
+#: The hooks of a task that a subclass may override, and what is done around whatever stands there.
+_AROUND: dict[str, Callable[[Hook], Hook]] = {
+    "__call__": _in_its_body,
+    "before_start": _lock_first,
+    "after_return": _release_after,
+    "retry": _release_before_retry,
+    "replace": _release_before,
+}
+
+
+@task_postrun.connect(weak=False)
+def _release_what_is_left(sender: Any = None, **_: Any) -> None:
+    # Ignore, Reject, sys.exit, a terminated child: Celery calls no after_return, but sends this.
+    if sender is not None:
+        run.finish(sender)
+
+
+@task_revoked.connect(weak=False)
+def _free_what_it_waited_with(sender: Any = None, request: Any = None, **_: Any) -> None:
+    # Revoked, or expired: sent by the worker's parent, and the task never begins.
+    if request is not None and hasattr(sender, "free_publish_lock"):
+        sender.free_publish_lock(vars(request), request.args, request.kwargs)

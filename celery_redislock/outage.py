@@ -1,0 +1,44 @@
+"""Outage: Redis could not be reached before the body; what `lock_on_error` says about it."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from typing import Any
+
+from celery import Task
+
+from .conflict import doubled_delay
+from .errors import StoreUnavailable
+from .republish import retry_later
+from .settings import LockOptions
+
+logger = logging.getLogger(__name__)
+
+#: Header of a task that was published again because of an outage: how often, and since when.
+OUTAGE_HEADER = "redislock_outage"
+
+
+def settle(task: Task[..., Any], options: LockOptions, error: StoreUnavailable) -> None:
+    """Do what `lock_on_error` says: return to run without a lock, or raise what Celery is told.
+
+    Raises:
+        ComesAgain: The task was published again.
+        StoreUnavailable: "fail", or "retry" after `lock_retry_for`; eager calls are not retried.
+    """
+    if options.on_error == "run":
+        logger.warning("Task %s[%s] runs UNLOCKED: %s", task.name, task.request.id, error)
+        return
+    if options.on_error == "fail" or task.request.is_eager:
+        raise error
+    earlier = (task.request.headers or {}).get(OUTAGE_HEADER) or {}
+    count, since = int(earlier.get("count", 0)), float(earlier.get("since", time.time()))
+    delay_s = doubled_delay(options, count) * random.uniform(0.5, 1)  # noqa: S311
+    if options.retry_for_ms is not None:
+        left_s = since + options.retry_for_ms / 1000 - time.time()
+        if left_s <= 0:
+            raise error
+        delay_s = min(delay_s, left_s)
+    logger.warning("Task %s[%s] comes again in %.1f s: %s", task.name, task.request.id, delay_s, error)
+    retry_later(task, delay_s, OUTAGE_HEADER, {"count": count + 1, "since": since}, error)

@@ -1,0 +1,80 @@
+"""Plan: what holds for the calls of one task, from its options, its app's settings and its function."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+from celery import Celery, Task
+
+from .arguments import Naming
+from .errors import ConfigurationError
+from .settings import LockOptions, declared_options, resolve
+
+#: Header of a call's own lock options: what ``apply_async(lock={...})`` was given.
+CALL_HEADER = "redislock"
+
+#: Types that the options of a call may have: they travel with the message.
+_TRAVELS = (str, int, float, bool, list, tuple, type(None))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the calls of one task are named, and what is done with their locks."""
+
+    naming: Naming
+    options: LockOptions
+
+
+def plan_of(task: Any, app: Celery, per_call: Mapping[str, Any] | None = None) -> Plan:
+    """Check the options of a task, or of one call of it.
+
+    Args:
+        task: The task, or its class.
+        app: Its settings are the defaults.
+        per_call: The `lock` of ``apply_async``.
+
+    Raises:
+        ConfigurationError: An option or a setting is wrong.
+    """
+    task_class = task if isinstance(task, type) else type(task)
+    # Celery names the instance, not the class, of a task that is a class without a name.
+    name = task.name or app.gen_task_name(str(task_class.__name__), task_class.__module__)
+    declared = declared_options(task)
+    options = resolve(app.conf, name, declared, per_call)
+    if name.startswith("celery.") and not declared:
+        # Celery's own tasks, when LockedTask is the app's task class: chord_unlock must not be skipped.
+        options = replace(options, mode="off")
+    naming = Naming.declare(name, _signature(task_class), lock_args=options.args, lock_key=options.key)
+    return Plan(naming, options)
+
+
+def _signature(task_class: type[Task[..., Any]]) -> inspect.Signature:
+    """Return what the task's function takes, without ``self``."""
+    function = inspect.getattr_static(task_class, "run")
+    if isinstance(function, staticmethod):
+        return inspect.signature(function.__func__)
+    signature = inspect.signature(function)
+    return signature.replace(parameters=list(signature.parameters.values())[1:])
+
+
+def travelling(task_name: str, lock: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a call's options as they go into the message."""
+    plain = {option: _plain(value) for option, value in lock.items()}
+    for option, value in plain.items():
+        if not isinstance(value, _TRAVELS):
+            raise ConfigurationError(
+                f"lock={{{option!r}: ...}} of a call of task {task_name!r} travels with the message: "
+                f"it must be text, a number or a list, not {type(value).__name__}"
+            )
+    return plain
+
+
+def _plain(value: Any) -> Any:
+    """Return a duration as seconds, also in a pair of them."""
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value

@@ -1,0 +1,299 @@
+"""Run: one run of a locked task, from taking the lock or settling the conflict to giving it back."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from contextvars import ContextVar
+from dataclasses import replace
+from typing import Any
+from weakref import ref
+
+from celery import Task
+from celery.exceptions import Ignore
+
+from . import coalescing, outage, queued, redelivery, replacement, wanted
+from .arguments import Naming
+from .attempt import attempt
+from .body import Body, body_here
+from .conflict import RETRY_HEADER, Conflict, announce, settle
+from .engine import RedisLock
+from .errors import LockLost, StoreUnavailable
+from .membership import holds_here
+from .provider import provider_of
+from .request import TOKEN_HEADER
+from .revocation import Skipped
+from .settings import LockOptions
+from .signals import lock_acquired, lock_lost, lock_released
+from .unlocked import Unlocked
+
+logger = logging.getLogger(__name__)
+
+_ATTRIBUTE = "redislock_run"
+
+
+class Run:
+    """One run of a task.
+
+    Attributes:
+        lock: What the body sees as ``self.lock``.
+        is_replaced: It was asked to stop: another run takes its place.
+    """
+
+    def __init__(self, task: Task[..., Any], options: LockOptions) -> None:
+        self.lock: RedisLock | Unlocked = Unlocked()
+        self.is_replaced = False
+        self._task = task
+        self._options = options
+        self._is_ours = False
+        self._body: Body | None = None
+        self._told: LockLost | None = None
+        self._calls = 0
+        self._waiting: queued.Waiting | None = None
+
+    def take(self, naming: Naming, args: Any, kwargs: Any) -> None:
+        """Take the lock of this call, or settle the conflict: see `begin`."""
+        task, options = self._task, self._options
+        provider = provider_of(task.app)
+        name = naming.lock_name(args, kwargs)
+        if holds_here(provider.prefix + name):
+            # The batch that this run belongs to has it.
+            return
+        self._waiting = waiting = queued.Waiting(task, provider.prefix + name)
+        if options.scope == "queue":
+            waiting.end()
+            return
+        outer = _outer_lock(provider.prefix + name)
+        if outer is not None:
+            self.lock = outer
+            return
+        metadata = {**told_of_us(task.name, task.request.id), **coalescing.triggered(task.request)}
+        lock = provider.lock(name, options, metadata, _reporter(self, Run.report_lost))
+        lock.listen(_reporter(self, Run.report_asked), replacement.told_within_s(options))
+        lock.queued = waiting.token
+        try:
+            while not self._settled(lock, naming, args, kwargs):
+                pass  # it was free again before a run of it could be wanted
+        except StoreUnavailable as error:
+            self.give_back()
+            self.lock = Unlocked()
+            outage.settle(task, options, error)
+
+    def _settled(self, lock: RedisLock, naming: Naming, args: Any, kwargs: Any) -> bool:
+        """Take the lock or meet a conflict; return False if there is none any more."""
+        task, options = self._task, self._options
+        # Before the lock is asked for: a soft time limit may strike at any moment from here.
+        self.lock, self._is_ours = lock, True
+        holder = attempt(task, lock, options)
+        if holder is None:
+            self._begin(lock)
+            return True
+        self.lock, self._is_ours = Unlocked(), False
+        if lock.queued:
+            redelivery.drop_if_answered(task)
+            # It was accepted when it was published: it may have to wait, but it is not dropped.
+            options = replace(options, on_conflict="retry", retry_for_ms=None)
+        try:
+            self._meet(Conflict.of(task, lock, holder, naming.args_hash(args, kwargs), options))
+        except coalescing.LockFreed:
+            return False
+        return True
+
+    def _begin(self, lock: RedisLock) -> None:
+        if self._waiting is not None:
+            self._waiting.has_ended()
+        try:
+            coalescing.begin(self._task, lock, self._options)
+            redelivery.drop_if_done(self._task, lock)
+        except Ignore:
+            self.give_back(unused=True)
+            raise
+        _forget_earlier_attempts(self._task.request)
+        lock_acquired.send(sender=self._task, lock=lock)
+
+    def _meet(self, conflict: Conflict) -> None:
+        if not conflict.shadow:
+            settle(self._task, conflict)
+        policy = self._options.on_conflict
+        announce(self._task, conflict, policy if isinstance(policy, str) else "callable")
+
+    def body(self) -> AbstractContextManager[Any]:
+        """Return the stretch in which the body runs, and may be interrupted if the lock is lost.
+
+        Raises:
+            PutOff: The lock is lost before the body has begun: the task was published again.
+            LockLost: The same, for an eager call.
+        """
+        if not self._is_ours or self._options.on_lost != "abort" or self._body is not None:
+            return nullcontext()
+        # First: a loss that is noticed from here on is told to the body, also before it has begun.
+        self._body = body_here()
+        if self.lock.lost and not self._task.request.is_eager:
+            self.give_back()
+            redelivery.begin_again(self._task)
+        self.lock.ensure_held()
+        return self._body
+
+    def is_called_by_celery(self) -> bool:
+        """Whether the task is called for the first time in this run, and not by its own body once more."""
+        self._calls += 1
+        return self._calls == 1
+
+    def report_lost(self, lock: RedisLock) -> None:
+        """Tell the receivers of `lock_lost`, and the body if it is to stop."""
+        reason = lock.loss or "it is not held"
+        if self._body is not None:
+            self._told = LockLost(lock.name, reason)
+            self._body.interrupt(self._told)
+        lock_lost.send(sender=self._task, lock=lock, reason=reason)
+
+    def report_asked(self) -> None:
+        """Interrupt the body if it is to stop: another run is to take its place."""
+        self.is_replaced = True
+        if self._body is not None:
+            self._told = LockLost(self.lock.name, replacement.REPLACED)
+            self._body.interrupt(self._told)
+
+    def end_replaced(self) -> Skipped:
+        """Store the end of this run, which has made room, and return what Celery is told."""
+        lock = self.lock
+        if not isinstance(lock, RedisLock):
+            return Skipped(replacement.REPLACED)
+        told = replacement.end(self._task, lock)
+        self.give_back(done=str(self._task.request.id))
+        return told
+
+    def tell_again(self) -> None:
+        """Raise the loss that the body was told of, if it still goes on.
+
+        Raises:
+            LockLost: It does.
+        """
+        if self._told is not None and self._body is not None and self._is_ours:
+            self._body.end()
+            raise self._told
+
+    def give_back(self, done: str = "", *, unused: bool = False) -> None:
+        """Release the lock if this run took it and has not released it yet; never raises."""
+        if done and self._waiting is not None:
+            self._waiting.end()
+        if not self._is_ours or not isinstance(self.lock, RedisLock):
+            return
+        if self._body is not None:
+            # A retry is published next, from inside the body: a loss may not tear that apart any more.
+            self._body.end()
+        self._is_ours = False
+        try:
+            released = self.lock.release(done=done, unused=unused)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it must not reach Celery
+            # Celery before 5.7 would turn a finished task into a failed one.
+            logger.warning("could not release: %s; the lock ends by itself with its lease", error)
+            return
+        if released and not unused:
+            lock_released.send(sender=self._task, lock=self.lock)
+        if self.lock.wanted:
+            wanted.publish_apart(self._task.app, self.lock.name)
+
+
+_runs: ContextVar[tuple[Run, ...]] = ContextVar("redislock_runs", default=())
+
+
+def current_lock() -> RedisLock | Unlocked:
+    """Return the lock of the task that runs here; one that does nothing where there is none.
+
+    Inside the body it has ``name``, ``fencing_token``, ``remaining``, ``lost`` and ``ensure_held()``.
+    """
+    runs = _runs.get()
+    return runs[-1].lock if runs else Unlocked()
+
+
+def tell_again() -> None:
+    """Tell the body that runs here once more of the loss of its lock.
+
+    It was raised in an eager call inside the body, and ended no more than that.
+
+    Raises:
+        LockLost: The lock was lost, and the body is to stop.
+    """
+    runs = _runs.get()
+    if runs:
+        runs[-1].tell_again()
+
+
+def run_of(request: Any) -> Run | None:
+    """Return the run of a request, once it has begun."""
+    return getattr(request, _ATTRIBUTE, None)
+
+
+def begin(task: Task[..., Any], naming: Naming, options: LockOptions, args: Any, kwargs: Any) -> None:
+    """Take the lock of this run, unless it has begun already.
+
+    Raises:
+        Skipped, ComesAgain, LockBusy: The lock is busy: what Celery is told.
+        PutOff, Done: An earlier delivery of this task may run still, or has finished it.
+        StoreUnavailable: Redis could not be reached, and `lock_on_error` is "fail".
+        LockKeyError, TypeError: The arguments give no name.
+    """
+    if run_of(task.request) is not None:
+        return
+    run = Run(task, options)
+    if task.request.headers is None:
+        # A copy of a request, which Celery makes for a direct call, would take the run for a header.
+        task.request.headers = {}
+    setattr(task.request, _ATTRIBUTE, run)
+    _runs.set((*_runs.get(), run))
+    if options.mode != "off":
+        try:
+            run.take(naming, args, kwargs)
+        except Ignore as told:
+            # Celery formats every frame of it: that would cost more than the whole conflict.
+            raise told.with_traceback(None) from None
+
+
+def finish(task: Task[..., Any], done: str = "") -> None:
+    """Give the lock of this run back, if it has one; never raises. May be called more than once.
+
+    Args:
+        task: The task; its request is the one that ends.
+        done: Its id, if it returned or raised and will not come again.
+    """
+    run = run_of(task.request)
+    if run is not None:
+        _runs.set(tuple(other for other in _runs.get() if other is not run))
+        run.give_back(done)
+
+
+def _outer_lock(key: str) -> RedisLock | None:
+    """Return the lock of this name that a task around this one holds, in the same thread."""
+    for run in reversed(_runs.get()):
+        if run.lock.name == key and isinstance(run.lock, RedisLock):
+            return run.lock
+    return None
+
+
+def told_of_us(task_name: str, task_id: str | None = None) -> dict[str, str]:
+    """Return what a holder says of itself: nothing that the arguments of a task could show."""
+    of_run = {} if task_id is None else {"id": task_id}
+    return {"task": task_name, **of_run, "host": socket.gethostname(), "pid": str(os.getpid())}
+
+
+def _reporter(run: Run, report: Callable[..., object]) -> Callable[..., object]:
+    # Weakly: the run has the lock, and a lock that is dropped must not be renewed for ever.
+    known = ref(run)
+
+    def call(*arguments: Any) -> None:
+        run = known()
+        if run is not None:
+            report(run, *arguments)
+
+    return call
+
+
+def _forget_earlier_attempts(request: Any) -> None:
+    """The next retry of this task, for whatever reason, begins to count anew."""
+    counted = (RETRY_HEADER, redelivery.COPY_HEADER, outage.OUTAGE_HEADER)
+    for header in (*counted, TOKEN_HEADER, queued.QUEUED_HEADER):
+        (request.headers or {}).pop(header, None)

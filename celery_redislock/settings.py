@@ -1,0 +1,300 @@
+"""app.conf -> frozen settings: which options hold for a task or a call, and where the locks are kept.
+
+An option has one word and four places, strongest first: ``lock={"ttl": 5}`` of a call, ``lock_ttl``
+of the task, ``redislock_ttl`` in the settings, the default in ``OPTIONS``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from types import MappingProxyType
+from typing import Any
+
+from .errors import ConfigurationError
+from .options import OPTIONS, LockOptions, Option, refuse_contradictions
+from .urls import SCHEMES
+
+__all__ = [
+    "OPTIONS",
+    "LockOptions",
+    "StoreSettings",
+    "declared_options",
+    "resolve",
+    "store_settings",
+    "check_unknown_settings",
+]
+
+
+#: Two ways to say which calls share a lock: who gives one replaces both.
+_WHICH_CALLS = frozenset({"args", "key"})
+
+#: Public methods of LockedTask that look like options.
+_METHODS = ("lock_name", "lock_for")
+
+#: Every setting that this version reads.
+_OTHERS = ("url", "prefix", "client_options", "beat_scheduler", "beat_name", "beat_ttl")
+_SETTINGS = tuple(f"redislock_{name}" for name in (*_OTHERS, *OPTIONS))
+
+#: A setting of ours, also in spellings that Celery does not read.
+_OUR_SETTING = re.compile(r"(?:celery_)?(redislock_\w+)", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class _Level:
+    """One of the places where options are given.
+
+    Attributes:
+        word: What comes before an option's name there: "lock_", "redislock_" or nothing.
+        before, after: What makes a description of it.
+    """
+
+    values: Mapping[str, Any]
+    word: str
+    before: str
+    after: str
+
+    def label(self, name: object) -> str:
+        return f"{self.before}{self.word}{name}{self.after}"
+
+
+def declared_options(task_class_or_task: object) -> dict[str, Any]:
+    """Collect the ``lock_<x>`` attributes set on a task or any of its classes, by option name.
+
+    The most derived class wins; its ``lock_key`` or ``lock_args`` replaces both of its bases. An
+    attribute set to None is declared. Values are not checked here but by ``resolve``.
+
+    Raises:
+        ConfigurationError: A ``lock_*`` attribute is no option.
+    """
+    task = task_class_or_task
+    cls = task if isinstance(task, type) else task.__class__
+    places: list[Mapping[str, Any]] = [vars(base) for base in cls.__mro__]
+    if cls is not task:
+        places.insert(0, vars(task))
+    owner = f" of task {getattr(task, 'name', None) or cls.__name__!r}"
+    declared: dict[str, Any] = {}
+    for attributes in places:
+        found = {
+            name.removeprefix("lock_"): value
+            for name, value in attributes.items()
+            if name.startswith("lock_") and not (name in _METHODS and _is_method(value))
+        }
+        _refuse_unknown_options(_Level(found, "lock_", "", owner))
+        if declared.keys() & _WHICH_CALLS:
+            found = {name: found[name] for name in found.keys() - _WHICH_CALLS}
+        declared = found | declared
+    return declared
+
+
+def resolve(
+    conf: Mapping[str, Any],
+    task_name: str,
+    declared: Mapping[str, Any],
+    per_call: Mapping[str, Any] | None = None,
+) -> LockOptions:
+    """Check and merge the options of a task, or of one call of it.
+
+    Args:
+        conf: The app's configuration; only ``get`` is used, and None means not set.
+        task_name: For messages.
+        declared: What ``declared_options`` returned.
+        per_call: The ``lock`` of ``apply_async``.
+
+    Raises:
+        ConfigurationError: A value that counts is wrong, an option is unknown, or options contradict
+            each other: ``key`` with ``args`` in one place; on one task or call an option that its
+            ``on_conflict`` never reads (between places it is an override); a ``min_hold`` above
+            ``max_hold``, or a ``scope`` with an ``on_conflict`` that cannot decide when publishing,
+            wherever they come from.
+    """
+    if not isinstance(per_call, Mapping | None):
+        raise ConfigurationError(
+            f'lock= of a call of task {task_name!r} must be a dict of options such as {{"ttl": 5}}, '
+            f"not {type(per_call).__name__}"
+        )
+    of_call = _Level(per_call or {}, "", 'lock={"', f'": ...}} of a call of task {task_name!r}')
+    of_task = _Level(declared, "lock_", "", f" of task {task_name!r}")
+    for level in (of_call, of_task):
+        _refuse_unknown_options(level)
+        _refuse_what_no_policy_reads(level)
+    of_settings = _Level(_option_settings(conf), "redislock_", "", " setting")
+    defaults = _Level({name: option.default for name, option in OPTIONS.items()}, "", "default ", "")
+    levels = (of_call, of_task, of_settings, defaults)
+    for level in levels:
+        _refuse_key_with_args(level)
+    checked = {option.field: _effective(option, levels) for option in OPTIONS.values()}
+    options = LockOptions(**checked)
+    refuse_contradictions(options, lambda name: _source(name, levels).label(name))
+    return options
+
+
+def _option_settings(conf: Mapping[str, Any]) -> dict[str, Any]:
+    values = {name: conf.get(f"redislock_{name}") for name in OPTIONS}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _source(name: str, levels: tuple[_Level, ...]) -> _Level:
+    names = _WHICH_CALLS if name in _WHICH_CALLS else {name}
+    return next(level for level in levels if level.values.keys() & names)
+
+
+def _effective(option: Option, levels: tuple[_Level, ...]) -> Any:
+    level = _source(option.name, levels)
+    return option.check(level.values.get(option.name), level.label(option.name))
+
+
+def _refuse_unknown_options(level: _Level) -> None:
+    for name in level.values:
+        if name not in OPTIONS:
+            word = str(name).removeprefix("lock_")
+            meant = ["key"] if f"lock_{word}" in _METHODS else get_close_matches(word, OPTIONS)
+            written = [[f"{level.word}{option}" for option in names] for names in (meant, OPTIONS)]
+            raise _unknown(level.label(name), "lock option", *written)
+
+
+def _refuse_key_with_args(level: _Level) -> None:
+    if level.values.get("key") is not None and level.values.get("args") is not None:
+        raise ConfigurationError(
+            f"{level.label('key')} and {level.label('args')} contradict each other: a key of its own "
+            "is not made from args; give one of them"
+        )
+
+
+def _refuse_what_no_policy_reads(level: _Level) -> None:
+    if (policy := level.values.get("on_conflict")) is None or callable(policy):
+        return
+    for name, option in OPTIONS.items():
+        if level.values.get(name) is not None and option.read_by not in ("", policy):
+            raise ConfigurationError(
+                f"{level.label(name)} has no effect beside {level.label('on_conflict')}, which is not "
+                f'"{option.read_by}": use that (or a callable that decides for it), or drop {name}'
+            )
+
+
+def _is_method(value: object) -> bool:
+    return callable(value) or isinstance(value, property | classmethod)
+
+
+def _unknown(label: str, kind: str, meant: Iterable[str], valid: Iterable[str]) -> ConfigurationError:
+    guess = "".join(f" did you mean {word!r}?" for word in [*meant][:1])
+    return ConfigurationError(f"{label} is no {kind};{guess} valid: {', '.join(valid)}")
+
+
+@dataclass(frozen=True)
+class StoreSettings:
+    """Which Redis keeps the locks. Its repr shows neither URL nor options: they hold passwords.
+
+    Attributes:
+        url: As it was written; nothing but its scheme was looked at.
+        setting: Where it was written: ``redislock_url``, ``result_backend`` or ``broker_url``.
+        prefix: What every key begins with.
+        client_options: Further arguments for the client.
+        service: What Celery's own transport options call the master behind Sentinels.
+    """
+
+    url: str = field(repr=False)
+    setting: str
+    prefix: str
+    client_options: Mapping[str, Any] = field(repr=False)
+    service: str = ""
+
+
+def store_settings(conf: Mapping[str, Any]) -> StoreSettings:
+    """Find out where the locks are kept.
+
+    Raises:
+        ConfigurationError: No setting leads to one Redis, or a setting has the wrong type. The
+            message shows no value.
+    """
+    prefix = conf.get("redislock_prefix")
+    if not isinstance(prefix, str | None):
+        raise ConfigurationError(
+            f"redislock_prefix setting must be text such as 'redislock:', not {type(prefix).__name__}"
+        )
+    options = conf.get("redislock_client_options") or {}
+    if not isinstance(options, Mapping) or not all(isinstance(name, str) for name in options):
+        raise ConfigurationError(
+            "redislock_client_options setting must be a dict of arguments for the Redis client, "
+            'such as {"socket_timeout": 5}'
+        )
+    url, setting = _store_url(conf)
+    celerys = _transport_options(conf, setting) if "sentinel://" in url.lower() else {}
+    if "sentinel_kwargs" in celerys:
+        options = {"sentinel_kwargs": celerys["sentinel_kwargs"], **options}
+    return StoreSettings(
+        url,
+        setting,
+        "redislock:" if prefix is None else prefix,
+        MappingProxyType(dict(options)),
+        str(celerys.get("master_name") or ""),
+    )
+
+
+def _transport_options(conf: Mapping[str, Any], setting: str) -> Mapping[str, Any]:
+    """Return the options in which Celery keeps the name of the master, for a URL of its own."""
+    name = {"result_backend": "result_backend_transport_options", "broker_url": "broker_transport_options"}
+    found = conf.get(name[setting]) if setting in name else None
+    return found if isinstance(found, Mapping) else {}
+
+
+def _store_url(conf: Mapping[str, Any]) -> tuple[str, str]:
+    own = conf.get("redislock_url")
+    if isinstance(own, str) and own.strip():
+        return own, "redislock_url"
+    if own is not None:
+        raise ConfigurationError(
+            "redislock_url setting must be a URL such as redis://localhost:6379/0: it is empty or "
+            "not text; remove it to use result_backend or broker_url"
+        )
+    for setting in ("result_backend", "broker_url"):
+        # The attribute of Celery's conf also honours CELERY_RESULT_BACKEND and CELERY_BROKER_URL.
+        url = _redis_url(getattr(conf, setting, None) or conf.get(setting))
+        if url:
+            return url, setting
+    raise ConfigurationError(
+        "no Redis for the locks: redislock_url is not set, and neither result_backend nor broker_url "
+        "is the URL of one Redis; set redislock_url, for example redis://localhost:6379/0"
+    )
+
+
+def _redis_url(value: object) -> str | None:
+    """The URL in a setting of Celery, when it is of one Redis: several brokers are none, Sentinels are."""
+    urls = value.split(";") if isinstance(value, str) else value
+    if not isinstance(urls, list | tuple) or not all(isinstance(url, str) for url in urls):
+        return None
+    schemes = {url.partition("://")[0].lower() if "://" in url else "" for url in urls}
+    known = schemes <= SCHEMES and (len(urls) == 1 or schemes == {"sentinel"})
+    return ";".join(urls) if known and urls else None
+
+
+def check_unknown_settings(conf: Mapping[str, Any]) -> None:
+    """Refuse ``redislock_*`` settings that would be ignored.
+
+    Names that a later version may know are unknown to this one, and refused too. So is a known
+    one in a spelling that Celery does not read (``REDISLOCK_TTL`` without a namespace), unless
+    the right spelling is there as well.
+
+    Raises:
+        ConfigurationError: With the valid names.
+    """
+    names = list(conf)  # Celery loads its configuration, and learns the prefix, when first asked
+    prefix = getattr(conf, "prefix", None) or ""  # "CELERY_" after namespace="CELERY"
+    for spelled in names:
+        found = _OUR_SETTING.fullmatch(str(spelled).removeprefix(prefix))
+        if not found:
+            continue
+        name = found[1].lower()
+        right = f"{prefix}{name}".upper() if prefix.isupper() else f"{prefix}{name}"
+        if spelled in (name, right):
+            _refuse_unknown_setting(name, spelled)
+        elif name in _SETTINGS and spelled.startswith(prefix) and conf.get(name) is None:
+            raise ConfigurationError(f"Celery does not read the setting {spelled}: write {right}")
+
+
+def _refuse_unknown_setting(name: str, spelled: str) -> None:
+    if name not in _SETTINGS:
+        meant = get_close_matches(name, _SETTINGS)
+        raise _unknown(f"{spelled} setting", "setting of celery_redislock", meant, _SETTINGS)

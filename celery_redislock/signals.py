@@ -1,0 +1,30 @@
+"""The four signals of a locked task. A receiver that raises is logged, and never breaks a run.
+
+Connect to them as to Celery's own; the sender is the task::
+
+    @lock_conflict.connect
+    def count(sender, conflict, action, **_): ...
+
+They are sent in the process, and all but `lock_lost` in the thread, that runs the task.
+"""
+
+from __future__ import annotations
+
+from celery.utils.dispatch import Signal
+
+__all__ = ["lock_acquired", "lock_conflict", "lock_lost", "lock_released"]
+
+#: The lock was taken; the body is about to run. Arguments: lock.
+lock_acquired = Signal(name="lock_acquired", providing_args=["lock"])
+
+#: The lock was given back, or will be free when its min_hold ends. Arguments: lock.
+lock_released = Signal(name="lock_released", providing_args=["lock"])
+
+#: A task met a busy lock, when it began or, with lock_scope "queue" or "task", when it was published
+#: (then in the publisher). Arguments: conflict, and action: "skip", "retry", "fail", "coalesce",
+#: "replace" or "callable".
+#: With lock_mode "shadow" (conflict.shadow) the action is what would have been done.
+lock_conflict = Signal(name="lock_conflict", providing_args=["conflict", "action"])
+
+#: A held lock was lost while the body ran. Arguments: lock, reason. Sent from a thread of its own.
+lock_lost = Signal(name="lock_lost", providing_args=["lock", "reason"])

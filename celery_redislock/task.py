@@ -1,0 +1,220 @@
+"""LockedTask: Celery's moments of a task translated into the begin and the end of a locked run."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from celery import Celery, Task
+from celery.exceptions import Retry, TaskRevokedError
+from celery.result import AsyncResult, EagerResult
+from celery.states import RETRY, REVOKED
+
+from . import duplicates, queued, run, worker
+from .conflict import RETRY_HEADER
+from .engine import RedisLock, release_orphan
+from .errors import LockBusy
+from .hooks import surround_hooks
+from .plan import CALL_HEADER, Plan, plan_of, travelling
+from .provider import provider_of
+from .republish import ComesAgain
+from .request import locked_request
+from .revocation import Skipped
+from .run import current_lock
+from .unlocked import Unlocked
+from .wanted import publish_what_is_wanted
+
+__all__ = ["LockedTask", "current_lock"]
+
+logger = logging.getLogger(__name__)
+
+#: What Celery's own `apply_async` takes by position, after the arguments of the task.
+_POSITIONAL = ("task_id", "producer", "link", "link_error", "shadow")
+
+
+class LockedTask(Task):
+    """A task that holds a Redis lock, keyed on its name and arguments, while it runs.
+
+    The lock is taken in `before_start` and released in `after_return`; before a retry or a
+    replacement is published; and in ``task_postrun`` for the ends that Celery calls no
+    `after_return` for. A subclass may override these hooks without calling ``super()``.
+
+    Options are attributes ``lock_<x>``, checked when the task is registered.
+    """
+
+    abstract = True
+    Request = "celery_redislock.request:LockedRequest"
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        surround_hooks(cls)
+
+    @classmethod
+    def on_bound(cls, app: Celery) -> None:
+        """Check the options, when Celery registers the task.
+
+        Raises:
+            ConfigurationError: An option or a setting is wrong.
+        """
+        super().on_bound(app)
+        plan_of(cls, app)
+        # Again, because the setting task_annotations has put hooks into the finished class.
+        surround_hooks(cls)
+        throws = cls.throws if isinstance(cls.throws, tuple) else (cls.throws,)
+        if LockBusy not in throws:
+            # An expected outcome: logged without a traceback.
+            cls.throws = (*throws, LockBusy)
+        cls.Request = locked_request(cls.Request)
+        worker.check_at_start(app)
+
+    @property
+    def lock(self) -> RedisLock | Unlocked:
+        """The lock of the run that goes on here; one that does nothing where there is none."""
+        begun = run.run_of(self.request)
+        return begun.lock if begun is not None else Unlocked()
+
+    def lock_name(self, *args: Any, **kwargs: Any) -> str:
+        """Return the Redis key of the lock that this call would take.
+
+        Raises:
+            TypeError: The call does not fit the function.
+            LockKeyError: An argument cannot be made part of a name.
+        """
+        return provider_of(self.app).prefix + self.plan_for().naming.lock_name(args, kwargs)
+
+    def lock_for(self, *args: Any, **kwargs: Any) -> RedisLock:
+        """Return the lock that this call would take, for use outside Celery.
+
+        It is renewed while held; ``with`` waits for it as long as `lock_wait` says.
+
+        Raises:
+            TypeError: The call does not fit the function.
+            LockKeyError: An argument cannot be made part of a name.
+        """
+        plan = self.plan_for()
+        name = plan.naming.lock_name(args, kwargs)
+        return provider_of(self.app).lock(name, plan.options, run.told_of_us(self.name))
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the body; called directly, without a lock."""
+        begun = run.run_of(self.request)
+        if begun is not None and begun.is_called_by_celery():
+            # Celery's own would begin another request, as for a direct call, and hide this run's.
+            return self.run(*args, **kwargs)
+        return super().__call__(*args, **kwargs)
+
+    def before_start(self, task_id: str, args: Any, kwargs: Any) -> None:
+        """Take the lock, or do what `lock_on_conflict` says."""
+
+    def after_return(
+        self, status: str, retval: Any, task_id: str, args: Any, kwargs: Any, einfo: Any
+    ) -> None:
+        """Release the lock."""
+
+    def release_orphan(self, token: str, headers: Mapping[str, Any], args: Any, kwargs: Any) -> None:
+        """Give back what the dead child of a worker held, or its place in line.
+
+        Args:
+            token: Of the delivery that the child ran.
+            headers: Of its message.
+            args: Of the call.
+            kwargs: Of the call.
+        """
+        self.free_publish_lock(headers, args, kwargs)
+        name = self.locked_name_of(headers, args, kwargs)
+        if name is None:
+            return
+        min_hold_ms = self.plan_for(headers.get(CALL_HEADER)).options.min_hold_ms
+        if release_orphan(provider_of(self.app).client, name, token, min_hold_ms):
+            logger.info("lock %r: released for the dead child of task %s", name, self.name)
+        # Also if it was released before: the child may have died before it published what is wanted.
+        publish_what_is_wanted(self.app, name)
+
+    def locked_name_of(self, headers: Mapping[str, Any], args: Any, kwargs: Any) -> str | None:
+        """Return the Redis key of the lock of a call that was published; None where none is taken."""
+        plan = self.plan_for(headers.get(CALL_HEADER))
+        if plan.options.mode == "off" or plan.options.scope == "queue":
+            return None
+        return provider_of(self.app).prefix + plan.naming.lock_name(args, kwargs)
+
+    def free_publish_lock(self, headers: Mapping[str, Any], args: Any, kwargs: Any) -> None:
+        """Free the publish lock that a message came with, if it still has it: its task will not begin.
+
+        Args:
+            headers: Of the message.
+            args: Of the call.
+            kwargs: Of the call.
+        """
+        token = queued.token_of(headers, headers.get("id"))
+        if not token:
+            return
+        naming = self.plan_for(headers.get(CALL_HEADER)).naming
+        name = provider_of(self.app).prefix + naming.lock_name(args, kwargs)
+        queued.free(queued.publish_lock(self.app, name), token)
+
+    def apply_async(
+        self, args: Any = None, kwargs: Any = None, *positional: Any, lock: Any = None, **options: Any
+    ) -> AsyncResult[Any]:
+        """Publish the task, as Celery's own does.
+
+        Args:
+            args: Positional arguments of the task.
+            kwargs: Keyword arguments of the task.
+            *positional: Celery's further arguments.
+            lock: Lock options of this call, ``{"<x>": value}``; they travel with it, and with its retries.
+            **options: Celery's options.
+
+        Returns:
+            Its result; with `lock_scope` "queue" or "task", that of an equal call which is there already.
+
+        Raises:
+            ConfigurationError: A lock option is wrong.
+            LockBusy: An equal call is there already, and the policy is "fail".
+            StoreUnavailable: Redis could not be reached for the publish lock.
+        """
+        options = self._with_call_options(lock, options)
+        plan = self.plan_for((options.get("headers") or {}).get(CALL_HEADER))
+        scoped = plan.options.scope != "run" and plan.options.mode != "off"
+        if not scoped or self.app.conf.task_always_eager:
+            return super().apply_async(args, kwargs, *positional, **options)
+        options = {**dict(zip(_POSITIONAL, positional, strict=False)), **options}
+        return duplicates.publish(self, plan, args, kwargs, options, super().apply_async)
+
+    def apply(
+        self, args: Any = None, kwargs: Any = None, *positional: Any, lock: Any = None, **options: Any
+    ) -> EagerResult[Any]:
+        """Run the task here and now, with its lock; `lock` as in `apply_async`.
+
+        Raises:
+            LockLost: In a task whose own lock was lost meanwhile.
+        """
+        options = self._with_call_options(lock, options)
+        if RETRY_HEADER in (options.get("headers") or {}):
+            # Celery counts every eager retry; a conflict is none of the user's.
+            options = {**options, "retries": options.get("retries", 1) - 1}
+        result = super().apply(args, kwargs, *positional, **options)
+        run.tell_again()
+        if isinstance(result.result, Skipped):
+            # Celery's own result of an ignored task would give None to whoever asks.
+            return EagerResult(result.id, TaskRevokedError(*result.result.args), REVOKED, name=self.name)
+        if isinstance(result.result, ComesAgain):
+            return EagerResult(result.id, Retry(*result.result.args), RETRY, name=self.name)
+        return result
+
+    def _with_call_options(self, lock: Any, options: dict[str, Any]) -> dict[str, Any]:
+        if lock is None:
+            return options
+        plan_of(self, self.app, lock)
+        headers = {**(options.get("headers") or {}), CALL_HEADER: travelling(self.name, lock)}
+        return {**options, "headers": headers}
+
+    def plan_for(self, per_call: Mapping[str, Any] | None = None) -> Plan:
+        """Return what holds for a call with these options of its own; without any, found out once."""
+        if per_call is not None:
+            return plan_of(self, self.app, per_call)
+        try:
+            plan: Plan = self.__dict__["_plan_of_task"]
+        except KeyError:
+            plan = self.__dict__["_plan_of_task"] = plan_of(self, self.app)
+        return plan

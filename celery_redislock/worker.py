@@ -1,0 +1,53 @@
+"""Worker: what a worker does about locks when it starts."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import redis
+from celery import Celery, bootsteps
+from celery.worker import state as worker_state
+from celery.worker.control import inspect_command
+
+from .engine import reaches
+from .fitness import complaints
+from .provider import provider_of
+from .request import LockedRequest
+from .rescue import RescueStep
+
+logger = logging.getLogger(__name__)
+
+
+class LockStep(bootsteps.Step):
+    """Stops a worker with wrong settings before it takes a message, and says when Redis is away."""
+
+    def __init__(self, parent: Any, **kwargs: Any) -> None:
+        super().__init__(parent, **kwargs)
+        provider = provider_of(parent.app)
+        try:
+            reaches(provider.client)
+        except redis.RedisError as error:
+            logger.warning(
+                "locks: Redis at %s cannot be reached (%s); the worker goes on, but no locked task can run",
+                provider.shown,
+                error,
+            )
+        else:
+            logger.info("locks: Redis at %s, prefix %r", provider.shown, provider.prefix)
+            for complaint in complaints(provider.client):
+                logger.warning("locks: Redis at %s: %s", provider.shown, complaint)
+
+
+@inspect_command()
+def locks(state: Any) -> list[dict[str, Any]]:
+    """Show the locked tasks that this worker runs."""
+    del state  # what runs here, the worker's own module of that name knows
+    return [
+        request.lock_view() for request in worker_state.active_requests if isinstance(request, LockedRequest)
+    ]
+
+
+def check_at_start(app: Celery) -> None:
+    """Have the workers of this app check their settings for locks, and publish what is wanted of them."""
+    app.steps["worker"].update({LockStep, RescueStep})

@@ -1,0 +1,100 @@
+"""locked_task: with and without an app, with and without options."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from celery import Celery, current_app
+
+from celery_redislock import ConfigurationError, LockedTask, locked_task
+
+from .applications import busy
+
+
+@pytest.fixture
+def current(app: Celery) -> Iterator[Celery]:
+    """Give the app to tasks that belong to none.
+
+    Celery gives those to every app that is alive, so their names must differ.
+    """
+    before = current_app._get_current_object()
+    app.set_current()
+    yield app
+    before.set_current()
+
+
+def test_a_function_becomes_a_locked_task_of_whichever_app_is_current(current: Celery) -> None:
+    @locked_task
+    def bare(a: int) -> int:
+        """Give it back."""
+        return a
+
+    assert isinstance(bare, LockedTask)
+    assert bare.app is current
+    assert bare.__doc__ == "Give it back."
+    assert bare.apply((1,)).result == 1
+    with busy(bare, 1):
+        assert bare.apply((1,)).state == "REVOKED"
+
+
+def test_options_make_a_decorator(current: Celery) -> None:
+    @locked_task(lock_key="import:{path}", lock_ttl=5, bind=True, name="with_options", max_retries=7)
+    def with_options(self: Any, path: str) -> Any:
+        return self.lock.name
+
+    assert (with_options.name, with_options.max_retries) == ("with_options", 7)
+    assert with_options.apply(("a",)).result == "redislock:import:a"
+
+
+def test_an_app_owns_its_task(app: Celery) -> None:
+    @locked_task(app=app, lock_args=(), name="t")
+    def function(a: int) -> None: ...
+
+    assert app.tasks["t"].lock_name(1) == "redislock:t"
+    assert isinstance(app.tasks["t"], LockedTask)
+
+
+def test_a_base_of_the_users_own_is_kept(app: Celery) -> None:
+    class Own(LockedTask):
+        abstract = True
+        lock_ttl = 7
+
+    @locked_task(app=app, base=Own, name="t")
+    def function() -> None: ...
+
+    assert isinstance(app.tasks["t"], Own)
+
+
+def test_empty_parentheses_are_no_options(current: Celery) -> None:
+    @locked_task()
+    def parenthesised() -> str:
+        return "ran"
+
+    assert isinstance(parenthesised, LockedTask)
+    assert parenthesised.apply().result == "ran"
+
+
+def test_a_wrong_option_is_refused_when_the_app_is_finalized(app: Celery) -> None:
+    @locked_task(app=app, lock_args=["b"], name="t")
+    def function(a: int) -> None: ...
+
+    with pytest.raises(ConfigurationError, match="no argument 'b'; its arguments are: a"):
+        app.finalize()
+
+
+def test_a_wrong_option_is_refused_at_once_when_registration_is_not_lazy(app: Celery) -> None:
+    with pytest.raises(ConfigurationError, match="lock_tll"):
+
+        @locked_task(app=app, lock_tll=5, lazy=False)
+        def function(a: int) -> None: ...
+
+
+def test_the_functions_own_call_is_left_alone(app: Celery) -> None:
+    @locked_task(app=app)
+    def function(a: int, *, b: int = 2) -> int:
+        return a + b
+
+    assert function(1, b=3) == 4
+    assert function.s(1).name == function.name

@@ -1,0 +1,358 @@
+"""Wanted runs: triggers, releasers and messages in any order, some dead half-way; each trigger ends once."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+from unittest import mock
+from uuid import uuid4
+
+import pytest
+import redis
+
+from celery_redislock.engine import WantedIndex, WantedRun, WantedRuns, store_of
+from celery_redislock.engine import wanted as engine_wanted
+from celery_redislock.engine.wanted import Asked, Claimed
+
+TASK = "a task"
+SEEDS = range(80)
+
+
+@dataclass
+class Message:
+    """A message in the broker: of a trigger (no token), or of a run that was wanted."""
+
+    id: str
+    token: str = ""
+    met: int = 0
+
+
+@dataclass
+class World:
+    """One lock, its broker, and whoever releases, claims and publishes; all in one thread."""
+
+    client: redis.Redis
+    runs: WantedRuns
+    keep: str
+    chance: random.Random
+    queue: list[Message] = field(default_factory=list)
+    claimed: list[tuple[WantedRun, str]] = field(default_factory=list)
+    published: list[tuple[WantedRun, str]] = field(default_factory=list)
+    met: list[str] = field(default_factory=list)
+    begun: list[str] = field(default_factory=list)
+    superseded: dict[str, str] = field(default_factory=dict)
+    all_live: bool = False
+
+    def trigger(self) -> None:
+        """Somebody publishes the task."""
+        self.queue.append(Message(f"{len(self.met) + len(self.queue)} {uuid4().hex}"))
+
+    def deliver(self) -> None:
+        """A worker gets one of the messages, whichever."""
+        if self.queue:
+            self.arrive(self.queue.pop(self.chance.randrange(len(self.queue))))
+
+    def arrive(self, message: Message) -> None:
+        """A worker tries to take the lock for a message."""
+        if not message.token:
+            self.met.append(message.id)
+        if self.client.set(self.runs.lock_name, message.id, nx=True):
+            self.begin(message)
+        else:
+            self.want(message)
+
+    def begin(self, message: Message) -> None:
+        """The lock is ours."""
+        seconds, micros = self.client.time()
+        met = message.met or seconds * 1_000_000 + micros
+        asked = self.runs.begin(TASK, message.id, keep=self.keep, met=met, token=message.token)
+        if asked.is_copy:
+            self.client.delete(self.runs.lock_name)
+            return
+        self.end(asked, message.id)
+        self.begun.append(message.id)
+
+    def want(self, message: Message) -> None:
+        """Somebody else has it."""
+        run = WantedRun(TASK, message.id, b"message of " + message.id.encode(), message.met)
+        asked = self.runs.want(run, keep=self.keep, mark=uuid4().hex, noted=True, token=message.token)
+        assert not asked.is_free
+        if asked.successor:
+            self.superseded[message.id] = asked.successor
+        if not asked.is_copy:
+            self.end(asked, message.id)
+
+    def end(self, asked: Asked, successor: str) -> None:
+        """Store the ends of the superseded, or die before that."""
+        for run in asked.superseded:
+            if self.all_live or self.chance.random() < 0.8:
+                self.superseded[run.id] = successor
+                self.runs.ended(run)
+
+    def release(self) -> None:
+        """The body has ended; the releaser may die before it claims."""
+        self.client.delete(self.runs.lock_name)
+
+    def claim(self) -> None:
+        """A releaser, or a worker's step, takes what is to be done."""
+        claimed = self.runs.claim(TASK)
+        self.claimed += [(run, claimed.token) for run in claimed.to_publish]
+        for successor, run in claimed.superseded:
+            self.superseded[run.id] = successor
+            self.runs.ended(run)
+
+    def publish(self) -> None:
+        """One who has claimed gets on, however late."""
+        if self.claimed:
+            run, token = self.claimed.pop(self.chance.randrange(len(self.claimed)))
+            assert run.message == b"message of " + run.id.encode()
+            self.queue.append(Message(run.id, token, run.met))
+            self.published.append((run, token))
+
+    def confirm(self) -> None:
+        """One who has published says so, however late."""
+        if self.published:
+            self.runs.confirm(*self.published.pop(self.chance.randrange(len(self.published))))
+
+    def die(self) -> None:
+        """One who has claimed or published does nothing more."""
+        for waiting in (self.claimed, self.published):
+            if waiting:
+                waiting.pop(self.chance.randrange(len(waiting)))
+
+    def live(self, steps: int) -> None:
+        """Let things happen, while no claim lasts; then let them come to rest."""
+        acts: list[Callable[[], None]] = [self.trigger, self.deliver, self.release, self.claim]
+        acts += [self.publish, self.confirm, self.deliver, self.die]
+        for _ in range(steps):
+            with mock.patch.object(engine_wanted, "CLAIM_MS", 0):
+                self.chance.choice(acts)()
+        self.all_live = True
+        for _ in range(100):
+            for act in (self.release, self.claim, self.publish, self.confirm, self.deliver):
+                act()
+            if not (self.queue or self.claimed or self.published):
+                return
+        raise AssertionError("it never comes to rest")
+
+
+def played(
+    seed: int, client: redis.Redis, runs: type[WantedRuns] = WantedRuns, keep: str = "latest"
+) -> World:
+    """Play a world and look whether every trigger came to one end."""
+    world = World(client, runs(store_of(client), f"lock {seed}"), keep, random.Random(seed))
+    world.live(60)
+    assert len(world.begun) == len(set(world.begun)), "a run began twice"
+    assert not world.superseded.keys() & set(world.begun), "a run began that another stood for"
+    lost = set(world.met) - set(world.begun) - world.superseded.keys()
+    assert not lost, "a trigger came to no end"
+    for successor in world.superseded.values():
+        while successor not in world.begun:
+            assert successor in world.superseded, "a successor came to no end"
+            successor = world.superseded[successor]
+    if keep == "latest" and world.met:
+        assert world.begun[-1] == world.met[-1], "the last run is not that of the last trigger"
+    rest = client.hgetall(f"redislock.wanted:{{lock {seed}}}").values()
+    assert all(entry.startswith(b"-") for entry in rest), "something is wanted still"
+    return world
+
+
+@pytest.mark.parametrize("keep", ["latest", "first"])
+def test_every_trigger_runs_once_or_is_superseded_whoever_dies_or_is_late(
+    keep: str, client: redis.Redis
+) -> None:
+    worlds = [played(seed, client, keep=keep) for seed in SEEDS]
+
+    assert sum(len(world.superseded) for world in worlds) > 100, "too little was superseded to see anything"
+
+
+def test_the_scripts_do_the_same_on_fakeredis(fake_client: redis.Redis) -> None:
+    for seed in range(5):
+        played(seed, fake_client)
+
+
+# ---- what the play must see
+
+
+class ClaimsNothing(WantedRuns):
+    """Whoever looks publishes what is wanted, and it is forgotten when it was published."""
+
+    def claim(self, task: str) -> Claimed:
+        """Read what is wanted, and leave it."""
+        entry = self._store.call("HGET", self._keys.wanted, b"next " + engine_wanted._word(task))
+        free = not self._store.call("EXISTS", self._keys.lock)
+        return Claimed(uuid4().hex, None, (WantedRun.of_entry(entry),) if entry and free else (), ())
+
+    def confirm(self, run: WantedRun, token: str) -> bool:
+        """Forget it."""
+        self._store.call("HDEL", self._keys.wanted, b"next " + engine_wanted._word(run.task))
+        return False
+
+
+class DropsWhatItClaims(WantedRuns):
+    """A release that takes what is wanted out of Redis before it is published."""
+
+    def claim(self, task: str) -> Claimed:
+        """Take, and keep no record."""
+        claimed = super().claim(task)
+        for run in claimed.to_publish:
+            self._delete(b"sent", run.task, run.id)
+        return claimed
+
+
+class LetsEveryMessageCount(WantedRuns):
+    """The claim has no token that travels with the message."""
+
+    def begin(self, task: str, task_id: str, **facts: Any) -> Asked:
+        """Begin whatever comes."""
+        return super().begin(task, task_id, **{**facts, "token": ""})
+
+
+class KeepsWhatIsOlder(WantedRuns):
+    """A run that got a free lock does not stand for those that are on their way."""
+
+    def begin(self, task: str, task_id: str, **facts: Any) -> Asked:
+        """Supersede nobody."""
+        return super().begin(task, task_id, **{**facts, "keep": "first"})
+
+
+@pytest.mark.parametrize("wrong", [ClaimsNothing, DropsWhatItClaims, LetsEveryMessageCount, KeepsWhatIsOlder])
+def test_the_play_sees_when_it(wrong: type[WantedRuns], client: redis.Redis) -> None:
+    def play_all() -> None:
+        for seed in SEEDS:
+            played(seed, client, wrong)
+
+    with pytest.raises(AssertionError):
+        play_all()
+
+
+# ---- answers of the single verbs
+
+
+@pytest.fixture
+def runs(client: redis.Redis) -> WantedRuns:
+    client.set("lock", "held")
+    return WantedRuns(store_of(client), "lock")
+
+
+def want(runs: WantedRuns, task_id: str, mark: str = "", **facts: Any) -> Asked:
+    run = WantedRun(TASK, task_id, b"message")
+    return runs.want(run, **{"keep": "latest", "mark": mark or uuid4().hex, "noted": True, **facts})
+
+
+def test_a_wish_whose_answer_was_lost_is_not_recorded_twice(runs: WantedRuns, client: redis.Redis) -> None:
+    """Between the two sends the run was published, began and ended."""
+    mark = uuid4().hex
+    assert want(runs, "1", mark) == Asked()
+    client.delete("lock")
+    claimed = runs.claim(TASK)
+    assert not runs.begin(TASK, "1", keep="latest", met=1, token=claimed.token).is_copy
+
+    assert want(runs, "1", mark) == Asked()
+
+    assert not runs.tasks()
+
+
+def test_a_free_lock_is_said_to_be_free(runs: WantedRuns, client: redis.Redis) -> None:
+    client.delete("lock")
+
+    assert want(runs, "1").is_free
+    assert not runs.tasks()
+
+
+def test_the_first_wish_has_to_be_noted_first(runs: WantedRuns) -> None:
+    assert want(runs, "1", noted=False).is_new
+    assert not runs.tasks()
+    want(runs, "1")
+    assert not want(runs, "2", noted=False).is_new
+
+
+def test_a_wish_does_not_supersede_itself(runs: WantedRuns) -> None:
+    want(runs, "1")
+
+    assert want(runs, "1") == Asked()
+    assert want(runs, "1", keep="first") == Asked()
+
+
+def test_tasks_that_share_a_lock_have_a_wanted_run_each(runs: WantedRuns, client: redis.Redis) -> None:
+    want(runs, "1")
+    other = WantedRun("another task", "2", b"message")
+
+    assert runs.want(other, keep="latest", mark=uuid4().hex, noted=True) == Asked()
+
+    assert runs.tasks() == {TASK, "another task"}
+    client.delete("lock")
+    assert [run.id for run in runs.claim("another task").to_publish] == ["2"]
+
+
+def test_nobody_publishes_while_the_lock_is_busy_or_another_has_claimed(
+    runs: WantedRuns, client: redis.Redis
+) -> None:
+    want(runs, "1")
+    assert runs.claim(TASK).to_publish == ()
+    client.delete("lock")
+    assert len(runs.claim(TASK).to_publish) == 1
+
+    later = runs.claim(TASK)
+
+    assert later.to_publish == ()
+    assert later.look_again_ms is not None
+    assert 0 < later.look_again_ms <= engine_wanted.CLAIM_MS
+
+
+def test_what_is_kept_survives_any_name_and_content() -> None:
+    run = WantedRun("a task: ü {x}\n", "an id with\0 and %", bytes(range(256)), 7)
+
+    assert WantedRun.of_entry(run.entry()) == run
+
+
+def test_the_holder_is_asked_to_stop_and_expelled_when_its_time_is_over(
+    runs: WantedRuns, client: redis.Redis
+) -> None:
+    token = "t" * 32
+    client.set("lock", token)
+    client.set("redislock.holder:{lock}", f'{token} 1 1000 {{"id":"old"}}')
+    want(runs, "new", stop_after_ms=0)
+
+    assert runs.successor(token) == "new"
+    assert runs.successor("u" * 32) == ""
+    left_ms, holder = runs.expel(30_000)
+    assert left_ms == 30_000
+    assert holder is not None
+    assert holder.metadata["id"] == "old"
+    assert runs.expel(30_000)[1] is None, "two would end it at once"
+
+    client.set("lock", "u" * 32)
+    assert runs.expel(30_000) == (None, None)
+    assert runs.successor(token) == ""
+
+
+# ---- the index
+
+
+def test_the_index_tells_what_is_due_and_when_the_next_is(client: redis.Redis) -> None:
+    index = WantedIndex(store_of(client), "p:")
+    assert index.due() == (None, [])
+    index.note("p:now", 0)
+    index.note("p:later", 60_000)
+
+    next_ms, ((name, _),) = index.due()
+
+    assert name == "p:now"
+    assert next_ms is not None
+    assert 59_000 < next_ms <= 60_000
+
+
+def test_a_lock_that_was_noted_again_meanwhile_is_not_forgotten(client: redis.Redis) -> None:
+    index = WantedIndex(store_of(client), "p:")
+    index.note("p:lock", 0)
+    _, ((_, mark),) = index.due()
+    index.note("p:lock", 0)
+
+    index.note("p:lock", None, mark)
+
+    _, ((_, mark),) = index.due()
+    index.note("p:lock", None, mark)
+    assert index.due() == (None, [])

@@ -1,0 +1,120 @@
+"""Start and end: a worker refuses wrong settings, goes on without Redis, and lets its tasks end."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from ..deadlines import eventually
+from ..servers import Server
+from ..workers import running_worker
+from . import tasks_app
+from .bodies import STORE
+from .stage import Stage
+
+ROOT = Path(__file__).parent.parent.parent
+
+APP = """
+from celery import Celery
+from celery_redislock import LockedTask
+
+app = Celery("started", broker={broker!r}, backend={broker!r})
+app.conf.update(broker_connection_retry_on_startup=True, **{settings!r})
+
+@app.task(base=LockedTask, name="locked", ignore_result=True{options})
+def locked(): ...
+"""
+
+
+def start(directory: Path, store: str, settings: dict[str, object], options: str = "") -> tuple[int, str]:
+    """Start a worker that should stop by itself; return its exit code and what it wrote."""
+    (directory / "started.py").write_text(APP.format(broker=f"{store}/9", settings=settings, options=options))
+    command = [sys.executable, "-m", "celery", "-A", "started", "worker", "-P", "solo"]
+    ended = subprocess.run(
+        command, cwd=directory, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60
+    )
+    return ended.returncode, ended.stdout + ended.stderr
+
+
+WRONG = {
+    "scheme": ({"redislock_url": "http://:hunter2@localhost/0"}, "redislock_url"),
+    "db": ({"redislock_url": "redis://:hunter2@localhost/first"}, "redislock_url"),
+    "port": ({"redislock_url": "redis://:hunter2@localhost:port/0"}, "redislock_url"),
+    "nowhere": ({"redislock_url": ""}, "redislock_url"),
+    "unknown setting": ({"redislock_tll": 5}, "did you mean 'redislock_ttl'"),
+    "wrong value": ({"redislock_ttl": "soon"}, "redislock_ttl"),
+}
+
+
+@pytest.mark.parametrize("fault", WRONG)
+def test_a_worker_with_a_wrong_setting_stops_and_names_it(fault: str, store: str, tmp_path: Path) -> None:
+    settings, named = WRONG[fault]
+
+    code, output = start(tmp_path, store, settings)
+
+    assert code != 0
+    assert named in output
+    assert "ConfigurationError" in output
+    assert "ready." not in output
+    assert "hunter2" not in output
+
+
+def test_a_worker_with_a_wrong_option_of_a_task_stops_and_names_it(store: str, tmp_path: Path) -> None:
+    code, output = start(tmp_path, store, {}, ", lock_tll=5")
+
+    assert code != 0
+    assert "did you mean 'lock_ttl'" in output
+
+
+def test_a_worker_without_redis_for_its_locks_says_so_and_works_when_it_is_back(store: str) -> None:
+    with Server("redis", password="hunter2") as server:
+        url = server.url
+        server.kill()
+        with running_worker(
+            "tests.worker.tasks_app",
+            env={STORE: store, "REDISLOCK_TEST_LOCKS": url},
+            pool="threads",
+            args=("-Q", "elsewhere"),
+        ) as worker:
+            stage = Stage(tasks_app.app, store, worker, "elsewhere")
+            assert "cannot be reached" in worker.log()
+            assert f"127.0.0.1:{server.port}" in worker.log()
+            assert "redislock_url" in worker.log()
+            failed = stage.send(tasks_app.skip, "a", ["give", 1], lock={"on_error": "fail"})
+            assert type(failed.get(timeout=20, propagate=False)).__name__ == "StoreUnavailable"
+
+            server.start()
+
+            eventually(lambda: stage.send(tasks_app.skip, "a", ["give", 1]).get(timeout=20) == 1)
+            assert "hunter2" not in worker.log()
+
+
+def test_a_task_keeps_its_lock_through_a_warm_shutdown(store: str) -> None:
+    """Its lease is a second: without renewals it would be over long before the body ends."""
+    task = tasks_app.short
+    with running_worker("tests.worker.tasks_app", env={STORE: store}, args=("-Q", "closing")) as worker:
+        stage = Stage(tasks_app.app, store, worker, "closing")
+        result = stage.hold(task, "a")
+        token = stage.locks.get(task.lock_name("a"))
+        worker.send_signal(signal.SIGTERM)
+        worker.wait_for_log("Warm shutdown")
+        left = [stage.locks.pttl(task.lock_name("a"))]
+
+        def renewed() -> bool:
+            left.append(stage.locks.pttl(task.lock_name("a")))
+            return sum(after > before for before, after in pairwise(left)) >= 4
+
+        eventually(renewed, 10, "the lease should be renewed")
+        assert stage.locks.get(task.lock_name("a")) == token
+        assert worker.is_running
+
+        stage.journal.open("hold")
+
+        assert worker.wait() == 0
+        assert result.get(timeout=10) is None
+        assert not stage.locks.exists(task.lock_name("a"))
