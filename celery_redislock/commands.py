@@ -1,0 +1,151 @@
+"""Commands: ``celery -A APP locks ...`` for operators; parses, asks, prints."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+from celery.bin.base import CeleryCommand, handle_preload_options
+
+from . import member_run  # noqa: F401 - every worker that the command line starts knows batches
+from .engine import Inspection, PublishLock, RedisLock, inspect, inspect_all, store_of
+from .engine.members import members_out
+from .errors import RedislockError
+from .provider import LockProvider, provider_of
+from .wanted import publish_what_is_wanted
+
+__all__ = ["locks"]
+
+_COLUMNS = "{:<48} {:<28} {:<36} {:<20} {:>7} {:<25} {:>10} {:>16} {:>7}"
+_HEADINGS = ("lock", "task", "id", "host", "pid", "since", "lease left", "fencing token", "waiters")
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line.")
+
+
+@click.group()
+@click.pass_context
+@handle_preload_options
+def locks(context: click.Context) -> None:
+    """See who holds the locks of tasks, and take them away."""
+
+
+@locks.command("list", cls=CeleryCommand)
+@as_json
+@click.pass_context
+def list_(context: click.Context, as_json: bool) -> None:
+    """List all held locks, as they are found."""
+    with _errors_for_people():
+        provider = provider_of(context.obj.app)
+        if not as_json:
+            click.echo(_COLUMNS.format(*_HEADINGS).rstrip())
+        for seen in inspect_all(provider.client, provider.prefix):
+            click.echo(json.dumps(_facts(seen)) if as_json else _row(seen))
+
+
+@locks.command(cls=CeleryCommand)
+@click.argument("name")
+@as_json
+@click.pass_context
+def show(context: click.Context, name: str, as_json: bool) -> None:
+    """Show who holds the lock NAME, with or without its prefix, and for how long yet."""
+    with _errors_for_people():
+        provider = provider_of(context.obj.app)
+        key = _key(provider, name)
+        seen = inspect(store_of(provider.client), key)
+        out = members_out(provider.client, key)
+        waiting = PublishLock(provider.client, key).waiting()
+        if as_json:
+            facts = _facts(seen) if seen else {"name": key, "held": False}
+            members = {"members": out} if seen and out else {}
+            queued = {"queued": waiting.metadata["id"]} if waiting else {}
+            click.echo(json.dumps({**facts, **members, **queued}))
+        else:
+            click.echo("\n".join([_text(seen), *map(_member, out)]) if seen else f"{key}: free")
+            if waiting:
+                click.echo(f"{key}: published and not begun: {waiting}")
+
+
+@locks.command(cls=CeleryCommand)
+@click.argument("name")
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Also from a holder that may be alive; its run is told.",
+)
+@click.pass_context
+def release(context: click.Context, name: str, force: bool) -> None:
+    """Free the lock NAME. A holder whose lease goes on keeps it, unless --force.
+
+    --force frees the publish lock of NAME too: of a message that was purged, say.
+    """
+    with _errors_for_people():
+        provider = provider_of(context.obj.app)
+        key = _key(provider, name)
+        if force and PublishLock(provider.client, key).force_free():
+            click.echo(f"{key}: publish lock freed")
+        seen = inspect(store_of(provider.client), key)
+        if seen is None:
+            click.echo(f"{key}: free already, nothing done")
+            return
+        if not seen.is_kept and not force:
+            raise click.ClickException(
+                f"{_text(seen)}\nThe holder may be alive: nothing done. --force takes the lock from it."
+            )
+        RedisLock(provider.client, key).force_release()
+        publish_what_is_wanted(context.obj.app, key)
+        what = "kept for its min_hold; released" if seen.is_kept else "taken from its holder"
+        whose = ", the next waiter has it" if seen.waiters else ""
+        click.echo(f"{_text(seen)}\n{key}: {what}{whose}")
+
+
+@contextmanager
+def _errors_for_people() -> Iterator[None]:
+    try:
+        yield
+    except RedislockError as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _key(provider: LockProvider, name: str) -> str:
+    return name if name.startswith(provider.prefix) else provider.prefix + name
+
+
+def _facts(seen: Inspection) -> dict[str, Any]:
+    return {
+        "name": seen.name,
+        "held": True,
+        "kept": seen.is_kept,
+        "waiters": seen.waiters,
+        **seen.holder.as_dict(),
+    }
+
+
+def _row(seen: Inspection) -> str:
+    said, facts = seen.holder.metadata, _shown(seen)
+    return _COLUMNS.format(
+        seen.name, *(said.get(word, "-") for word in ("task", "id", "host", "pid")), *facts.values()
+    )
+
+
+def _text(seen: Inspection) -> str:
+    facts = {**seen.holder.metadata, **_shown(seen)}
+    return "\n".join([f"{seen.name}: held", *(f"  {fact:<14} {value}" for fact, value in facts.items())])
+
+
+def _member(said: dict[str, str]) -> str:
+    """Say of one member of a batch whether it waits, or where it runs."""
+    where = f" on {said['host']}, pid {said['pid']}" if said["state"] == "runs" else ""
+    return f"  still out      {said['task']}[{said.get('id', '-')}] {said['state']}{where}"
+
+
+def _shown(seen: Inspection) -> dict[str, str]:
+    holder = seen.holder
+    return {
+        "since": holder.since.isoformat(timespec="seconds") if holder.since else "-",
+        "lease left": "for ever" if holder.lease_left is None else f"{holder.lease_left:.1f} s",
+        "fencing token": str(holder.fencing_token or "-"),
+        "waiters": str(seen.waiters),
+    }
