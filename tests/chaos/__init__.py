@@ -1,0 +1,1 @@
+"""Chaos: real workers under random faults, judged by what they did."""

@@ -1,0 +1,33 @@
+"""Chaos can fail: a lock that leaves out a rule is found."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+_ROOT = Path(__file__).parent.parent.parent
+
+#: The rule that is left out -> what it leads to, in the verdict.
+SHOWS = {
+    "owner-check": "overlaps_of_believers",
+    "redelivery": "overlaps_of_believers",
+    "fence": "corrupted_writes",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("rule", SHOWS)
+def test_chaos_finds_a_lock_that_leaves_out_a_rule(rule: str, tmp_path: Path) -> None:
+    verdict = tmp_path / "verdict.json"
+    command = [sys.executable, "-m", "tests.chaos", "--without", rule, "--seconds", "300"]
+    command += ["--json", str(verdict), "--logs", str(tmp_path)]
+
+    done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert json.loads(verdict.read_text())[SHOWS[rule]], done.stdout
