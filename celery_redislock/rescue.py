@@ -1,0 +1,83 @@
+"""Rescue: the step of a worker that publishes wanted runs of locks that nobody releases any more.
+
+A lease that ended with its dead holder, a releaser that died before it published, a lock kept for its
+min_hold: each worker looks now and then at the locks that are due. Of several that do, one publishes.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+from typing import Any
+
+from celery import Celery, bootsteps
+
+from . import replacement, wanted
+from .errors import RedislockError
+
+logger = logging.getLogger(__name__)
+
+#: How often a worker asks for locks that are due, seconds; and how soon again at the soonest.
+ASK_S, LEAST_S = 2.0, 0.02
+
+
+class Rescuer:
+    """Looks at the locks that are due, in a thread of its own, until it is stopped."""
+
+    def __init__(self, app: Celery) -> None:
+        self._app = app
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="redislock-rescue", daemon=True)
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._stopped.set()
+
+    terminate = stop
+
+    def _run(self) -> None:
+        pause_s = random.uniform(0, ASK_S)  # noqa: S311
+        while not self._stopped.wait(pause_s):
+            try:
+                pause_s = self.look()
+            except RedislockError as error:
+                logger.debug("could not look for wanted runs: %s", error)
+                pause_s = ASK_S
+            except Exception:
+                logger.exception("could not look for wanted runs")
+                pause_s = ASK_S
+
+    def look(self) -> float:
+        """Serve the locks that are due; return after how many seconds to look again.
+
+        Raises:
+            RedislockError: Redis could not be reached.
+        """
+        index = wanted.index_of(self._app)
+        next_ms, due = index.due()
+        for lock_name, mark in due:
+            try:
+                index.note(lock_name, self._serve(lock_name), mark)
+            except Exception as error:  # noqa: BLE001 - one lock's trouble must not keep the others waiting
+                logger.warning("lock %r: what is wanted of it is published later: %s", lock_name, error)
+        ask_s = ASK_S * random.uniform(0.75, 1.25)  # noqa: S311
+        return ask_s if next_ms is None else min(max(next_ms / 1000, LEAST_S), ask_s)
+
+    def _serve(self, lock_name: str) -> int | None:
+        looks = (wanted.serve(self._app, lock_name), replacement.expel(self._app, lock_name))
+        return min((look for look in looks if look is not None), default=None)
+
+
+class RescueStep(bootsteps.StartStopStep):
+    """Has a `Rescuer` run beside the worker, in its parent process."""
+
+    requires = ("celery.worker.components:Pool",)
+
+    def create(self, parent: Any) -> Any:
+        """Return what Celery starts and stops with the worker."""
+        return Rescuer(parent.app)

@@ -1,0 +1,67 @@
+"""Fixtures: a store for these tests alone, and the workers that several of them share."""
+
+from __future__ import annotations
+
+import gc
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+import pytest
+
+from ..ends.bodies import STORE
+from ..ends.stage import Stage
+from ..servers import Server, available_kinds
+from ..workers import Worker, running_worker
+from .app import WRONG, build
+
+_POOLS = {"prefork": 2, "threads": 2, "solo": 1, "gevent": 10}
+
+pytest.register_assert_rewrite("tests.coalesce.checks")
+
+
+@pytest.fixture(scope="package")
+def store() -> Iterator[str]:
+    """Give the address of a server for this package alone, without a database."""
+    with Server(available_kinds()[0]) as server, pytest.MonkeyPatch.context() as patch:
+        address = server.url.removesuffix("/0")
+        patch.setenv(STORE, address)
+        yield address
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            gc.collect()
+
+
+@contextmanager
+def worker(store: str, queue: str, pool: str = "prefork", wrong: str = "") -> Iterator[Worker]:
+    """Run a worker of the tests' application."""
+    env = {STORE: store, WRONG: wrong}
+    with running_worker(
+        "tests.coalesce.app", env=env, pool=pool, concurrency=_POOLS[pool], args=("-Q", queue)
+    ) as running:
+        yield running
+
+
+@pytest.fixture(scope="package")
+def stage_of(store: str) -> Iterator[Callable[..., Stage]]:
+    """Give the stage of a pool, its worker started when first asked for."""
+    running: dict[tuple[str, str], Stage] = {}
+    with ExitStack() as stack:
+
+        def stage(pool: str, wrong: str = "") -> Stage:
+            if (pool, wrong) not in running:
+                if pool == "gevent":
+                    pytest.importorskip("gevent")
+                queue = f"{pool} {wrong}".strip().replace(" ", "-")
+                of_pool = stack.enter_context(worker(store, queue, pool, wrong))
+                running[pool, wrong] = Stage(build(store), store, queue, of_pool)
+                stack.callback(running[pool, wrong].close)
+            return running[pool, wrong]
+
+        yield stage
+
+
+@pytest.fixture
+def stage(stage_of: Callable[..., Stage]) -> Stage:
+    """Give the stage with two processes."""
+    return stage_of("prefork")
