@@ -1,0 +1,130 @@
+"""Member run: a worker's moments of a task that belongs to a locked batch, whatever its class."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+from uuid import uuid4
+
+from celery import Task
+from celery.exceptions import Reject
+from celery.signals import task_postrun, worker_init
+
+from . import membership
+from .conflict import Conflict, settle
+from .engine import RedisLock
+from .errors import StoreUnavailable
+from .member_request import member_request
+from .membership import BATCH_HEADER, Membership, Note, note_in
+from .provider import provider_of
+from .run import told_of_us
+from .settings import resolve
+from .signals import lock_lost
+
+logger = logging.getLogger(__name__)
+
+_ATTRIBUTE = "redislock_member"
+_MARK = "_knows_batches"
+
+
+@worker_init.connect(weak=False)
+def watch_tasks(sender: Any = None, **_: Any) -> None:
+    """Have every task of a worker look whether it runs for a batch, before its body and after it."""
+    for task in sender.app.tasks.values():
+        task.Request = member_request(task.Request)
+        task_class: Any = type(task)
+        if not hasattr(task_class.before_start, _MARK):
+            task_class.before_start = _join_first(task_class.before_start)
+
+
+def _join_first(hook: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(hook)
+    def before_start(self: Any, task_id: str, args: Any, kwargs: Any) -> Any:
+        if BATCH_HEADER in (self.request.headers or {}):
+            _enter(self)
+        return hook(self, task_id, args, kwargs)
+
+    setattr(before_start, _MARK, True)
+    return before_start
+
+
+def _enter(task: Task[..., Any]) -> None:
+    """Count this run as one of its batch; where the lock is somebody else's, do what the policy says.
+
+    Raises:
+        Skipped, Retry, LockBusy: The batch has lost its lock to another holder: what Celery is told.
+    """
+    note = note_in(task.request.headers)
+    if note is None or getattr(task.request, _ATTRIBUTE, None) is not None:
+        return
+    if not note.run:
+        note = _with_run(note)
+    member = note.delivered(task.app, on_lost=_reporter(task, note))
+    try:
+        if not member.run(note.ttl_ms, _words(task)):
+            _take_again(task, note)
+            member.run(note.ttl_ms, _words(task))
+    except StoreUnavailable as error:
+        logger.warning(
+            "Task %s[%s] of batch %s runs uncounted: %s", task.name, task.request.id, note.id, error
+        )
+    present = Membership(task.app, note, task.request)
+    setattr(task.request, _ATTRIBUTE, (present, member))
+    membership.begin(present)
+
+
+def _take_again(task: Task[..., Any], note: Note) -> None:
+    """Take the lock anew for a batch whose lease ran out, if nobody has it; else settle the conflict."""
+    # One run in place of several members, as coalesce would have it, would not be the batch any more.
+    policy = "retry" if note.policy == "coalesce" else note.policy
+    options = resolve(task.app.conf, task.name, {}, {"on_conflict": policy, "ttl": note.ttl_ms / 1000})
+    lock = RedisLock(
+        provider_of(task.app).client,
+        note.lock,
+        note.ttl_ms / 1000,
+        metadata={**told_of_us(task.name), "id": note.id},
+    )
+    holder = lock.attempt(token=note.token)
+    if holder is None:
+        logger.warning(
+            "batch %s left lock %r idle for longer than lock_idle, and has taken it again", note.id, note.lock
+        )
+        return
+    settle(task, Conflict.of(task, lock, holder, "", options))
+
+
+def _reporter(task: Task[..., Any], note: Note) -> Callable[[str], object]:
+    def report(reason: str) -> None:
+        logger.error("batch %s runs on without its lock %r: %s", note.id, note.lock, reason)
+        lock_lost.send(sender=task, lock=RedisLock(provider_of(task.app).client, note.lock), reason=reason)
+
+    return report
+
+
+@task_postrun.connect(weak=False)
+def _leave(sender: Any = None, retval: Any = None, state: str | None = None, **_: Any) -> None:
+    """Count this run no more: all that it was to publish is published and counted."""
+    found = getattr(sender.request, _ATTRIBUTE, None) if sender is not None else None
+    if found is None:
+        return
+    present, member = found
+    setattr(sender.request, _ATTRIBUTE, None)
+    membership.end(present)
+    note: Note = present.note
+    comes_again = isinstance(retval, Reject) and bool(getattr(retval, "requeue", False))
+    if comes_again or (state is None and note.parent not in (0, os.getpid())):
+        # A child that is ending: its parent publishes what follows, and then says that it has ended.
+        membership.step_aside(member, note, _words(sender))
+    else:
+        membership.depart(sender.app, member, note)
+
+
+def _with_run(note: Note) -> Note:
+    return Note(**{**note.as_dict(), "run": uuid4().hex})
+
+
+def _words(task: Task[..., Any]) -> dict[str, str]:
+    return told_of_us(task.name, task.request.id)

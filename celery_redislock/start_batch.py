@@ -1,0 +1,109 @@
+"""Start batch: the task that publishes a batch later, when it met a busy lock."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from celery import Celery, Task, shared_task
+
+from .canvas import tasks_of
+from .coalescing import LockFreed, want_call
+from .conflict import announce, retry_delay, settle
+from .errors import LockBusy
+from .launch import START_BATCH, Launch, Terms
+from .rescue import RescueStep
+from .wanted import WANTED_HEADER, superseded_reason
+
+logger = logging.getLogger(__name__)
+
+
+class Starter(Task):
+    """The class of the task that publishes batches: its end is that of a whole batch."""
+
+    abstract = True
+
+    @classmethod
+    def on_bound(cls, app: Celery) -> None:
+        """Have the workers of this app publish wanted batches whose lock nobody releases any more."""
+        app.steps["worker"].add(RescueStep)
+
+    def redislock_revoke(self, request: Any, reason: str) -> None:
+        """End every result of the batch that this would have published as ``REVOKED``."""
+        _launch(self, *request.args).revoke(reason)
+
+
+@shared_task(
+    bind=True, base=Starter, name=START_BATCH, ignore_result=True, throws=(LockBusy,), acks_late=True
+)
+def start_batch(
+    self: Task[..., Any], canvas: Mapping[str, Any], terms: Mapping[str, Any], call: Mapping[str, Any]
+) -> None:
+    """Publish a batch if its lock is free, else come again as its policy says.
+
+    Args:
+        canvas: Frozen.
+        terms: Of its lock.
+        call: Of ``apply_async``.
+    """
+    launch = _launch(self, canvas, terms, call)
+    wanted_as = (self.request.headers or {}).get(WANTED_HEADER)
+    while (holder := launch.start(unless_over=True, wanted_as=wanted_as)) is not None:
+        if holder.metadata.get("id") == launch.result.id:
+            logger.info("batch %s has been started already: delivered again", launch.result.id)
+            return
+        try:
+            settle(self, launch.conflict(holder))
+        except LockFreed:
+            continue
+        except LockBusy as error:
+            launch.fail(error)
+            raise
+
+
+def start_later(launch: Launch, holder: Any) -> None:
+    """Have a worker publish a batch that met a busy lock, under the ids that it has."""
+    conflict = launch.conflict(holder)
+    announce(launch.starter, conflict, launch.terms.policy)
+    _start_of(launch).apply_async(countdown=retry_delay(conflict, 0))
+
+
+def want_start(launch: Launch, holder: Any) -> bool:
+    """Have a batch that met a busy lock published once it is free, in place of those before it.
+
+    Returns:
+        False when the lock is free by now: the batch may be published at once.
+
+    Raises:
+        StoreUnavailable: Redis could not be reached.
+    """
+    conflict = launch.conflict(holder)
+    start = _start_of(launch).set(task_id=launch.start_id)
+    asked = want_call(launch.starter, start, launch.lock.name, conflict.lease_left, launch.options.keep)
+    if asked.is_free:
+        return False
+    announce(launch.starter, conflict, launch.terms.policy)
+    if asked.successor:
+        launch.revoke(superseded_reason(launch.lock.name, asked.successor))
+    return True
+
+
+def _launch(
+    task: Task[..., Any], canvas: Mapping[str, Any], terms: Mapping[str, Any], call: Mapping[str, Any]
+) -> Launch:
+    return Launch(task.app, canvas, Terms(**terms), call)
+
+
+def _start_of(launch: Launch) -> Any:
+    """Return the call of the task that publishes a batch."""
+    arguments = (dict(launch.canvas), launch.terms.as_dict(), dict(launch.call))
+    return launch.starter.signature(arguments, **_queue(launch))
+
+
+def _queue(launch: Launch) -> dict[str, Any]:
+    """Publish it where the batch's own tasks go, if they say so: a worker listens there."""
+    given = [launch.call["options"].get("queue")]
+    given += [task["options"].get("queue") for task in tasks_of(launch.canvas)]
+    queue = next((name for name in given if name), None)
+    return {"queue": queue} if queue else {}
