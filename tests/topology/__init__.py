@@ -1,0 +1,1 @@
+"""Redis beyond one server: failover, resharding, TLS and ACLs, on real Sentinels and clusters."""
