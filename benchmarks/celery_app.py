@@ -1,0 +1,58 @@
+"""Celery app: one task that does nothing, of the kind that the environment names."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+from celery import Celery, Task
+
+#: What the process is told: where the broker is, which kind of task, where runs are counted.
+BROKER, KIND, COUNTED = "BENCHMARKS_BROKER", "BENCHMARKS_KIND", "BENCHMARKS_COUNTED"
+
+_broker, _kind = os.environ[BROKER], os.environ[KIND]
+_counted = os.open(os.environ[COUNTED], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+app = Celery("benchmarks", broker=_broker)
+app.conf.update(
+    task_default_queue=_kind,
+    task_ignore_result=True,
+    worker_prefetch_multiplier=4,
+    broker_connection_retry_on_startup=True,
+    redislock_url=_broker,
+    ONCE={"backend": "celery_once.backends.Redis", "settings": {"url": _broker, "default_timeout": 600}},
+    singleton_backend_url=_broker,
+)
+
+
+def _base(kind: str) -> type[Any]:
+    if kind == "locked":
+        from celery_redislock import LockedTask
+
+        return LockedTask
+    if kind == "celery-once":
+        from celery_once import QueueOnce
+
+        once: type[Any] = QueueOnce
+        return once
+    if kind == "celery-singleton":
+        from celery_singleton import Singleton
+
+        singleton: type[Any] = Singleton
+        return singleton
+    return Task
+
+
+@app.task(base=_base(_kind), name="nothing")
+def nothing(number: int) -> None:
+    """Leave a byte where the benchmark counts: it asks the file system, not the server."""
+    os.write(_counted, b".")
+
+
+def publish(first: int, amount: int) -> dict[str, float]:
+    """Send so many messages, and return the seconds of clock and processor; runs in an agent."""
+    cpu, start = time.process_time(), time.perf_counter()
+    for number in range(first, first + amount):
+        nothing.delay(number)
+    return {"seconds": time.perf_counter() - start, "cpu_s": time.process_time() - cpu}
