@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 
 #: How often a worker asks for locks that are due, seconds; and how soon again at the soonest.
 ASK_S, LEAST_S = 2.0, 0.02
+#: A lock that could not be served is due again after this, milliseconds: those behind it come first.
+AGAIN_MS = 5000
 
 
 class Rescuer:
@@ -61,15 +63,16 @@ class Rescuer:
         index = wanted.index_of(self._app)
         next_ms, due = index.due()
         for lock_name, mark in due:
-            try:
-                index.note(lock_name, self._serve(lock_name), mark)
-            except Exception as error:  # noqa: BLE001 - one lock's trouble must not keep the others waiting
-                logger.warning("lock %r: what is wanted of it is published later: %s", lock_name, error)
+            index.note(lock_name, self._serve(lock_name), mark)
         ask_s = ASK_S * random.uniform(0.75, 1.25)  # noqa: S311
         return ask_s if next_ms is None else min(max(next_ms / 1000, LEAST_S), ask_s)
 
     def _serve(self, lock_name: str) -> int | None:
-        looks = (wanted.serve(self._app, lock_name), replacement.expel(self._app, lock_name))
+        try:
+            looks = (wanted.serve(self._app, lock_name), replacement.expel(self._app, lock_name))
+        except Exception as error:  # noqa: BLE001 - one lock's trouble must not keep the others waiting
+            logger.warning("lock %r: what is wanted of it is published later: %s", lock_name, error)
+            return AGAIN_MS
         return min((look for look in looks if look is not None), default=None)
 
 

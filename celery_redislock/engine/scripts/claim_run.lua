@@ -14,13 +14,14 @@
 local lock, wanted = KEYS[1], KEYS[2]
 local task, token, claim_ms = ARGV[1], ARGV[2], tonumber(ARGV[3])
 
--- A lock that never ends is looked at so often, milliseconds.
+-- A busy lock is looked at so often, milliseconds: whoever takes it away early need not tell anybody.
 local LOOK_MS = 5000
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local left = redis.call('PTTL', lock)
 local is_free = left == -2
+local busy_for = (left < 0 or left > LOOK_MS) and LOOK_MS or left
 local again, entries, ends = -1, {}, {}
 
 local function look_in(ms)
@@ -43,7 +44,7 @@ local function serve_sent(field, sent)
     elseif state > 0 and is_free then
         publish(entry, times + 1)
     elseif state > 0 then
-        look_in(left < 0 and LOOK_MS or left)
+        look_in(busy_for)
     elseif (state < 0 and now + state > CLOSED_MS) or parts(entry) / 1000 < now - PUBLISHED_MS then
         redis.call('HDEL', wanted, field)
     end
@@ -78,7 +79,7 @@ if entry and is_free then
     publish(entry, times + 1)
     redis.call('HDEL', wanted, 'next ' .. task)
 elseif entry then
-    look_in(left < 0 and LOOK_MS or left)
+    look_in(busy_for)
 end
 if closed * 2 == #all then
     redis.call('PEXPIRE', wanted, CLOSED_MS)
