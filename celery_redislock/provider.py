@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakMethod
 
 from celery import Celery
 
@@ -38,7 +38,7 @@ class LockProvider:
         name: str,
         options: LockOptions,
         metadata: Mapping[str, str],
-        on_lost: Callable[[RedisLock], object] | None = None,
+        on_lost: WeakMethod[Any] | None = None,
     ) -> RedisLock:
         """Return a lock that nobody holds yet; its Redis key is the prefix and the name."""
         return RedisLock(

@@ -5,12 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 from dataclasses import replace
 from typing import Any
-from weakref import ref
+from weakref import WeakMethod
 
 from celery import Task
 from celery.exceptions import Ignore
@@ -71,8 +70,9 @@ class Run:
             self.lock = outer
             return
         metadata = {**told_of_us(task.name, task.request.id), **coalescing.triggered(task.request)}
-        lock = provider.lock(name, options, metadata, _reporter(self, Run.report_lost))
-        lock.listen(_reporter(self, Run.report_asked), replacement.told_within_s(options))
+        # Weakly: we have the lock, and a lock that is dropped must not be renewed for ever.
+        lock = provider.lock(name, options, metadata, WeakMethod(self.report_lost))
+        lock.listen(WeakMethod(self.report_asked), replacement.told_within_s(options))
         lock.queued = waiting.token
         try:
             while not self._settled(lock, naming, args, kwargs):
@@ -278,18 +278,6 @@ def told_of_us(task_name: str, task_id: str | None = None) -> dict[str, str]:
     """Return what a holder says of itself: nothing that the arguments of a task could show."""
     of_run = {} if task_id is None else {"id": task_id}
     return {"task": task_name, **of_run, "host": socket.gethostname(), "pid": str(os.getpid())}
-
-
-def _reporter(run: Run, report: Callable[..., object]) -> Callable[..., object]:
-    # Weakly: the run has the lock, and a lock that is dropped must not be renewed for ever.
-    known = ref(run)
-
-    def call(*arguments: Any) -> None:
-        run = known()
-        if run is not None:
-            report(run, *arguments)
-
-    return call
 
 
 def _forget_earlier_attempts(request: Any) -> None:

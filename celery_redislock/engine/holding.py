@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from typing import TypeVar
-from weakref import ref
+from functools import partial
+from typing import Any, TypeAlias, TypeVar
+from weakref import WeakMethod, ref
 
 from ..errors import LockLost
 from .lease import Lease, now
@@ -15,23 +16,26 @@ logger = logging.getLogger(__name__)
 
 Owner = TypeVar("Owner")
 
+#: Gives what is to be called, while whom it tells lives: dropped, he must not live on in a cycle.
+Teller: TypeAlias = Callable[[], Callable[[], object] | None]
+
 
 class Holding:
     """The lease of one lock object. Threads may share it.
 
     Args:
         name: The lock, for the log.
-        tell: If given, called in a thread of its own when a lease is lost, once for each.
+        tell: If given, what it gives is called in a thread of its own when a lease is lost, once for each.
     """
 
-    def __init__(self, name: str, tell: Callable[[], object] | None = None) -> None:
+    def __init__(self, name: str, tell: Teller | None = None) -> None:
         self._name = name
         self._tell = tell
         self._changes = threading.Lock()
         self._lease: Lease | None = None
         self._loss: str | None = None
-        #: Called once for each lease, in a thread of its own, when its holder is asked to stop.
-        self.on_asked: Callable[[], object] | None = None
+        #: What it gives is called once for each lease, in a thread of its own, when its holder is to stop.
+        self.on_asked: Teller | None = None
         self._asked = ""
 
     @property
@@ -95,7 +99,11 @@ class Holding:
     def _is_ours(self, token: str) -> bool:
         return self._lease is not None and self._lease.token == token
 
-    def _start(self, tell: Callable[[], object]) -> None:
+    def _start(self, teller: Teller) -> None:
+        # Asked here, not in the thread: a run that notices its loss at its end would be gone by then.
+        tell = teller()
+        if tell is None:
+            return
         # In a thread of its own: whoever is told slowly must not keep other locks from being renewed.
         threading.Thread(target=self._tell_safely, args=(tell,), name="redislock-tell", daemon=True).start()
 
@@ -113,7 +121,12 @@ def chain_loss(error: BaseException, lost: LockLost) -> None:
     error.__context__ = lost
 
 
-def weakly(owner: Owner, tell: Callable[[Owner], object]) -> Callable[[], object]:
-    """Return what tells its owner something while that lives: dropped, it must not live on in a cycle."""
+def weakly(owner: Owner, tell: Callable[[Owner], object] | WeakMethod[Any]) -> Teller:
+    """Return what gives the call of `tell` with its owner, while that and the method's object live."""
     known = ref(owner)
-    return lambda: (owner := known()) and tell(owner)
+
+    def teller() -> Callable[[], object] | None:
+        owner, method = known(), tell() if isinstance(tell, WeakMethod) else tell
+        return None if owner is None or method is None else partial(method, owner)
+
+    return teller

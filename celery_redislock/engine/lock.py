@@ -21,6 +21,8 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import partial
 from types import TracebackType
+from typing import Any
+from weakref import WeakMethod
 
 from ..errors import ConfigurationError, LockBusy, LockLost, StoreUnavailable
 from ..holder import Holder
@@ -55,7 +57,8 @@ class RedisLock:
         min_hold: Released earlier, the lock stays busy until this long after it was taken.
         max_hold: The lease ends this long after it was taken at the latest; None: no bound.
         metadata: What `holder` shows of us to others, text to text.
-        on_lost: Called once with this lock, in a thread of its own, when a held lock is lost.
+        on_lost: Called once with this lock, in a thread of its own, when a held lock is lost. A
+            `weakref.WeakMethod` is called while its object lives.
         min_replicas: A grant or a renewal counts only when so many replicas have acknowledged it.
 
     Raises:
@@ -73,7 +76,7 @@ class RedisLock:
         min_hold: Duration = 0,
         max_hold: Duration | None = None,
         metadata: Mapping[str, str] | None = None,
-        on_lost: Callable[[RedisLock], object] | None = None,
+        on_lost: Callable[[RedisLock], object] | WeakMethod[Any] | None = None,
         min_replicas: int = 0,
     ) -> None:
         self._verbs = LockVerbs(store_of(redis_client), lock_name, replicas(min_replicas, "min_replicas"))
@@ -226,7 +229,7 @@ class RedisLock:
             self._holding.report_lost(lease.token, "another holder has it, or nobody")
         return renewed
 
-    def listen(self, on_asked: Callable[[], object], within_s: float) -> None:
+    def listen(self, on_asked: WeakMethod[Any], within_s: float) -> None:
         """Have `on_asked` called, in a thread, within `within_s` or a third of `expire` of a wish to stop."""
         self._holding.on_asked, self._interval_s = on_asked, within_s
 

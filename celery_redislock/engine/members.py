@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Mapping
 from enum import IntEnum
 from typing import Any
+from weakref import WeakMethod
 
 from .holding import Holding
 from .lease import Lease, now
@@ -62,7 +63,7 @@ class Member:
         self._store = store_of(client)
         self._token, self._name, self._waited_as = token, name, waited_as
         self._on_lost, self._acks = on_lost, min_replicas
-        self._holding = Holding(lock_name, self._tell)
+        self._holding = Holding(lock_name, WeakMethod(self._tell))
 
     @property
     def loss(self) -> str | None:

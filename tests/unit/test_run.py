@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 from collections.abc import Iterator
@@ -231,6 +232,29 @@ def test_the_signal_of_a_loss_tells_the_lock_and_the_reason(app: Celery, told: l
     assert facts["sender"].name == "t"
     assert facts["lock"].name == "redislock:t"
     assert "lock was taken or deleted" in facts["reason"]
+
+
+def test_a_loss_that_only_the_release_notices_is_told_after_the_run_is_gone(
+    app: Celery, client: redis.Redis, told: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread that tells may come to run when nothing else refers to the run any more."""
+    late: list[threading.Thread] = []
+    start = threading.Thread.start
+
+    def start_later(thread: threading.Thread) -> None:
+        late.append(thread) if thread.name == "redislock-tell" else start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_later)
+    task = locked(app, lambda: client.delete("redislock:t"), name="t", lock_ttl=30)
+
+    task.apply()
+    gc.collect()
+    for thread in late:
+        start(thread)
+        thread.join(5)
+
+    assert len(late) == 1
+    assert [name for name, _ in told] == ["acquired", "lost"]
 
 
 @pytest.mark.parametrize("name", SIGNALS)
