@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
+from operator import attrgetter
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -37,15 +40,20 @@ def store_of(client: Client) -> Store:
 
 def _place_of(client: Client) -> Any:
     """Return what clients of the same place share."""
-    if isinstance(client, ClusterAddress):
-        return client
-    if isinstance(client, RedisCluster) and not isinstance(client, ClusterPipeline):
-        return client.nodes_manager
-    if isinstance(client, redis.Redis) and not isinstance(client, Pipeline):
-        return client.connection_pool
-    raise ConfigurationError(
-        f"a lock wants a redis.Redis or redis.RedisCluster client, not {type(client).__name__}"
-    )
+    kind: type = type(client)
+    return _where(kind)(client)
+
+
+# Asked once for each class: redis-py's are protocols, of which `isinstance` takes longer than a new lock.
+@cache
+def _where(kind: type) -> Callable[[Any], Any]:
+    if issubclass(kind, ClusterAddress):
+        return lambda address: address
+    if issubclass(kind, RedisCluster) and not issubclass(kind, ClusterPipeline):
+        return attrgetter("nodes_manager")
+    if issubclass(kind, redis.Redis) and not issubclass(kind, Pipeline):
+        return attrgetter("connection_pool")
+    raise ConfigurationError(f"a lock wants a redis.Redis or redis.RedisCluster client, not {kind.__name__}")
 
 
 def _store_at(client: Client) -> Store:

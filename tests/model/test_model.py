@@ -89,7 +89,7 @@ _WRONG = {
     "newcomers pass the queue": (
         "ACQUIRE",
         ACQUIRE,
-        "redis.call('EXISTS', waiters) == 0 and ",
+        "redis.call('EXISTS', waiters, wanted) == 0 and ",
         "",
     ),
     "a second send waits for the first": (

@@ -17,7 +17,7 @@
 --          the lock, now or since an earlier send;
 --          {0, milliseconds to sleep, lease left in milliseconds (-1: for ever), description}
 
-local lock, holder, fence, waiters, seen = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local lock, holder, fence, waiters, seen, wanted = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local token, ttl = ARGV[1], ARGV[2]
 
 local time = redis.call('TIME')
@@ -25,7 +25,7 @@ local time = redis.call('TIME')
 local now_us = time[1] .. string.sub('00000' .. time[2], -6)
 
 -- The lock is the caller's: number the grant, and say who holds it.
-local function grant()
+local function grant(is_wanted)
     if KEYS[7] and string.sub(redis.call('GET', KEYS[7]) or '', 1, 32) == ARGV[5] then
         redis.call('DEL', KEYS[7])
     end
@@ -38,12 +38,13 @@ local function grant()
     redis.call('SET', fence, number .. ' ' .. (done or ''), 'PX', '3600000')
     local since = string.sub(now_us, 1, -4)
     redis.call('SET', holder, token .. ' ' .. number .. ' ' .. since .. ' ' .. ARGV[4], 'PX', ttl)
-    return {1, number, done or '', redis.call('EXISTS', KEYS[6])}
+    return {1, number, done or '', is_wanted}
 end
 
--- Nearly always: a lock that is free, and nobody in line. The functions of the queue need not even be made.
-if redis.call('EXISTS', waiters) == 0 and redis.call('SET', lock, token, 'NX', 'PX', ttl) then
-    return grant()
+-- Nearly always: a lock that is free, nobody in line and nothing wanted. The functions of the queue need
+-- not even be made.
+if redis.call('EXISTS', waiters, wanted) == 0 and redis.call('SET', lock, token, 'NX', 'PX', ttl) then
+    return grant(0)
 end
 
 -- turn.lua
@@ -57,7 +58,7 @@ end
 
 if not owner then
     redis.call('SET', lock, token, 'PX', ttl)
-    return grant()
+    return grant(redis.call('EXISTS', wanted))
 end
 
 if owner == token then
@@ -66,11 +67,11 @@ if owner == token then
     local number = string.match(description(redis.call('GET', holder), owner), '^%d+')
     redis.call('PEXPIRE', lock, ttl)
     if not number then
-        return grant()
+        return grant(redis.call('EXISTS', wanted))
     end
     redis.call('PEXPIRE', holder, ttl)
     local done = string.match(redis.call('GET', fence) or '', '^%d+ ?(.*)$')
-    return {1, number, done or '', redis.call('EXISTS', KEYS[6])}
+    return {1, number, done or '', redis.call('EXISTS', wanted)}
 end
 
 local left = redis.call('PTTL', lock)

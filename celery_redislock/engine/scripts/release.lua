@@ -16,7 +16,9 @@
 
 local lock, holder, waiters, seen, released = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local token = ARGV[1]
-local answer = 1 + redis.call('EXISTS', KEYS[7])
+-- Nearly always there is neither.
+local is_quiet = redis.call('EXISTS', waiters, KEYS[7]) == 0
+local answer = is_quiet and 1 or 1 + redis.call('EXISTS', KEYS[7])
 
 -- A copy that waits while the work is done will be dropped: it keeps nobody from publishing.
 if KEYS[8] and ARGV[3] ~= '' and string.sub(redis.call('GET', KEYS[8]) or '', 34) == ARGV[3] then
@@ -38,8 +40,8 @@ if ARGV[3] ~= '' then
     redis.call('SET', KEYS[6], number .. ' ' .. ARGV[3], 'PX', '3600000')
 end
 
--- Nearly always; then the functions of the queue need not even be made.
-if ARGV[2] == '0' and redis.call('EXISTS', waiters) == 0 then
+-- Then the functions of the queue need not even be made.
+if is_quiet and ARGV[2] == '0' then
     redis.call('DEL', lock, holder)
     return answer
 end

@@ -40,12 +40,17 @@ end
 
 -- Whether this waiter is the one that looks every second; the head of the queue need not.
 local function watches(waiters, seen, token, now)
-    local watch = redis.call('HMGET', seen, 'watchman', 'watch_until')
-    if watch[1] ~= token and tonumber(watch[2] or 0) > now then
+    local rank = redis.call('ZRANK', waiters, token)
+    if rank == 0 then
         return false
     end
-    if redis.call('ZRANK', waiters, token) == 0 then
-        return false
+    local watch = redis.call('HMGET', seen, 'watchman', 'watch_until')
+    if watch[1] ~= token and tonumber(watch[2] or 0) > now then
+        local place = redis.call('ZRANK', waiters, watch[1])
+        -- Near the head he is soon gone, and another would have to be woken: rather one who asks anyway.
+        if place and place * 2 >= rank then
+            return false
+        end
     end
     redis.call('HSET', seen, 'watchman', token, 'watch_until', now + CLAIM_MS + GRACE_MS)
     return true
