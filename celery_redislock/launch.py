@@ -121,6 +121,16 @@ class Launch:
         if self.lock.wanted:
             publish_apart(self.app, self.lock.name)
 
+    def is_under_way(self, holder: Holder) -> bool:
+        """Whether the holder is this very batch, and not a grant of which its launcher never knew.
+
+        Raises:
+            StoreUnavailable: Redis could not be reached.
+        """
+        if holder.metadata.get("id") != self.result.id:
+            return False
+        return bool(members_out(self._client, self.lock.name))
+
     def revoke(self, reason: str) -> None:
         """End every result of the batch as ``REVOKED``: none of its tasks will run."""
         self._end(TaskRevokedError(reason), states.REVOKED)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from celery import Celery, Task, shared_task
+from celery.exceptions import TaskPredicate
 
+from . import outage
 from .canvas import tasks_of
 from .coalescing import LockFreed, want_call
 from .conflict import announce, retry_delay, settle
-from .errors import LockBusy
+from .errors import LockBusy, StoreUnavailable
 from .launch import START_BATCH, Launch, Terms
 from .rescue import RescueStep
 from .wanted import WANTED_HEADER, superseded_reason
@@ -35,7 +38,12 @@ class Starter(Task):
 
 
 @shared_task(
-    bind=True, base=Starter, name=START_BATCH, ignore_result=True, throws=(LockBusy,), acks_late=True
+    bind=True,
+    base=Starter,
+    name=START_BATCH,
+    ignore_result=True,
+    throws=(LockBusy, StoreUnavailable),
+    acks_late=True,
 )
 def start_batch(
     self: Task[..., Any], canvas: Mapping[str, Any], terms: Mapping[str, Any], call: Mapping[str, Any]
@@ -48,18 +56,43 @@ def start_batch(
         call: Of ``apply_async``.
     """
     launch = _launch(self, canvas, terms, call)
-    wanted_as = (self.request.headers or {}).get(WANTED_HEADER)
-    while (holder := launch.start(unless_over=True, wanted_as=wanted_as)) is not None:
-        if holder.metadata.get("id") == launch.result.id:
-            logger.info("batch %s has been started already: delivered again", launch.result.id)
-            return
-        try:
-            settle(self, launch.conflict(holder))
-        except LockFreed:
-            continue
-        except LockBusy as error:
-            launch.fail(error)
-            raise
+    try:
+        while not _is_settled(self, launch):
+            pass  # it was free again before a start could be wanted
+    except TaskPredicate:
+        raise
+    except StoreUnavailable as error:
+        _after_outage(self, launch, error)
+    except Exception as error:
+        # Not PENDING for ever: nobody else will publish it.
+        launch.fail(error)
+        raise
+
+
+def _is_settled(task: Task[..., Any], launch: Launch) -> bool:
+    """Publish a batch or meet a conflict; return False if there is none any more."""
+    wanted_as = (task.request.headers or {}).get(WANTED_HEADER)
+    holder = launch.start(unless_over=True, wanted_as=wanted_as)
+    if holder is None:
+        return True
+    if launch.is_under_way(holder):
+        logger.info("batch %s has been started already: delivered again", launch.result.id)
+        return True
+    try:
+        settle(task, launch.conflict(holder))
+    except LockFreed:
+        return False
+    return True
+
+
+def _after_outage(task: Task[..., Any], launch: Launch, error: StoreUnavailable) -> None:
+    # A batch is never run without its lock: "run" comes again as "retry" does.
+    on_error = "fail" if launch.options.on_error == "fail" else "retry"
+    try:
+        outage.settle(task, replace(launch.options, on_error=on_error), error)
+    except StoreUnavailable:
+        launch.fail(error)
+        raise
 
 
 def start_later(launch: Launch, holder: Any) -> None:

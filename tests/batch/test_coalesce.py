@@ -35,7 +35,7 @@ def test_of_three_batches_the_last_runs_under_its_own_ids_and_stands_for_the_mid
 
 
 def test_whoever_departs_last_publishes_the_wanted_batch_and_not_the_rescue(stage: BatchStage) -> None:
-    the_last_of_three_batches_runs_when_the_first_ends(stage, "chord", looked_at=True)
+    the_last_of_three_batches_runs_when_the_first_ends(stage, "chord", rescued=False)
 
 
 def test_the_check_catches_a_departure_that_does_not_tell(batch_store: str) -> None:
@@ -44,7 +44,7 @@ def test_the_check_catches_a_departure_that_does_not_tell(batch_store: str) -> N
     with running_worker(APP, env=env, concurrency=3, args=("-Q", queue)) as worker:
         stage = BatchStage(batch_store, worker, queue)
         with pytest.raises(AssertionError, match="the last batch should have begun"):
-            the_last_of_three_batches_runs_when_the_first_ends(stage, "chord", looked_at=True)
+            the_last_of_three_batches_runs_when_the_first_ends(stage, "chord", rescued=False)
 
 
 def test_a_wanted_batch_survives_the_death_of_the_worker_that_runs_the_first(
