@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import datetime, timezone
+from json.encoder import encode_basestring_ascii as quoted
 
 from ..errors import ConfigurationError
 from ..holder import Holder
-
-#: Made once: `json.dumps` with separators makes one for each call.
-_JSON = json.JSONEncoder(separators=(",", ":"))
 
 
 def written(metadata: Mapping[str, str] | None) -> str:
@@ -21,11 +19,12 @@ def written(metadata: Mapping[str, str] | None) -> str:
     """
     if metadata is None:
         return "{}"
-    if not isinstance(metadata, Mapping) or not all(
-        isinstance(part, str) for item in metadata.items() for part in item
-    ):
-        raise ConfigurationError("a lock's metadata must be a dict of str to str")
-    return _JSON.encode(dict(metadata))
+    try:
+        # Texts only: an encoder of whole objects takes ten times as long, for each task.
+        pairs = [f"{quoted(name)}:{quoted(said)}" for name, said in metadata.items()]
+    except (AttributeError, TypeError):
+        raise ConfigurationError("a lock's metadata must be a dict of str to str") from None
+    return "{" + ",".join(pairs) + "}"
 
 
 def read(description: bytes, lease_left_ms: int) -> Holder:

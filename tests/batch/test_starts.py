@@ -71,7 +71,7 @@ def test_a_batch_that_cannot_be_published_ends_as_failed_and_gives_the_lock_back
 def test_one_task_that_is_started_later_runs_too(stage: BatchStage) -> None:
     lock = RedisLock(stage.locks, stage.key("single"), expire=60)
     assert lock.acquire()
-    result = batch_of("single", one("single", queue=QUEUE), lock_on_conflict="retry").delay()
+    result = batch_of("single", one("single", ["give", 1]), lock_on_conflict="retry").delay()
     assert lock.release()
 
     assert result.get(timeout=20) == 1

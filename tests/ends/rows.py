@@ -121,7 +121,8 @@ ROWS: dict[str, Row] = {
     ),
     "cold shutdown": Row(
         "cold shutdown (SIGQUIT)",
-        "RETRY; late-acknowledged: as it was, and delivered again; before Celery 5.5: FAILURE (`WorkerLostError`)",
+        "RETRY; late-acknowledged: as it was, and delivered again; "
+        "before Celery 5.5: FAILURE (`WorkerLostError`)",
         "at once, when the body is ended",
         _RUNS,
         _PREFORK,
