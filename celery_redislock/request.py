@@ -29,6 +29,7 @@ class LockedRequest(Request):
     """
 
     _request_dict: dict[str, Any]
+    _replaced: str | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -51,17 +52,23 @@ class LockedRequest(Request):
             self.send_event("task-retried", exception=str(error), traceback="")
         return super().on_failure(exc_info, send_failed_event, return_ok)
 
+    def terminate(self, pool: Any, signal: Any = None) -> None:
+        """Ask first who replaces the run: once that one has begun nobody knows any more."""
+        self._replaced = self._why_replaced()
+        super().terminate(pool, signal)
+
     def _announce_revoked(self, reason: str, terminated: bool, signum: Any, expired: bool) -> None:
         """Name the successor of a run that is terminated to make room for it."""
         if terminated:
-            with suppress(Exception):  # whatever it is: the end itself must be announced
-                reason = self._why_replaced() or reason
+            reason = self._replaced or self._why_replaced() or reason
         super()._announce_revoked(reason, terminated, signum, expired)  # type: ignore[misc]
 
     def _why_replaced(self) -> str | None:
         task: Any = self.task
-        name = task.locked_name_of(self._request_dict, self.args, self.kwargs)
-        return replacement.reason(task.app, name, self._request_dict[TOKEN_HEADER]) if name else None
+        with suppress(Exception):  # whatever it is: the run must end, and its end be announced
+            name = task.locked_name_of(self._request_dict, self.args, self.kwargs)
+            return replacement.reason(task.app, name, self._request_dict[TOKEN_HEADER]) if name else None
+        return None
 
     def lock_view(self) -> dict[str, Any]:
         """Return what this worker knows of the run: its lock, task, id, child and start.
