@@ -66,7 +66,12 @@ def test_a_lock_kept_for_its_min_hold_is_really_free_when_the_wanted_run_comes(s
     key = new_key()
     holder = stage.hold("latest", key, ["gate", key], lock={"min_hold": 3})
     taken = stage.begun(key, holder)["at"]
-    triggers = [stage.send("latest", key, ["give", number]) for number in range(3)]
+    triggers = []
+    for number in range(3):
+        triggers.append(stage.send("latest", key, ["give", number]))
+        eventually(
+            lambda: is_met(stage, key, triggers[-1]), message="it should meet the lock before the next"
+        )
     stage.journal.open(key)
 
     assert triggers[-1].get(timeout=20) == 2
