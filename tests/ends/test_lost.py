@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
+from ..celery_version import not_with_5_4
 from ..deadlines import eventually
 from . import figures
 from .rows import shows
@@ -18,6 +19,9 @@ TTL = 1.5
 SLACK = 0.7
 
 POOLS = ["prefork", "solo", "threads", "gevent", "eventlet"]
+
+#: A thread of Celery 5.4 that is done gets its next message up to ten seconds later.
+SLOW_THREADS = pytest.param("threads", marks=not_with_5_4("its threads take hundreds of messages too slowly"))
 
 
 def take_by_force(stage: Stage, key: str) -> float:
@@ -106,7 +110,7 @@ def test_the_next_holder_keeps_its_lock_when_the_ousted_one_ends(stage: Stage) -
         assert lock.owned()
 
 
-@pytest.mark.parametrize("pool", ["prefork", "threads", "gevent"])
+@pytest.mark.parametrize("pool", ["prefork", SLOW_THREADS, "gevent"])
 def test_a_loss_that_is_noticed_as_the_body_ends_strikes_nobody_else(
     pool: str, stage_of: Callable[[str], Stage]
 ) -> None:
@@ -130,7 +134,7 @@ def test_a_loss_that_is_noticed_as_the_body_ends_strikes_nobody_else(
         figures.note("loss noticed as the body ends", pool, state, None)
 
 
-@pytest.mark.parametrize("pool", ["prefork", "threads", "gevent"])
+@pytest.mark.parametrize("pool", ["prefork", SLOW_THREADS, "gevent"])
 def test_a_retry_with_a_lost_lock_either_is_published_or_fails_but_not_both(
     pool: str, stage_of: Callable[[str], Stage]
 ) -> None:

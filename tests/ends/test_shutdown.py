@@ -7,9 +7,7 @@ import signal
 import time
 from typing import Any
 
-import celery
-import pytest
-
+from ..celery_version import IS_5_4, not_with_5_4
 from . import figures
 from .rows import ROWS, shows
 from .scenarios import Played, in_each_pool
@@ -21,8 +19,7 @@ AT_ONCE, NOTICED = 5.0, 6.0
 
 NOT_IN_SOLO = "FAILURE (NotImplementedError)"
 
-#: Celery 5.5 brought it, and a cold shutdown that gives back what it interrupts.
-SOFT = tuple(map(int, celery.__version__.split(".")[:2])) >= (5, 5)
+#: What Celery 5.4 stores, whose cold shutdown does not give back what it interrupts.
 KILLED = "FAILURE (WorkerLostError)"
 
 
@@ -79,7 +76,7 @@ def test_a_warm_shutdown_keeps_and_renews_the_lock_until_the_body_ends(scenario:
     pools=ROWS["soft shutdown"].pools,
     quick=("prefork",),
 )
-@pytest.mark.skipif(not SOFT, reason="Celery 5.5 brought the soft shutdown")
+@not_with_5_4("it has no soft shutdown")
 def test_a_soft_shutdown_keeps_and_renews_the_lock_until_the_body_ends(scenario: str, played: Played) -> None:
     played[scenario].result()
 
@@ -125,13 +122,13 @@ def cold(name: str, row: str, quick: tuple[str, ...] = (), **given: Any) -> Any:
 
 
 @shows("cold shutdown")
-@cold("cold-early", "cold shutdown", ("prefork",), states=("RETRY" if SOFT else KILLED,), task="plain")
+@cold("cold-early", "cold shutdown", ("prefork",), states=(KILLED if IS_5_4 else "RETRY",), task="plain")
 def test_a_cold_shutdown_frees_the_lock_when_the_body_is_ended(scenario: str, played: Played) -> None:
     played[scenario].result()
 
 
 @shows("cold shutdown")
-@cold("cold-late", "cold shutdown", ("prefork",), states=("PENDING" if SOFT else KILLED,), task="late")
+@cold("cold-late", "cold shutdown", ("prefork",), states=(KILLED if IS_5_4 else "PENDING",), task="late")
 def test_a_cold_shutdown_frees_the_lock_of_a_late_acknowledged_task(scenario: str, played: Played) -> None:
     played[scenario].result()
 
@@ -150,6 +147,6 @@ def test_a_cold_shutdown_of_solo_frees_the_lock_when_the_body_is_ended(scenario:
 
 @shows("cold shutdown of solo")
 @cold("soft-solo", "cold shutdown of solo", states=(NOT_IN_SOLO,), task="plain", soft_s=4)
-@pytest.mark.skipif(not SOFT, reason="Celery 5.5 brought the soft shutdown")
+@not_with_5_4("it has no soft shutdown")
 def test_a_soft_shutdown_of_solo_frees_the_lock_when_the_body_is_ended(scenario: str, played: Played) -> None:
     played[scenario].result()

@@ -1,0 +1,16 @@
+"""Celery version: which one the tests run with, for the promises that its oldest cannot keep."""
+
+from __future__ import annotations
+
+import celery
+import pytest
+
+CELERY = tuple(map(int, celery.__version__.split(".")[:2]))
+
+#: `docs/ends.md` says what Celery 5.4 does otherwise.
+IS_5_4 = CELERY < (5, 5)
+
+
+def not_with_5_4(reason: str) -> pytest.MarkDecorator:
+    """Skip a test, or one of its cases, with Celery 5.4."""
+    return pytest.mark.skipif(IS_5_4, reason=f"Celery 5.4: {reason}")
