@@ -40,10 +40,12 @@ def configure(store: str, **settings: Any) -> None:
 if STORE in os.environ:
     moved = os.environ.get("REDISLOCK_TEST_BROKER")
     results = os.environ.get("REDISLOCK_TEST_RESULTS")
+    locks = os.environ.get("REDISLOCK_TEST_LOCKS")
     configure(
         os.environ[STORE],
         **({"broker_url": moved} if moved else {}),
         **({"result_backend": results} if results else {}),
+        **({"redislock_url": locks} if locks else {}),
     )
 
 
