@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import gc
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 import pytest
 
 from ..ends.bodies import STORE
-from ..ends.stage import Stage
-from ..servers import Server, available_kinds
+from ..ends.stage import Stage, own_store
 from ..workers import Worker, running_worker
 from .app import WRONG, build
 
@@ -23,13 +20,8 @@ pytest.register_assert_rewrite("tests.coalesce.checks")
 @pytest.fixture(scope="package")
 def store() -> Iterator[str]:
     """Give the address of a server for this package alone, without a database."""
-    with Server(available_kinds()[0]) as server, pytest.MonkeyPatch.context() as patch:
-        address = server.url.removesuffix("/0")
-        patch.setenv(STORE, address)
+    with own_store() as address:
         yield address
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ResourceWarning)
-            gc.collect()
 
 
 @contextmanager

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
 import signal
-import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -14,10 +12,8 @@ from pathlib import Path
 import kombu
 import pytest
 
-from ..servers import Server, available_kinds
-from .bodies import STORE
 from .scenarios import AT_A_TIME, Played, Scenario, scenarios_of
-from .stage import Stage, new_key, stage_with_worker
+from .stage import Stage, new_key, own_store, stage_with_worker
 
 #: Pool -> concurrency of the worker that the tests share; it has a queue of the pool's name.
 _POOLS = {"prefork": 4, "threads": 4, "solo": 1, "gevent": 10, "eventlet": 10}
@@ -54,14 +50,8 @@ def played(store: str, request: pytest.FixtureRequest) -> Iterator[Played]:
 @pytest.fixture(scope="package")
 def store() -> Iterator[str]:
     """Give the address of a server for this package alone, without a database."""
-    with Server(available_kinds()[0]) as server, pytest.MonkeyPatch.context() as patch:
-        address = server.url.removesuffix("/0")
-        patch.setenv(STORE, address)
+    with own_store() as address:
         yield address
-        # While the server is there: Celery unsubscribes from each result that goes.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ResourceWarning)
-            gc.collect()
 
 
 @pytest.fixture(scope="package")

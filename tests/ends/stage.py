@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
 
+import pytest
 import redis
 from celery import Celery
 from celery.result import AsyncResult
 
 from ..deadlines import eventually
+from ..servers import Server, available_kinds
 from ..workers import Worker, running_worker
 from .bodies import STORE
 from .ends_app import SETTINGS, build
@@ -127,6 +131,19 @@ class Stage:
         again["headers"]["redelivered"] = True
         again["properties"]["delivery_info"]["redelivered"] = True
         self.messages.rpush(self.queue, json.dumps(again))
+
+
+@contextmanager
+def own_store() -> Iterator[str]:
+    """Run a server for the tests of one package, and give its address without a database."""
+    with Server(available_kinds()[0]) as server, pytest.MonkeyPatch.context() as patch:
+        address = server.url.removesuffix("/0")
+        patch.setenv(STORE, address)
+        yield address
+        # While the server is there: Celery unsubscribes from each result that goes.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            gc.collect()
 
 
 @contextmanager
