@@ -7,22 +7,23 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from ..deadlines import eventually
+from ..servers import Server
 from ..topologies import FAILOVER_WITHIN, Cluster, Replicated
 
 Topology = Replicated | Cluster
 
 
 @pytest.fixture(scope="session")
-def shared_replicated() -> Iterator[Replicated]:
-    """Give the master under Sentinels."""
-    with Replicated() as replicated:
+def shared_replicated(server: Server) -> Iterator[Replicated]:
+    """Give the master under Sentinels, of the kind of server that the tests are to use."""
+    with Replicated(server.kind) as replicated:
         yield replicated
 
 
 @pytest.fixture(scope="session")
-def shared_cluster() -> Iterator[Cluster]:
-    """Give the cluster."""
-    with Cluster() as cluster:
+def shared_cluster(server: Server) -> Iterator[Cluster]:
+    """Give the cluster, of that kind too."""
+    with Cluster(kind=server.kind) as cluster:
         yield cluster
 
 
