@@ -29,11 +29,11 @@ _FINDS = settings(_SETTINGS, phases=[Phase.generate], print_blob=False, max_exam
 
 
 def _patient(source: str) -> Script:
-    """Return a script that gives a waiter a minute to claim its turn, and to be late.
+    """Return a script that gives a waiter a minute to claim its turn, to be late, and to be woken.
 
     So nothing ends by itself while an example lasts, however busy the machine is.
     """
-    source = re.sub(r"local (CLAIM|GRACE)_MS = \d+", r"local \1_MS = 60000", source)
+    source = re.sub(r"local (CLAIM|GRACE|MAILBOX_TTL)_MS = \d+", r"local \1_MS = 60000", source)
     return Script(source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
 
 
