@@ -125,16 +125,16 @@ def _ask(
     ask = partial(runs.want, run, keep=keep, mark=uuid4().hex, token=token, stop_after_ms=stop_after_ms)
     asked = ask(noted=False)
     if asked.is_new:
-        asked = _noted_first(task, lock_name, lease_left, partial(ask, noted=True))
+        within_s = min(LOOK_MS / 1000, lease_left or math.inf)
+        if stop_after_ms != NEVER:
+            within_s = min(within_s, stop_after_ms / 1000)
+        asked = _noted_first(task, lock_name, max(LEAST_S, within_s), partial(ask, noted=True))
     _end_superseded(task, runs, asked, run.id)
     return asked
 
 
-def _noted_first(
-    task: Task[..., Any], lock_name: str, lease_left: float | None, ask: Callable[[], Asked]
-) -> Asked:
+def _noted_first(task: Task[..., Any], lock_name: str, after_s: float, ask: Callable[[], Asked]) -> Asked:
     index = wanted.index_of(task.app)
-    after_s = max(LEAST_S, min(LOOK_MS / 1000, lease_left or math.inf))
     began = time.monotonic()
     index.note(lock_name, int(after_s * 1000))
     asked = ask()

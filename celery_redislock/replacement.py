@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 REPLACED = "replaced"
 #: How soon a run is told whose task replaces, seconds.
 TOLD_WITHIN_S = 1.0
+#: The command to all workers to terminate a run, which `worker.py` obeys.
+TERMINATE = "redislock_terminate"
 #: How long a termination may take before another is sent, milliseconds.
 AGAIN_MS = 30_000
 
@@ -71,5 +73,5 @@ def expel(app: Celery, lock_name: str) -> int | None:
     task_id = holder.metadata.get("id") if holder else None
     if task_id is not None:
         logger.warning("Task %s is terminated: it keeps lock %r though asked to stop", task_id, lock_name)
-        app.control.revoke(task_id, terminate=True)
+        app.control.broadcast(TERMINATE, arguments={"task_id": task_id})
     return left_ms

@@ -1,18 +1,20 @@
-"""Worker: what a worker does about locks when it starts."""
+"""Worker: what a worker does about locks when it starts, and when it is told to."""
 
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from typing import Any
 
 import redis
 from celery import Celery, bootsteps
 from celery.worker import state as worker_state
-from celery.worker.control import inspect_command
+from celery.worker.control import control_command, inspect_command
 
 from .engine import reaches
 from .fitness import complaints
 from .provider import provider_of
+from .replacement import TERMINATE
 from .request import LockedRequest
 from .rescue import RescueStep
 
@@ -37,6 +39,20 @@ class LockStep(bootsteps.Step):
             logger.info("locks: Redis at %s, prefix %r", provider.shown, provider.prefix)
             for complaint in complaints(provider.client):
                 logger.warning("locks: Redis at %s: %s", provider.shown, complaint)
+
+
+@control_command(name=TERMINATE)
+def terminate(state: Any, task_id: str) -> None:
+    """Terminate a run where it goes on; a message of it that comes again is dropped.
+
+    Not by Celery's ``revoke``: since 5.7 every other worker would store ``REVOKED`` for a run that still goes
+    on, and lose its reason.
+    """
+    worker_state.revoked.add(task_id)
+    request = worker_state.requests.get(task_id)
+    if request is not None:
+        with suppress(NotImplementedError):  # its pool cannot: the run ends when its body does
+            request.terminate(state.consumer.pool)
 
 
 @inspect_command()

@@ -83,6 +83,25 @@ def test_one_that_goes_on_is_terminated_where_the_pool_can(pool: str, stage_of: 
     assert f"superseded by task {newcomer.id}" in str(holder.result)
 
 
+def test_one_that_cannot_be_terminated_is_not_stored_as_revoked_while_it_goes_on(
+    stage_of: Callable[..., Stage],
+) -> None:
+    """Celery's own revoke has each worker store it that does not run the task itself."""
+    stage, other, key = stage_of("threads"), stage_of("prefork"), new_key()
+    holder = stage.hold("replace", key, ["sleep", 8], ["give", 1], lock={"on_lost": "continue", "ttl": 30})
+    newcomer = stage.send("replace", key, ["give", 7], lock={"replace_after": 0.5})
+
+    told = f"Task {holder.id} is terminated"
+    eventually(lambda: told in stage.worker.log() + other.worker.log(), 5)
+    heard = time.monotonic()
+    while time.monotonic() < heard + 1.5:
+        assert holder.state == "PENDING"
+        time.sleep(0.1)
+    assert newcomer.get(timeout=30) == 7
+    assert holder.get(timeout=5) == 1
+    assert stage.journal.overlaps(key) == 0
+
+
 def test_one_that_goes_on_is_terminated_though_the_newcomers_worker_is_gone(stage: Stage, store: str) -> None:
     key = new_key()
     holder = stage.hold("replace", key, ["beat", 60], lock={"on_lost": "continue", "ttl": 30})
