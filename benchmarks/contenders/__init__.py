@@ -55,6 +55,7 @@ PINGS = {
 #: What runs as a Celery task.
 TASKS = {
     "plain": Entry("a plain task", package="celery"),
+    "pings": Entry("floor: a plain task with 2 `PING`s, redis-py"),
     "locked": Entry("**celery_redislock**", package="celery-redislock"),
     "celery-once": Entry("celery-once", package="celery-once"),
     "celery-singleton": Entry("celery-singleton", package="celery-singleton"),

@@ -1,9 +1,9 @@
 """No-op tasks are published while the worker stands still, then drained by prefork with two processes.
 
 Broker and locks are on the one server; every task has an argument of its own, so that no lock is busy.
-celery-once and celery-singleton lock at the publication, celery_redislock when a run starts. Ratios are to
-a plain task in the same round. Processor time is that of publisher, worker and server together; it depends
-less on what else the machine does.
+celery-once and celery-singleton lock at the publication, celery_redislock when a run starts. The floor asks
+Redis when a run starts and when it ends, and does nothing else. Ratios are to a plain task in the same round.
+Processor time is that of publisher, worker and server together; it depends less on what else goes on.
 """
 
 from __future__ import annotations
