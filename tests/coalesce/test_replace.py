@@ -88,11 +88,11 @@ def test_one_that_cannot_be_terminated_is_not_stored_as_revoked_while_it_goes_on
 ) -> None:
     """Celery's own revoke has each worker store it that does not run the task itself."""
     stage, other, key = stage_of("threads"), stage_of("prefork"), new_key()
-    holder = stage.hold("replace", key, ["sleep", 8], ["give", 1], lock={"on_lost": "continue", "ttl": 30})
+    holder = stage.hold("replace", key, ["sleep", 14], ["give", 1], lock={"on_lost": "continue", "ttl": 30})
     newcomer = stage.send("replace", key, ["give", 7], lock={"replace_after": 0.5})
 
     told = f"Task {holder.id} is terminated"
-    eventually(lambda: told in stage.worker.log() + other.worker.log(), 5)
+    eventually(lambda: told in stage.worker.log() + other.worker.log(), 11)
     heard = time.monotonic()
     while time.monotonic() < heard + 1.5:
         assert holder.state == "PENDING"
