@@ -37,18 +37,18 @@ def worker(store: str, queue: str, pool: str = "prefork", wrong: str = "") -> It
 @pytest.fixture(scope="package")
 def stage_of(store: str) -> Iterator[Callable[..., Stage]]:
     """Give the stage of a pool, its worker started when first asked for."""
-    running: dict[tuple[str, str], Stage] = {}
+    running: dict[str, Stage] = {}
     with ExitStack() as stack:
 
-        def stage(pool: str, wrong: str = "") -> Stage:
-            if (pool, wrong) not in running:
+        def stage(pool: str) -> Stage:
+            if pool not in running:
                 if pool == "gevent":
                     pytest.importorskip("gevent")
-                queue = f"{pool} {wrong}".strip().replace(" ", "-")
-                of_pool = stack.enter_context(worker(store, queue, pool, wrong))
-                running[pool, wrong] = Stage(build(store), store, queue, of_pool)
-                stack.callback(running[pool, wrong].close)
-            return running[pool, wrong]
+                running[pool] = Stage(
+                    build(store), store, pool, stack.enter_context(worker(store, pool, pool))
+                )
+                stack.callback(running[pool].close)
+            return running[pool]
 
         yield stage
 
