@@ -26,7 +26,7 @@ def complaints(client: Client) -> list[str]:
     found: list[str] = []
     try:
         for master in store_of(client).masters():
-            facts = _facts(master.call("INFO"))
+            facts = _facts(master.call(("INFO",)))
             found += weaknesses(facts, in_cluster=isinstance(client, ClusterAddress))
     except (redis.RedisError, OSError) as error:
         logger.debug("locks: the server could not be asked about itself: %s", error)

@@ -51,7 +51,7 @@ class MakesATokenForEachSend(RedisLock):
             token, sent_at = uuid4().hex, now()
             command = ("SET", self.name, token, "NX", "PX", 10_000)
             try:
-                granted = self._verbs.store.ask(*command, within=0.25)
+                granted = self._verbs.store.ask(command, 0.25)
             except redis.RedisError:
                 continue
             if granted:
@@ -124,7 +124,7 @@ class TakesSilenceForALoss(RedisLock):
         assert lease is not None
         command = RENEW.command(self._verbs.keys.renewed, lease.token, lease.ttl_ms)
         try:
-            return bool(self._verbs.store.ask(*command, within=0.25))
+            return bool(self._verbs.store.ask(command, 0.25))
         except redis.RedisError:
             return False
 

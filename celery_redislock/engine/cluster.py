@@ -16,7 +16,7 @@ from .cluster_line import ClusterLine
 from .redirection import key_of, redirection
 from .routed import Address, RoutedStore, left_until, passes, share_of
 from .store import Server
-from .wire import Argument
+from .wire import Command
 
 #: A slot that is sent to and fro more often than this is not followed further.
 REDIRECTIONS = 5
@@ -56,7 +56,7 @@ class ClusterStore(RoutedStore):
         self._nodes: list[Address] = list(address.seeds)
         self._is_stale = True
 
-    def ask(self, *command: Argument, within: float, acks: int = 0) -> Any:
+    def ask(self, command: Command, within: float, acks: int = 0) -> Any:
         """Send a command to the master of its key's slot, and on to where that sends it."""
         deadline = time.monotonic() + within
         key = key_of(command)
@@ -73,12 +73,10 @@ class ClusterStore(RoutedStore):
             address, is_asking = onward.address, onward.is_asking
         raise ClusterDownError("CLUSTERDOWN the nodes do not agree on who has the slot")
 
-    def _ask_at(
-        self, address: Address, is_asking: bool, command: tuple[Argument, ...], deadline: float, acks: int
-    ) -> Any:
+    def _ask_at(self, address: Address, is_asking: bool, command: Command, deadline: float, acks: int) -> Any:
         server, left = self.server_at(address), left_until(deadline)
         if not is_asking:
-            return server.ask(*command, within=left, acks=acks)
+            return server.ask(command, left, acks)
         line = server.line(left)
         try:
             replies = line.exchange([("ASKING",), command], left, acks)
@@ -140,9 +138,8 @@ class ClusterStore(RoutedStore):
         failure: Exception = ClusterDownError("CLUSTERDOWN no node is known")
         for node in list(dict.fromkeys((*self._nodes, *self._seeds))):
             try:
-                return self._take(
-                    node, self.server_at(node).ask("CLUSTER", "SLOTS", within=share_of(deadline))
-                )
+                ranges = self.server_at(node).ask(("CLUSTER", "SLOTS"), share_of(deadline))
+                return self._take(node, ranges)
             except (redis.RedisError, OSError) as error:
                 failure = error
             if time.monotonic() >= deadline:

@@ -12,7 +12,7 @@ import redis
 from .redirection import key_of, redirection
 from .routed import Address, left_until
 from .store import Line, Server
-from .wire import Argument
+from .wire import Command
 
 #: Commands that are sent on more often than this keep the error that sent them.
 ROUNDS = 3
@@ -52,7 +52,7 @@ class ClusterLine:
         #: Nodes that failed last, which are served behind the others.
         self._slow: set[Address] = set()
 
-    def exchange(self, commands: Sequence[tuple[Argument, ...]], within: float, acks: int = 0) -> list[Any]:
+    def exchange(self, commands: Sequence[Command], within: float, acks: int = 0) -> list[Any]:
         """Send all commands at once and return their replies.
 
         Raises:
@@ -82,7 +82,7 @@ class ClusterLine:
 
     def _round(
         self,
-        commands: Sequence[tuple[Argument, ...]],
+        commands: Sequence[Command],
         preface: list[int],
         ways: dict[int, _Way],
         deadline: float,
@@ -140,9 +140,7 @@ class ClusterLine:
         return dict.fromkeys(indices, error)
 
 
-def _behind_asking(
-    commands: Sequence[tuple[Argument, ...]], indices: list[int], way: _Way
-) -> list[tuple[Argument, ...]]:
+def _behind_asking(commands: Sequence[Command], indices: list[int], way: _Way) -> list[Command]:
     chosen = [commands[index] for index in indices]
     if not way[1]:
         return chosen

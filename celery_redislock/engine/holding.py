@@ -75,8 +75,7 @@ class Holding:
         """Hold the lease with this token no more. A loss that came before stays known."""
         with self._changes:
             if self._is_ours(token):
-                self._loss = self.loss
-                self._lease = None
+                self._loss, self._lease = self.loss, None
 
     def report_lost(self, token: str, reason: str) -> None:
         """Take note that the lease with this token is lost; the first reason counts."""

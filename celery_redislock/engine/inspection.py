@@ -82,7 +82,7 @@ def _scanned(master: Server, prefix: str) -> Iterator[Sequence[str]]:
     cursor: Any = 0
     while True:
         with translated(prefix + "*"):
-            cursor, keys = master.call("SCAN", cursor, "MATCH", _pattern(prefix), "COUNT", BATCH)
+            cursor, keys = master.call(("SCAN", cursor, "MATCH", _pattern(prefix), "COUNT", BATCH))
         yield [key.decode(errors="replace") for key in keys if not key.startswith(COMPANION)]
         if int(cursor) == 0:
             return

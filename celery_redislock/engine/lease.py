@@ -42,8 +42,8 @@ class Lease(NamedTuple):
     ) -> Lease:
         """Count a lease from *before* its request was sent: Redis cannot have begun earlier."""
         hold_until = None if max_hold_ms is None else sent_at + max_hold_ms / 1000
-        first_ttl_ms = first_ms(ttl_ms, max_hold_ms)
-        return cls(token, fencing_token, ttl_ms, _believed_until(sent_at, first_ttl_ms), hold_until)
+        valid_until = _believed_until(sent_at, first_ms(ttl_ms, max_hold_ms))
+        return cls(token, fencing_token, ttl_ms, valid_until, hold_until)
 
     def renewed(self, sent_at: float, ttl_ms: int) -> Lease:
         """Return the lease after a renewal that was sent at `sent_at` and accepted."""

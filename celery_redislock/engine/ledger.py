@@ -75,8 +75,8 @@ class Ledger:
     def note_seen(self, entry: str, at_ms: int) -> None:
         """Remember since when an entry waits to be sent for the first time, unless that is known."""
         with translated(self._name):
-            self._store.call("HSETNX", self._keys.sent, entry, f"0 {at_ms} -")
-            self._store.call("PEXPIRE", self._keys.sent, KEPT_MS)
+            self._store.call(("HSETNX", self._keys.sent, entry, f"0 {at_ms} -"))
+            self._store.call(("PEXPIRE", self._keys.sent, KEPT_MS))
 
     def claim(self, token: str, entry: str, due_ms: int, mark: str) -> Answer:
         """Claim a due time of an entry, for the leader alone and once.

@@ -18,7 +18,6 @@ import logging
 import math
 import os
 from collections.abc import Callable, Mapping
-from datetime import timedelta
 from functools import partial
 from types import TracebackType
 from typing import Any
@@ -30,16 +29,14 @@ from . import holder as holders
 from .durations import to_ms
 from .holding import Holding, chain_loss, weakly
 from .inspection import inspect
-from .lease import Lease, first_ms, now
+from .lease import Lease, now
 from .renewal import renewal_of
-from .replication import replicas
+from .terms import Duration, terms_of
 from .topology import Client, store_of
 from .verbs import Granted, LockVerbs, Refused
-from .waiting import Waiter
+from .waiting import Waiter, ask_once
 
 logger = logging.getLogger(__name__)
-
-Duration = float | timedelta
 
 
 class RedisLock:
@@ -79,11 +76,8 @@ class RedisLock:
         on_lost: Callable[[RedisLock], object] | WeakMethod[Any] | None = None,
         min_replicas: int = 0,
     ) -> None:
-        self._verbs = LockVerbs(store_of(redis_client), lock_name, replicas(min_replicas, "min_replicas"))
-        self._ttl_ms = to_ms(expire, "expire")
-        self._wait_ms = None if wait is None else to_ms(wait, "wait", minimum_ms=0)
-        self._min_hold_ms = to_ms(min_hold, "min_hold", minimum_ms=0)
-        self._max_hold_ms = None if max_hold is None else to_ms(max_hold, "max_hold")
+        self._terms = terms_of(expire, wait, min_hold, max_hold, min_replicas)
+        self._verbs = LockVerbs(store_of(redis_client), lock_name, self._terms.min_replicas)
         self._metadata = holders.written(metadata)
         if on_lost is not None and not callable(on_lost):
             raise ConfigurationError(f"on_lost must be callable, not {type(on_lost).__name__}")
@@ -174,9 +168,9 @@ class RedisLock:
         """
         timeout_s = None if timeout is None else to_ms(timeout, "timeout", minimum_ms=0) / 1000
         token = token or os.urandom(16).hex()
-        first_ttl_ms = first_ms(self._ttl_ms, self._max_hold_ms)
-        waiter = Waiter(self._verbs, token, first_ttl_ms, self._metadata, self.queued)
-        answer = waiter.wait(timeout_s, outage_s=self._ttl_ms / 1000) if blocking else waiter.ask_once()
+        terms = self._terms
+        question = self._verbs, token, terms.first_ttl_ms, self._metadata, self.queued
+        answer = Waiter(*question).wait(timeout_s, terms.ttl_ms / 1000) if blocking else ask_once(*question)
         if isinstance(answer, Refused):
             return answer.holder
         self._take(token, answer)
@@ -201,7 +195,8 @@ class RedisLock:
             return False
         if self._is_watched:
             renewal_of(self._verbs.store).forget(lease.token)
-        released = self._verbs.release(lease.token, 0 if unused else self._min_hold_ms, done, self.queued)
+        min_hold_ms = 0 if unused else self._terms.min_hold_ms
+        released = self._verbs.release(lease.token, min_hold_ms, done, self.queued)
         if released is None:
             self._holding.report_lost(lease.token, "at the release another holder had it, or nobody")
         self._holding.give_back(lease.token)
@@ -262,7 +257,7 @@ class RedisLock:
             LockBusy: It is still busy.
             StoreUnavailable: Redis could not be reached.
         """
-        timeout = None if self._wait_ms is None else self._wait_ms / 1000
+        timeout = None if self._terms.wait_ms is None else self._terms.wait_ms / 1000
         busy = self.attempt(blocking=True, timeout=timeout)
         if busy is not None:
             raise LockBusy(self.lock_name, busy, busy.lease_left)
@@ -291,7 +286,8 @@ class RedisLock:
         chain_loss(exc, lost)
 
     def _take(self, token: str, granted: Granted) -> None:
-        lease = Lease.granted(token, granted.fencing_token, self._ttl_ms, granted.sent_at, self._max_hold_ms)
+        terms = self._terms
+        lease = Lease.granted(token, granted.fencing_token, terms.ttl_ms, granted.sent_at, terms.max_hold_ms)
         self.last_done, self.wanted = granted.last_done, granted.wanted
         self._holding.take(lease)
         if self._is_watched:

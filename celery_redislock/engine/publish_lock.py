@@ -73,13 +73,13 @@ class PublishLock:
     def waiting(self) -> Holder | None:
         """Ask which work waits; None when none does."""
         with translated(self.name):
-            record = self._store.call("GET", self._keys.queued)
-            return _waits(record[33:], self._store.call("PTTL", self._keys.queued)) if record else None
+            record = self._store.call(("GET", self._keys.queued))
+            return _waits(record[33:], self._store.call(("PTTL", self._keys.queued))) if record else None
 
     def force_free(self) -> bool:
         """Take it from whichever work waits, which will run all the same; False when none does."""
         with translated(self.name):
-            return bool(self._store.call("DEL", self._keys.queued))
+            return bool(self._store.call(("DEL", self._keys.queued)))
 
     def keep(self, token: str, ttl_ms: int, within: float = CALL_S) -> bool:
         """Let it last so long from now; False when it is not this token's any more."""

@@ -9,7 +9,7 @@ from typing import cast
 from redis.exceptions import AskError, MovedError
 
 from .routed import Address
-from .wire import Argument
+from .wire import Command
 
 #: redis-py 5 leaves the word in the text, where later ones make it a class.
 _SAID = re.compile(r"(?:(MOVED|ASK) )?(\d+) (\S*):(\d+)")
@@ -45,7 +45,7 @@ def redirection(error: Exception, told_by: Address) -> Redirection | None:
     return Redirection(int(said[2]), address, is_asking=(word or said[1]) == "ASK")
 
 
-def key_of(command: tuple[Argument, ...]) -> bytes | None:
+def key_of(command: Command) -> bytes | None:
     """Return the first key of a command that locks use; None when it has none."""
     if command[0] in _KEYLESS:
         return None

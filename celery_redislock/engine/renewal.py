@@ -22,7 +22,7 @@ from redis.exceptions import NoScriptError
 from .lease import Lease, now
 from .scripts import RENEW, Script
 from .store import ATTEMPT_S, Exchange, Store
-from .wire import Argument
+from .wire import Command
 
 logger = logging.getLogger(__name__)
 
@@ -216,7 +216,7 @@ class Renewal:
 
     def _exchange(
         self,
-        commands: Sequence[tuple[Argument, ...]],
+        commands: Sequence[Command],
         remaining_s: float,
         acks: int,
         verb: Script = RENEW,

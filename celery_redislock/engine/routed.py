@@ -13,7 +13,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from .meanings import code_of
 from .store import ATTEMPT_S, CALL_S, LEAST_ATTEMPT_S, Store
-from .wire import Argument
+from .wire import Command
 
 #: Pauses of a call between two attempts, seconds: the first, and the longest that it grows to.
 PAUSE_FIRST_S, PAUSE_LONGEST_S = 0.02, 0.25
@@ -40,21 +40,20 @@ class RoutedStore(Store):
     def __init__(self, options: Mapping[str, Any]) -> None:
         self._attempt_s = min(options.get("socket_timeout") or ATTEMPT_S, ATTEMPT_S)
 
-    def call(self, *command: Argument, within: float = CALL_S, acks: int = 0) -> Any:
+    def call(self, command: Command, within: float = CALL_S, acks: int = 0) -> Any:
         """Send a command, again if its reply is lost, or if another server may take it soon."""
         deadline = time.monotonic() + min(within, CALL_S)
-        pause_s = PAUSE_FIRST_S
+        left, pause_s = within, PAUSE_FIRST_S
         while True:
-            left = max(deadline - time.monotonic(), LEAST_ATTEMPT_S)
             try:
-                return self.ask(*command, within=min(left, self._attempt_s), acks=acks)
+                return self.ask(command, min(max(left, LEAST_ATTEMPT_S), self._attempt_s), acks)
             except (redis.RedisError, OSError) as error:
                 # After a silence the next attempt may take as long as the last one.
                 needed_s = self._attempt_s if isinstance(error, RedisTimeoutError) else pause_s
                 if not passes(error) or time.monotonic() + needed_s >= deadline:
                     raise
             time.sleep(pause_s)
-            pause_s = min(2 * pause_s, PAUSE_LONGEST_S)
+            left, pause_s = deadline - time.monotonic(), min(2 * pause_s, PAUSE_LONGEST_S)
 
 
 def passes(error: Exception) -> bool:

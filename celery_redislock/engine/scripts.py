@@ -10,7 +10,7 @@ from typing import Any
 from redis.exceptions import NoScriptError
 
 from .store import CALL_S, Store
-from .wire import Argument
+from .wire import Argument, Command
 
 _FOLDER = files(__package__) / "scripts"
 
@@ -53,12 +53,12 @@ class Script:
             redis.RedisError: Redis refused, or could not be reached.
         """
         try:
-            return store.call(*self.command(keys, *arguments), within=within, acks=acks)
+            return store.call(("EVALSHA", self.sha, len(keys), *keys, *arguments), within, acks)
         except NoScriptError:
             # After a restart, a failover or SCRIPT FLUSH; EVAL makes the server remember it again.
-            return store.call("EVAL", self.source, len(keys), *keys, *arguments, within=within, acks=acks)
+            return store.call(("EVAL", self.source, len(keys), *keys, *arguments), within, acks)
 
-    def command(self, keys: tuple[bytes, ...], *arguments: Argument) -> tuple[Argument, ...]:
+    def command(self, keys: tuple[bytes, ...], *arguments: Argument) -> Command:
         """Return the command that runs the script where the server knows it."""
         return ("EVALSHA", self.sha, len(keys), *keys, *arguments)
 

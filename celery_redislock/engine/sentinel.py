@@ -12,7 +12,7 @@ from redis.sentinel import MasterNotFoundError
 
 from .routed import Address, RoutedStore, left_until, passes, share_of
 from .store import Line, Server
-from .wire import Argument
+from .wire import Command
 
 
 class SentinelStore(RoutedStore):
@@ -43,12 +43,12 @@ class SentinelStore(RoutedStore):
         self._known: tuple[Address, Server] | None = None
         self._is_stale = True
 
-    def ask(self, *command: Argument, within: float, acks: int = 0) -> Any:
+    def ask(self, command: Command, within: float, acks: int = 0) -> Any:
         """Send a command once, to the master."""
         deadline = time.monotonic() + within
         master = self.master(deadline)
         try:
-            return master.ask(*command, within=left_until(deadline), acks=acks)
+            return master.ask(command, left_until(deadline), acks)
         except (redis.RedisError, OSError) as error:
             self.doubt(error)
             raise
@@ -89,7 +89,7 @@ class SentinelStore(RoutedStore):
             self._sentinels.rotate(-1)
             try:
                 found = sentinel.ask(
-                    "SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._service, within=share_of(deadline)
+                    ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._service), share_of(deadline)
                 )
             except (redis.RedisError, OSError) as error:
                 failure = error
@@ -116,7 +116,7 @@ class SentinelLine:
         self._master: Server | None = None
         self._line: Line | None = None
 
-    def exchange(self, commands: Sequence[tuple[Argument, ...]], within: float, acks: int = 0) -> list[Any]:
+    def exchange(self, commands: Sequence[Command], within: float, acks: int = 0) -> list[Any]:
         """Send all commands at once to the master and return their replies."""
         deadline = time.monotonic() + within
         line = self._line_to(self._store.master(deadline))

@@ -19,7 +19,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from .replication import missing_acks, wait_for
-from .wire import Argument, packed
+from .wire import Command, packed
 
 #: A call is over after this many seconds, whatever the client's own settings say.
 CALL_S = 5.0
@@ -40,7 +40,7 @@ class Store(ABC):
     """
 
     @abstractmethod
-    def call(self, *command: Argument, within: float = CALL_S, acks: int = 0) -> Any:
+    def call(self, command: Command, within: float = CALL_S, acks: int = 0) -> Any:
         """Send a command, again if its reply is lost, and return the reply.
 
         Only for commands that may be sent twice.
@@ -55,7 +55,7 @@ class Store(ABC):
         """
 
     @abstractmethod
-    def ask(self, *command: Argument, within: float, acks: int = 0) -> Any:
+    def ask(self, command: Command, within: float, acks: int = 0) -> Any:
         """Send a command once and wait at most `within` seconds for its reply.
 
         Args:
@@ -84,7 +84,7 @@ class Store(ABC):
 class Exchange(Protocol):
     """Takes many commands at a time."""
 
-    def exchange(self, commands: Sequence[tuple[Argument, ...]], within: float, acks: int = 0) -> list[Any]:
+    def exchange(self, commands: Sequence[Command], within: float, acks: int = 0) -> list[Any]:
         """Send all commands at once and return their replies; an error stands in its place.
 
         Args:
@@ -119,14 +119,13 @@ class Server(Store):
         """Know of no connection. So begins the child of a fork: the sockets are the parent's."""
         self._idle: deque[Line] = deque()
 
-    def call(self, *command: Argument, within: float = CALL_S, acks: int = 0) -> Any:
+    def call(self, command: Command, within: float = CALL_S, acks: int = 0) -> Any:
         """Send a command, again if its reply is lost."""
         deadline = time.monotonic() + min(within, CALL_S)
-        failures = 0
+        attempt_s, failures = self._attempt_of(within), 0
         while True:
-            left = max(deadline - time.monotonic(), LEAST_ATTEMPT_S)
             try:
-                return self.ask(*command, within=min(left, self._attempt_s), acks=acks)
+                return self.ask(command, attempt_s, acks)
             except AuthenticationError:
                 raise
             except (RedisConnectionError, RedisTimeoutError) as error:
@@ -136,8 +135,12 @@ class Server(Store):
                 if failures > RETRIES or time.monotonic() + needed_s >= deadline:
                     raise
             time.sleep(_BACKOFF.compute(failures))
+            attempt_s = self._attempt_of(deadline - time.monotonic())
 
-    def ask(self, *command: Argument, within: float, acks: int = 0) -> Any:
+    def _attempt_of(self, left_s: float) -> float:
+        return self._attempt_s if left_s >= self._attempt_s else max(left_s, LEAST_ATTEMPT_S)
+
+    def ask(self, command: Command, within: float, acks: int = 0) -> Any:
         """Send a command once."""
         try:
             line = self._idle.pop()
@@ -171,19 +174,20 @@ class Line:
         self._step_s = step_s
         self._is_open = False
 
-    def ask(self, command: tuple[Argument, ...], within: float) -> Any:
+    def ask(self, command: Command, within: float) -> Any:
         """Send a command and return its reply.
 
         Raises:
             redis.RedisError: Redis refused, or did not answer in time.
         """
-        deadline = time.monotonic() + within
         try:
-            self._open(within)
-            self._connection.send_packed_command((packed(command),))
             # The connection's own time-out comes cheaper than a look at it.
-            if within == self._step_s:
+            if within == self._step_s and self._is_open:
+                self._connection.send_packed_command((packed(command),), False)
                 return self._connection.read_response()
+            deadline = time.monotonic() + within
+            self._open(within)
+            self._connection.send_packed_command((packed(command),), False)
             return _reply(self._connection, max(deadline - time.monotonic(), 0))
         except redis.ResponseError:
             raise
@@ -192,26 +196,26 @@ class Line:
             self.close()
             raise
 
-    def ask_replicated(self, command: tuple[Argument, ...], within: float, acks: int) -> Any:
+    def ask_replicated(self, command: Command, within: float, acks: int) -> Any:
         """Send a command, have replicas acknowledge it in the same round trip, and return its reply."""
         reply = self.exchange([command], within, acks)[0]
         if isinstance(reply, Exception):
             raise reply
         return reply
 
-    def exchange(self, commands: Sequence[tuple[Argument, ...]], within: float, acks: int = 0) -> list[Any]:
+    def exchange(self, commands: Sequence[Command], within: float, acks: int = 0) -> list[Any]:
         """Send all commands at once and return their replies; see `Exchange`."""
         deadline = time.monotonic() + within
         self.send(commands, within, acks)
         return self.receive(len(commands), deadline, acks)
 
-    def send(self, commands: Sequence[tuple[Argument, ...]], within: float, acks: int = 0) -> None:
+    def send(self, commands: Sequence[Command], within: float, acks: int = 0) -> None:
         """Send all commands at once, for `receive`."""
         if acks:
             commands = [*commands, wait_for(acks, within)]
         try:
             self._open(within)
-            self._connection.send_packed_command((b"".join(map(packed, commands)),))
+            self._connection.send_packed_command((b"".join(map(packed, commands)),), False)
         except BaseException:
             self.close()
             raise

@@ -107,4 +107,4 @@ def reaches(client: Client) -> None:
     Raises:
         redis.RedisError: They cannot be reached within two seconds, or refuse.
     """
-    store_of(client).call("PING", within=ATTEMPT_S)
+    store_of(client).call(("PING",), ATTEMPT_S)

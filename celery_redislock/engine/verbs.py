@@ -57,6 +57,10 @@ class Released(NamedTuple):
     wanted: bool
 
 
+#: What a script answers -> what it means.
+_RELEASED = {0: None, 1: Released(wanted=False), 2: Released(wanted=True)}
+
+
 class LockVerbs:
     """One lock in one Redis.
 
@@ -94,14 +98,14 @@ class LockVerbs:
         arguments: tuple[Argument, ...] = (token, ttl_ms, patience_ms, metadata)
         if queued:
             keys, arguments = (*keys, k.queued), (*arguments, queued)
-        asked_at = now()
         answer = self._acquire(token, keys, arguments, within)
-        late_s = now() - asked_at
-        if late_s > ttl_ms / 2000 and isinstance(answer, Granted):
-            # Half of the lease is over, or all of it: the same question again begins it anew.
-            left = max(within - late_s, LEAST_ATTEMPT_S)
-            with suppress(StoreUnavailable):
-                return self._acquire(token, keys, arguments, left)
+        if isinstance(answer, Granted):
+            late_s = now() - answer.sent_at
+            if late_s > ttl_ms / 2000:
+                # Half of the lease is over, or all of it: the same question again begins it anew.
+                left = max(within - late_s, LEAST_ATTEMPT_S)
+                with suppress(StoreUnavailable):
+                    return self._acquire(token, keys, arguments, left)
         return answer
 
     def _acquire(
@@ -109,12 +113,12 @@ class LockVerbs:
     ) -> Granted | Refused:
         sent_at = now()
         try:
-            reply = self._run(ACQUIRE, keys, *arguments, within=within, acks=self.min_replicas)
-        except StoreUnavailable as error:
-            if isinstance(error.__cause__, NotReplicated):
+            reply = ACQUIRE.run(self.store, keys, *arguments, within=within, acks=self.min_replicas)
+        except REDIS_ERRORS as error:
+            if isinstance(error, NotReplicated):
                 with suppress(StoreUnavailable):
                     self.leave(token, within=1.0)
-            raise
+            raise unavailable(self.lock_name, error) from error
         if reply[0] == 1:
             return Granted(int(reply[1]), sent_at, reply[2].decode(), bool(reply[3]))
         _, sleep_ms, left_ms, description = reply
@@ -125,7 +129,7 @@ class LockVerbs:
         # BLPOP takes 0 for "without end".
         seconds = max(seconds, 0.001)
         with translated(self.lock_name), suppress(redis.TimeoutError):
-            self.store.ask("BLPOP", self.keys.mailbox(token), f"{seconds:.3f}", within=seconds + lateness_s)
+            self.store.ask(("BLPOP", self.keys.mailbox(token), f"{seconds:.3f}"), seconds + lateness_s)
 
     def leave(self, token: str, within: float) -> None:
         """Give up the place in line; a turn that came already goes on to the next."""
@@ -146,8 +150,10 @@ class LockVerbs:
         keys: tuple[bytes, ...] = (k.lock, k.holder, k.waiters, k.seen, k.released, k.fence, k.wanted)
         if queued:
             keys = (*keys, k.queued)
-        reply = self._run(RELEASE, keys, token, min_hold_ms, done)
-        return Released(wanted=reply == 2) if reply else None
+        try:
+            return _RELEASED[RELEASE.run(self.store, keys, token, min_hold_ms, done)]
+        except REDIS_ERRORS as error:
+            raise unavailable(self.lock_name, error) from error
 
     def renew(self, token: str, ttl_ms: int) -> bool:
         """Start the lease anew; False when the lock is not this token's any more."""
@@ -157,7 +163,7 @@ class LockVerbs:
         """Take the lock from whoever has it; False when nobody has."""
         k = self.keys
         with translated(self.lock_name):
-            owner = self.store.call("GET", k.lock)
+            owner = self.store.call(("GET", k.lock))
             if owner is None:
                 return False
             FORCE_RELEASE.run(self.store, (k.lock, k.holder, k.waiters, k.seen), owner)
@@ -166,12 +172,12 @@ class LockVerbs:
     def exists(self) -> bool:
         """Whether anyone holds the lock."""
         with translated(self.lock_name):
-            return bool(self.store.call("EXISTS", self.keys.lock))
+            return bool(self.store.call(("EXISTS", self.keys.lock)))
 
     def is_held_with(self, token: str) -> bool:
         """Whether the lock is held with this token."""
         with translated(self.lock_name):
-            return bool(self.store.call("GET", self.keys.lock) == token.encode())
+            return bool(self.store.call(("GET", self.keys.lock)) == token.encode())
 
     def _run(
         self,

@@ -62,20 +62,6 @@ class Waiter:
             self._token, self._ttl_ms, patience_ms, self._metadata, within, self._queued
         )
 
-    def ask_once(self) -> Granted | Refused:
-        """Ask without waiting. Interrupted by a soft time limit, say, it gives back what it may have got.
-
-        Raises:
-            StoreUnavailable: As in `ask`.
-        """
-        try:
-            return self.ask()
-        except StoreUnavailable:
-            raise
-        except BaseException:
-            self.leave()
-            raise
-
     def wait(self, timeout_s: float | None, outage_s: float) -> Granted | Refused:
         """Wait in line for the lock.
 
@@ -92,10 +78,10 @@ class Waiter:
         try:
             return self._wait_until(deadline, outage_s)
         except StoreUnavailable:
-            self.leave(within=0.0)
+            leave(self._verbs, self._token, within=0.0)
             raise
         except BaseException:
-            self.leave()
+            leave(self._verbs, self._token)
             raise
 
     def _wait_until(self, deadline: float | None, outage_s: float) -> Granted | Refused:
@@ -120,16 +106,32 @@ class Waiter:
         lateness_s = PUNCTUAL_S if until_the_end else LATE_S
         self._verbs.sleep(self._token, min(sleep_s, left), lateness_s)
 
-    def leave(self, within: float = 1.0) -> None:
-        """Give up the place in line, or the lock if it came meanwhile; never raises.
 
-        Where Redis cannot be told, the queue forgets the waiter by itself within seconds, and a
-        lock that was granted unseen ends with its lease.
-        """
-        try:
-            self._verbs.leave(self._token, within=within)
-        except StoreUnavailable as error:
-            logger.debug("could not leave the queue: %s", error)
+def ask_once(verbs: LockVerbs, token: str, ttl_ms: int, metadata: str, queued: str) -> Granted | Refused:
+    """Ask for the lock without waiting; interrupted, by a soft time limit say, give back what may have come.
+
+    Raises:
+        StoreUnavailable: As in `Waiter.ask`.
+    """
+    try:
+        return verbs.acquire(token, ttl_ms, 0, metadata, CALL_S, queued)
+    except StoreUnavailable:
+        raise
+    except BaseException:
+        leave(verbs, token)
+        raise
+
+
+def leave(verbs: LockVerbs, token: str, within: float = 1.0) -> None:
+    """Give up the place in line, or the lock if it came meanwhile; never raises.
+
+    Where Redis cannot be told, the queue forgets the waiter by itself within seconds, and a
+    lock that was granted unseen ends with its lease.
+    """
+    try:
+        verbs.leave(token, within=within)
+    except StoreUnavailable as error:
+        logger.debug("could not leave the queue: %s", error)
 
 
 class _Outage:

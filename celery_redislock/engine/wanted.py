@@ -156,7 +156,7 @@ class WantedRuns:
     def tasks(self) -> set[str]:
         """Return the names of the tasks of which something may have to be done."""
         with translated(self.lock_name):
-            fields = self._store.call("HKEYS", self._keys.wanted)
+            fields = self._store.call(("HKEYS", self._keys.wanted))
         return {_text(field.split(b" ")[1]) for field in fields if b" " in field}
 
     def claim(self, task: str) -> Claimed:
@@ -178,7 +178,7 @@ class WantedRuns:
     def successor(self, token: str) -> str:
         """Return the task id for which the holder with this token is asked to stop; empty: it is not."""
         with translated(self.lock_name):
-            stop = self._store.call("HGET", self._keys.wanted, "stop") or b""
+            stop = self._store.call(("HGET", self._keys.wanted, "stop")) or b""
         mark, _, rest = stop.partition(b" ")
         return _text(rest.split(b" ")[0]) if mark == token.encode() else ""
 
@@ -207,7 +207,7 @@ class WantedRuns:
 
     def _delete(self, kind: bytes, task: str, task_id: str) -> None:
         with translated(self.lock_name):
-            self._store.call("HDEL", self._keys.wanted, b" ".join((kind, _word(task), _word(task_id))))
+            self._store.call(("HDEL", self._keys.wanted, b" ".join((kind, _word(task), _word(task_id)))))
 
     def _run(self, script: Any, keys: tuple[bytes, ...], *arguments: Any) -> Any:
         with translated(self.lock_name):

@@ -7,31 +7,43 @@ scripts with the same keys again and again, and packs that part of them once.
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import TypeAlias
 
-Argument = bytes | str | int | float
+Argument: TypeAlias = bytes | str | int | float
+#: A command's words.
+Command: TypeAlias = tuple[Argument, ...]
 
-#: Heads that are kept: as many as lock names.
-_HEADS = 4096
+#: Heads that are kept: as many as lock names; and numbers.
+_KEPT = 4096
 
 
-def packed(command: tuple[Argument, ...]) -> bytes:
+def packed(command: Command) -> bytes:
     """Return a command in the Redis protocol.
 
     Args:
         command: Its words; of ``EVALSHA`` the third is the number of keys that follow.
     """
-    constant = 3 + int(command[2]) if command[0] == "EVALSHA" else 1
+    constant: int = 3 + command[2] if command[0] == "EVALSHA" else 1  # type: ignore[operator, assignment]
     return _head(len(command), command[:constant]) + _bulks(command[constant:])
 
 
-@lru_cache(maxsize=_HEADS)
-def _head(words: int, constant: tuple[Argument, ...]) -> bytes:
+@lru_cache(maxsize=_KEPT)
+def _head(words: int, constant: Command) -> bytes:
     return b"*%d\r\n" % words + _bulks(constant)
 
 
-def _bulks(words: tuple[Argument, ...]) -> bytes:
-    bulks = bytearray()
+def _bulks(words: Command) -> bytes:
+    bulks = b""
     for word in words:
-        text = word if isinstance(word, bytes) else str(word).encode()
-        bulks += b"$%d\r\n%b\r\n" % (len(text), text)
-    return bytes(bulks)
+        if isinstance(word, int):
+            bulks += _number(word)
+        else:
+            text = word if isinstance(word, bytes) else str(word).encode()
+            bulks += b"$%d\r\n%b\r\n" % (len(text), text)
+    return bulks
+
+
+# There are few: lengths of leases, no patience.
+@lru_cache(maxsize=_KEPT)
+def _number(number: int) -> bytes:
+    return b"$%d\r\n%d\r\n" % (len(str(number)), number)

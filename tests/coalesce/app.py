@@ -69,7 +69,7 @@ class DropsWhatIsWanted(Mortal):
 
     def claim(self, task: str) -> Claimed:
         """Forget what was wanted."""
-        self._store.call("DEL", self._keys.wanted)
+        self._store.call(("DEL", self._keys.wanted))
         return super().claim(task)
 
 

@@ -181,13 +181,13 @@ class ClaimsNothing(WantedRuns):
 
     def claim(self, task: str) -> Claimed:
         """Read what is wanted, and leave it."""
-        entry = self._store.call("HGET", self._keys.wanted, b"next " + engine_wanted._word(task))
-        free = not self._store.call("EXISTS", self._keys.lock)
+        entry = self._store.call(("HGET", self._keys.wanted, b"next " + engine_wanted._word(task)))
+        free = not self._store.call(("EXISTS", self._keys.lock))
         return Claimed(uuid4().hex, None, (WantedRun.of_entry(entry),) if entry and free else (), ())
 
     def confirm(self, run: WantedRun, token: str) -> bool:
         """Forget it."""
-        self._store.call("HDEL", self._keys.wanted, b"next " + engine_wanted._word(run.task))
+        self._store.call(("HDEL", self._keys.wanted, b"next " + engine_wanted._word(run.task)))
         return False
 
 
