@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from string import Formatter
 from typing import Any
 
@@ -105,7 +106,16 @@ class Naming:
         except TypeError:  # LockKeyError is one
             return ""
 
+    @cached_property
+    def _places(self) -> tuple[str, ...] | None:
+        """The parameters by their places; None where a call cannot give all of them by place."""
+        parameters = self.signature.parameters.values()
+        return tuple(each.name for each in parameters) if all(map(_has_place, parameters)) else None
+
     def _bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        # Nearly always, and many times as fast.
+        if not kwargs and self._places is not None and len(args) == len(self._places):
+            return dict(zip(self._places, args, strict=True))
         try:
             bound = self.signature.bind(*args, **kwargs)
         except TypeError as error:
@@ -152,6 +162,10 @@ class Naming:
         else:
             return str.__str__(name)
         raise LockKeyError(f"task {self.task_name!r}: lock_key {fault}; it must give a non-empty str")
+
+
+def _has_place(parameter: inspect.Parameter) -> bool:
+    return parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
 
 
 @dataclass(frozen=True)

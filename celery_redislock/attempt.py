@@ -21,10 +21,11 @@ CONTINUATION_S = 5.0
 
 def attempt(task: Task[..., Any], lock: RedisLock, options: LockOptions) -> Holder | None:
     """Take the lock; return who has it if that fails and is a conflict."""
-    token = None if task.request.is_eager else task.request.get(TOKEN_HEADER)
+    request = task.request
+    token = None if request.is_eager else request.get(TOKEN_HEADER)
     wait_s = options.wait_ms / 1000
     holder = lock.attempt(blocking=wait_s > 0, timeout=wait_s, token=token)
-    if holder is None or task.request.is_eager:
+    if holder is None or request.is_eager:
         return holder
     if redelivery.is_same_task(task, holder):
         redelivery.put_off(task, lock, holder, token)

@@ -11,6 +11,7 @@ body cannot move on: an interruption that comes late does nothing.
 from __future__ import annotations
 
 import ctypes
+import os
 import signal
 import sys
 import threading
@@ -52,13 +53,16 @@ class _MainThreadBody:
     """Interrupted by a signal: its handler runs in the same thread, so it cannot come late."""
 
     _running: ClassVar[list[_MainThreadBody]] = []
+    #: Of the process in which the handler was installed: Celery resets those of a child that it forks.
+    _listens_in: ClassVar[int] = 0
 
     def __init__(self) -> None:
         self._error: Exception | None = None
 
     def __enter__(self) -> _MainThreadBody:
-        if signal.getsignal(SIGNAL) is not _on_signal:
+        if _MainThreadBody._listens_in != os.getpid():
             signal.signal(SIGNAL, _on_signal)
+            _MainThreadBody._listens_in = os.getpid()
         self._running.append(self)
         if self._error is not None:
             self.raise_pending()

@@ -56,7 +56,8 @@ class Waiting:
     """
 
     def __init__(self, task: Task[..., Any], lock_name: str) -> None:
-        self.token = token_of(task.request.headers, task.request.id)
+        request = task.request
+        self.token = token_of(request.headers, request.id)
         self._app, self._lock_name = task.app, lock_name
         self._is_over = not self.token
 

@@ -46,6 +46,8 @@ class Run:
         self.lock: RedisLock | Unlocked = Unlocked()
         self.is_replaced = False
         self._task = task
+        # Celery looks it up anew each time that it is asked for.
+        self._request = task.request
         self._options = options
         self._is_ours = False
         self._body: Body | None = None
@@ -69,7 +71,7 @@ class Run:
         if outer is not None:
             self.lock = outer
             return
-        metadata = {**told_of_us(task.name, task.request.id), **coalescing.triggered(task.request)}
+        metadata = {**told_of_us(task.name, self._request.id), **coalescing.triggered(self._request)}
         # Weakly: we have the lock, and a lock that is dropped must not be renewed for ever.
         lock = provider.lock(name, options, metadata, WeakMethod(self.report_lost))
         lock.listen(WeakMethod(self.report_asked), replacement.told_within_s(options))
@@ -111,7 +113,7 @@ class Run:
         except Ignore:
             self.give_back(unused=True)
             raise
-        _forget_earlier_attempts(self._task.request)
+        _forget_earlier_attempts(self._request)
         lock_acquired.send(sender=self._task, lock=lock)
 
     def _meet(self, conflict: Conflict) -> None:
@@ -131,10 +133,11 @@ class Run:
             return nullcontext()
         # First: a loss that is noticed from here on is told to the body, also before it has begun.
         self._body = body_here()
-        if self.lock.lost and not self._task.request.is_eager:
+        if self.lock.lost:
+            if self._request.is_eager:
+                self.lock.ensure_held()
             self.give_back()
             redelivery.begin_again(self._task)
-        self.lock.ensure_held()
         return self._body
 
     def is_called_by_celery(self) -> bool:
@@ -163,7 +166,7 @@ class Run:
         if not isinstance(lock, RedisLock):
             return Skipped(replacement.REPLACED)
         told = replacement.end(self._task, lock)
-        self.give_back(done=str(self._task.request.id))
+        self.give_back(done=str(self._request.id))
         return told
 
     def tell_again(self) -> None:
@@ -237,13 +240,14 @@ def begin(task: Task[..., Any], naming: Naming, options: LockOptions, args: Any,
         StoreUnavailable: Redis could not be reached, and `lock_on_error` is "fail".
         LockKeyError, TypeError: The arguments give no name.
     """
-    if run_of(task.request) is not None:
+    request = task.request
+    if run_of(request) is not None:
         return
     run = Run(task, options)
-    if task.request.headers is None:
+    if request.headers is None:
         # A copy of a request, which Celery makes for a direct call, would take the run for a header.
-        task.request.headers = {}
-    setattr(task.request, _ATTRIBUTE, run)
+        request.headers = {}
+    setattr(request, _ATTRIBUTE, run)
     _runs.set((*_runs.get(), run))
     if options.mode != "off":
         try:
