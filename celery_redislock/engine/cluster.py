@@ -91,6 +91,11 @@ class ClusterStore(RoutedStore):
         """Return one connection to each master that is needed."""
         return ClusterLine(self, timeout_s)
 
+    def rest(self) -> None:
+        """Close connections to masters that nobody uses."""
+        for server in list(self._servers.values()):
+            server.rest()
+
     def masters(self) -> Sequence[Server]:
         """Return all masters that have slots."""
         self._look_up(time.monotonic() + self._attempt_s)

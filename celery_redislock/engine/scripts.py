@@ -69,6 +69,7 @@ LEAVE = Script.load("leave")
 FORCE_RELEASE = Script.load("force_release")
 INSPECT = Script.load("inspect")
 RENEW = Script.load("renew")
+RING = Script.load("ring")
 CLAIM = Script.load("claim")
 
 JOIN = Script.load("join")

@@ -57,6 +57,11 @@ class SentinelStore(RoutedStore):
         """Return a connection to whoever is the master."""
         return SentinelLine(self, timeout_s)
 
+    def rest(self) -> None:
+        """Close connections to the master that nobody uses."""
+        if self._known is not None:
+            self._known[1].rest()
+
     def masters(self) -> Sequence[Server]:
         """Return the master."""
         return [self.master(time.monotonic() + self._attempt_s)]

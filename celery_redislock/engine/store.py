@@ -29,6 +29,8 @@ ATTEMPT_S = 2.0
 LEAST_ATTEMPT_S = 0.1
 #: Attempts after the first, and the pauses before them: many clients do not all come back at once.
 RETRIES = 3
+#: Connections that are kept while nobody uses them and somebody begins to wait.
+KEPT = 4
 _BACKOFF = FullJitterBackoff(cap=0.2, base=0.02)
 
 
@@ -71,6 +73,10 @@ class Store(ABC):
     @abstractmethod
     def line(self, timeout_s: float) -> Exchange:
         """Return a connection of its own, each step of which takes at most `timeout_s` seconds."""
+
+    @abstractmethod
+    def rest(self) -> None:
+        """Close connections that nobody uses, but for a few: some who asked are going to sleep."""
 
     @abstractmethod
     def masters(self) -> Sequence[Server]:
@@ -155,6 +161,12 @@ class Server(Store):
         """Return a connection of its own, each step of which takes at most `timeout_s` seconds."""
         timeouts = {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s}
         return Line(self._connection_class(**{**self._options, **timeouts}), timeout_s)
+
+    def rest(self) -> None:
+        """Close connections that nobody uses, those first that were not used for longest."""
+        while len(self._idle) > KEPT:
+            with suppress(IndexError):  # somebody uses it now
+                self._idle.popleft().close()
 
     def masters(self) -> Sequence[Server]:
         """Return this one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ from .lease import now
 from .meanings import REDIS_ERRORS, translated, unavailable
 from .names import keys_of
 from .replication import NotReplicated
-from .scripts import ACQUIRE, FORCE_RELEASE, LEAVE, RELEASE, RENEW, Script
+from .scripts import ACQUIRE, FORCE_RELEASE, LEAVE, RELEASE, RENEW, RING, Script
 from .store import CALL_S, LEAST_ATTEMPT_S, Store
 from .wire import Argument
 
@@ -56,6 +57,21 @@ class Released(NamedTuple):
 
     wanted: bool
 
+
+class Word(NamedTuple):
+    """What was in a waiter's mailbox.
+
+    Attributes:
+        token: Of the waiter.
+        is_wake: He is to ask again; else only to look for newcomers beside him.
+    """
+
+    token: str
+    is_wake: bool
+
+
+#: What `ring` leaves in a mailbox.
+LOOK_UP = b"look"
 
 #: What a script answers -> what it means.
 _RELEASED = {0: None, 1: Released(wanted=False), 2: Released(wanted=True)}
@@ -124,12 +140,25 @@ class LockVerbs:
         _, sleep_ms, left_ms, description = reply
         return Refused(holders.read(description, left_ms), sleep_ms / 1000)
 
-    def sleep(self, token: str, seconds: float, lateness_s: float) -> None:
-        """Sleep until woken, or for so many seconds, of which Redis may be late by `lateness_s`."""
+    def sleep(self, tokens: Sequence[str], seconds: float, lateness_s: float) -> Word | None:
+        """Sleep until one of the waiters with these tokens has word, or for so many seconds: None.
+
+        Args:
+            tokens: Of all that have word the first one's is taken.
+            seconds: How long.
+            lateness_s: By how much Redis may be late.
+        """
         # BLPOP takes 0 for "without end".
         seconds = max(seconds, 0.001)
+        mailboxes = map(self.keys.mailbox, tokens)
         with translated(self.lock_name), suppress(redis.TimeoutError):
-            self.store.ask(("BLPOP", self.keys.mailbox(token), f"{seconds:.3f}"), seconds + lateness_s)
+            word = self.store.ask(("BLPOP", *mailboxes, f"{seconds:.3f}"), seconds + lateness_s)
+            return None if word is None else Word(word[0].rpartition(b":")[2].decode(), word[1] != LOOK_UP)
+        return None
+
+    def ring(self, token: str) -> None:
+        """Give the waiter with this token word that is no wake-up: there are others to sleep for."""
+        self._run(RING, (self.keys.mailbox(token),))
 
     def leave(self, token: str, within: float) -> None:
         """Give up the place in line; a turn that came already goes on to the next."""

@@ -10,6 +10,8 @@ hands it to the first live waiter and wakes that one::
       | ---- release -----------> |  lock := waiter's, for 1 s    |
       |                           |  ---- wake -----------------> |
       |                           |  <--- ask ------------------- |   granted, fencing token
+
+Those of one process sleep on one connection (``mailroom.py``).
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import random
 import time
 
 from ..errors import StoreUnavailable
+from . import mailroom
 from .lease import now
 from .store import CALL_S
 from .verbs import Granted, LockVerbs, Refused
@@ -45,6 +48,7 @@ class Waiter:
         self._ttl_ms = ttl_ms
         self._metadata = metadata
         self._queued = queued
+        self._room: mailroom.Mailroom | None = None
 
     def ask(self, patience_s: float = 0.0, within: float = CALL_S) -> Granted | Refused:
         """Ask for the lock once.
@@ -83,6 +87,9 @@ class Waiter:
         except BaseException:
             leave(self._verbs, self._token)
             raise
+        finally:
+            if self._room is not None:
+                mailroom.leave(self._verbs, self._room, self._token)
 
     def _wait_until(self, deadline: float | None, outage_s: float) -> Granted | Refused:
         outage = _Outage(outage_s if deadline is None else None)
@@ -104,7 +111,9 @@ class Waiter:
         sleep_s = refused.sleep_s + random.uniform(0, JITTER_S)  # noqa: S311
         until_the_end = refused.holder.lease_left == refused.sleep_s or left <= sleep_s
         lateness_s = PUNCTUAL_S if until_the_end else LATE_S
-        self._verbs.sleep(self._token, min(sleep_s, left), lateness_s)
+        if self._room is None:
+            self._room = mailroom.enter(self._verbs, self._token)
+        self._room.sleep(self._token, min(sleep_s, left), lateness_s)
 
 
 def ask_once(verbs: LockVerbs, token: str, ttl_ms: int, metadata: str, queued: str) -> Granted | Refused:

@@ -8,6 +8,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from types import FrameType
@@ -103,6 +104,16 @@ def main() -> None:
         except Interrupted:
             return "interrupted"
 
+    def acquire_beside(alarm: float, **how: Any) -> object:
+        """Wait, and be interrupted, while a second thread, which comes a little later, waits as well."""
+        got: list[bool] = []
+        other = RedisLock(lock.redis_client, name, **json.loads(options))
+        beside = threading.Timer(alarm / 2, lambda: got.append(other.acquire(**how)))
+        beside.start()
+        assert acquire(alarm, **how) == "interrupted"
+        beside.join()
+        return got[0]
+
     def fork() -> object:
         """Take, renew and release another lock in a child of this process."""
         child = os.fork()
@@ -116,6 +127,7 @@ def main() -> None:
     verbs = {
         "ping": lambda: "pong",
         "acquire": acquire,
+        "acquire_beside": acquire_beside,
         "release": lock.release,
         "lost": lambda: lock.lost,
         "owned": lock.owned,
