@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from string import Formatter
 from typing import Any
 
@@ -131,7 +131,7 @@ class Naming:
         forms = []
         for name, value in arguments.items():
             try:
-                forms.append(f"{json.dumps(name)}:{canonical(value)}")
+                forms.append(f"{_quoted(name)}:{canonical(value)}")
             except Refused as refused:
                 raise LockKeyError(
                     f"task {self.task_name!r}: argument {name!r} (a {type_name(value)}) cannot be "
@@ -162,6 +162,10 @@ class Naming:
         else:
             return str.__str__(name)
         raise LockKeyError(f"task {self.task_name!r}: lock_key {fault}; it must give a non-empty str")
+
+
+# The parameters of tasks: always the same few.
+_quoted = lru_cache(maxsize=4096)(json.dumps)
 
 
 def _has_place(parameter: inspect.Parameter) -> bool:

@@ -15,6 +15,7 @@ import os
 import signal
 import sys
 import threading
+from functools import cache
 from types import TracebackType
 from typing import Any, ClassVar, Protocol
 
@@ -40,13 +41,21 @@ class Body(Protocol):
 
 def body_here() -> Body:
     """Return a body for the current thread or greenlet."""
+    throw = _throw_here()
+    if throw is not None:
+        return _GreenletBody(throw)
+    return _MainThreadBody() if threading.get_ident() == threading.main_thread().ident else _ThreadBody()
+
+
+# Whoever patches does it before anything runs.
+@cache
+def _throw_here() -> Any:
+    """Return how an error is thrown at a greenlet; None where threads are threads."""
     if _is_patched("gevent.monkey", "is_module_patched", "threading"):
-        return _GreenletBody(_throw_in_gevent)
+        return _throw_in_gevent
     if _is_patched("eventlet.patcher", "is_monkey_patched", "thread"):
-        return _GreenletBody(_throw_in_eventlet)
-    if threading.current_thread() is threading.main_thread():
-        return _MainThreadBody()
-    return _ThreadBody()
+        return _throw_in_eventlet
+    return None
 
 
 class _MainThreadBody:

@@ -1,4 +1,4 @@
-"""A free lock is taken and given back by one client, in slices of a tenth of a second.
+"""A free lock is taken and given back by one client, in slices of a twentieth of a second.
 
 "New" makes a lock object for each cycle, as a task does; "reused" makes one. Ratios are to two `PING`s
 through redis-py in the same round: of cycles that nothing disturbed (the fastest tenth of a slice), so that
@@ -46,9 +46,9 @@ _connected: dict[str, Contender] = {}
 
 def run(bench: Bench) -> None:
     """Give every contender many short slices."""
-    slice_s = 0.03 if bench.settings.quick else 0.1
+    slice_s = 0.03 if bench.settings.quick else 0.05
     for case in ("new", "reused"):
-        for name in bench.interleaved(bench.choose([*PINGS, *LOCKS]), bench.settings.rounds_or(25), case):
+        for name in bench.interleaved(bench.choose([*PINGS, *LOCKS]), bench.settings.rounds_or(60), case):
             agent = bench.agent(name)
             agent.call(cycles, contender=name, port=bench.port, case=case, seconds=slice_s / 5)  # warm
             before = bench.counters()

@@ -74,8 +74,7 @@ class _Watch:
         self.interval_s = min(lease.ttl_ms / 3000, interval_s)
         self.pause_s = max(self.interval_s / 4, LEAST_PAUSE_S)
         self._renew = renew
-        self.due = now()
-        self.schedule(now() + self.interval_s, failure="")
+        self.due = self._due(lease, now() + self.interval_s)
 
     def lease(self) -> Lease | None:
         """Return the lease if it is still the one that was given to watch."""
@@ -89,7 +88,11 @@ class _Watch:
         if lease is None:
             return
         self.failure = failure
-        self.due = min(due, lease.valid_until) if self.ttl_ms_at(due) else lease.valid_until
+        self.due = self._due(lease, due)
+
+    def _due(self, lease: Lease, due: float) -> float:
+        has_more = self._renew and lease.renewal_ms(due) > 0
+        return min(due, lease.valid_until) if has_more else lease.valid_until
 
     def is_due_at(self, at: float) -> bool:
         """Whether it should be served now: also half an interval early, to share the pipeline."""
