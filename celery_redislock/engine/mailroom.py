@@ -10,17 +10,17 @@ from __future__ import annotations
 import os
 import threading
 from time import monotonic
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from .store import Store
-from .verbs import LockVerbs
+from .verbs import LOOK_UP, LockVerbs
 
 #: Waiters that share a connection: each message that one of them gets costs a list of all their names.
 PLACES = 50
 
 
 class Mailroom:
-    """Some waiters of this process for one lock.
+    """Some waiters of this process for one lock; each by his mailbox.
 
     Args:
         verbs: Of the lock.
@@ -29,35 +29,34 @@ class Mailroom:
     def __init__(self, verbs: LockVerbs) -> None:
         self._verbs = verbs
         self._guard = threading.Lock()
-        #: Token -> what its waiter sleeps on here.
-        self._bells: dict[str, threading.Event] = {}
-        self._has_word: set[str] = set()
-        self._asleep: set[str] = set()
-        self._reader = ""
-        #: Whose mailboxes are read at this moment, and whether the reader was told to look up.
-        self._read: frozenset[str] = frozenset()
+        self._mailboxes: set[bytes] = set()
+        #: What those who sleep here wait for; and who has word that he has not taken yet.
+        self._bells: dict[bytes, threading.Event] = {}
+        self._has_word: set[bytes] = set()
+        self._reader = b""
+        #: Which mailboxes are read at this moment, and whether the reader was told to look up.
+        self._read: frozenset[bytes] = frozenset()
         self._is_told = False
 
-    def enter(self, token: str) -> bool:
-        """Have the mailbox of this token read with the others, until `leave`; False: no place is left."""
+    def enter(self, mailbox: bytes) -> bool:
+        """Have a mailbox read with the others, until `leave`; False: no place is left."""
         with self._guard:
-            if len(self._bells) >= PLACES:
+            if len(self._mailboxes) >= PLACES:
                 return False
-            self._bells[token] = threading.Event()
+            self._mailboxes.add(mailbox)
             return True
 
-    def leave(self, token: str) -> bool:
-        """Wait no more; return whether nobody does."""
+    def leave(self, mailbox: bytes) -> None:
+        """Wait no more."""
         with self._guard:
-            self._bells.pop(token, None)
-            self._has_word.discard(token)
-            return not self._bells
+            self._mailboxes.discard(mailbox)
+            self._has_word.discard(mailbox)
 
-    def sleep(self, token: str, seconds: float, lateness_s: float) -> None:
+    def sleep(self, mailbox: bytes, seconds: float, lateness_s: float) -> None:
         """Sleep until woken, or for so many seconds.
 
         Args:
-            token: Of a waiter who has entered.
+            mailbox: Of a waiter who has entered.
             seconds: How long.
             lateness_s: By how much Redis may be late.
 
@@ -66,47 +65,54 @@ class Mailroom:
         """
         until = monotonic() + seconds
         try:
-            while (left := until - monotonic()) > 0 and not self._takes_word(token):
-                if self._takes_over(token):
-                    self._read_for_all(token, until, lateness_s)
+            while (left := until - monotonic()) > 0 and not self._takes_word(mailbox):
+                bell = self._bell_unless_reader(mailbox)
+                if bell is None:
+                    self._read_for_all(mailbox, until, lateness_s)
                     return
-                self._tell_reader(token)
-                self._bells[token].wait(left)
+                self._tell_reader(mailbox)
+                bell.wait(left)
         finally:
-            self._wake_up(token)
+            self._wake_up(mailbox)
 
-    def _takes_word(self, token: str) -> bool:
+    def _takes_word(self, mailbox: bytes) -> bool:
         with self._guard:
-            self._bells[token].clear()
-            if token not in self._has_word:
+            if mailbox not in self._has_word:
                 return False
-            self._has_word.remove(token)
+            self._has_word.remove(mailbox)
             return True
 
-    def _takes_over(self, token: str) -> bool:
+    def _bell_unless_reader(self, mailbox: bytes) -> threading.Event | None:
         with self._guard:
-            self._reader = self._reader or token
-            if self._reader != token:
-                self._asleep.add(token)
-            return self._reader == token
+            self._reader = self._reader or mailbox
+            if self._reader == mailbox:
+                return None
+            bell = self._bells[mailbox] = threading.Event()
+            if mailbox in self._has_word:
+                bell.set()
+            return bell
 
-    def _read_for_all(self, token: str, until: float, lateness_s: float) -> None:
+    def _read_for_all(self, mailbox: bytes, until: float, lateness_s: float) -> None:
         while (left := until - monotonic()) > 0:
             self._verbs.store.rest()
             with self._guard:
-                self._read, self._is_told = frozenset(self._bells), False
-            # His own first: of several with mail Redis takes the first.
-            word = self._verbs.sleep([token, *(self._read - {token})], left, lateness_s)
-            if word is None or (word.token == token and word.is_wake):
+                self._read, self._is_told = frozenset(self._mailboxes), False
+            # His own first: of several with word Redis takes the first.
+            word = self._verbs.sleep([mailbox, *(self._read - {mailbox})], left, lateness_s)
+            if word is None or (word[0] == mailbox and word[1] != LOOK_UP):
                 return
-            with self._guard:
-                if word.token != token and word.token in self._bells:
-                    self._has_word.add(word.token)
-                    self._bells[word.token].set()
+            self._pass_on(word[0])
 
-    def _tell_reader(self, token: str) -> None:
+    def _pass_on(self, mailbox: bytes) -> None:
         with self._guard:
-            if not self._read or token in self._read or self._is_told:
+            if mailbox != self._reader and mailbox in self._mailboxes:
+                self._has_word.add(mailbox)
+                if mailbox in self._bells:
+                    self._bells[mailbox].set()
+
+    def _tell_reader(self, mailbox: bytes) -> None:
+        with self._guard:
+            if not self._read or mailbox in self._read or self._is_told:
                 return
             self._is_told, reader = True, self._reader
         try:
@@ -115,41 +121,34 @@ class Mailroom:
             self._is_told = False
             raise
 
-    def _wake_up(self, token: str) -> None:
+    def _wake_up(self, mailbox: bytes) -> None:
         with self._guard:
-            self._asleep.discard(token)
-            if self._reader == token:
-                self._reader, self._read = "", frozenset()
-            # Also by one who slept here: it may be he who was asked to take over.
-            if not self._reader and self._asleep:
-                self._bells[next(iter(self._asleep))].set()
+            if self._reader == mailbox:
+                self._reader, self._read = b"", frozenset()
+            if self._bells:
+                self._bells.pop(mailbox, None)
+                self._find_reader()
+
+    def _find_reader(self) -> None:
+        # Also when one goes who slept here: it may be he who was asked to take over.
+        if not self._reader and self._bells:
+            next(iter(self._bells.values())).set()
 
 
 _guard = threading.Lock()
-_rooms: WeakKeyDictionary[Store, dict[str, list[Mailroom]]] = WeakKeyDictionary()
+#: Those that still have places, while somebody is in them.
+_rooms: WeakKeyDictionary[Store, WeakValueDictionary[str, Mailroom]] = WeakKeyDictionary()
 
 
-def enter(verbs: LockVerbs, token: str) -> Mailroom:
-    """Return a mailroom of this process for a lock that this token has entered."""
+def enter(verbs: LockVerbs, mailbox: bytes) -> Mailroom:
+    """Return a mailroom of this process for a lock, with this mailbox in it."""
     with _guard:
-        rooms = _rooms.setdefault(verbs.store, {}).setdefault(verbs.lock_name, [])
-        for room in rooms:
-            if room.enter(token):
-                return room
-        rooms.append(room := Mailroom(verbs))
-        room.enter(token)
+        rooms = _rooms.setdefault(verbs.store, WeakValueDictionary())
+        room = rooms.get(verbs.lock_name)
+        if room is None or not room.enter(mailbox):
+            room = rooms[verbs.lock_name] = Mailroom(verbs)
+            room.enter(mailbox)
         return room
-
-
-def leave(verbs: LockVerbs, room: Mailroom, token: str) -> None:
-    """Have a token wait no more in its mailroom; an empty one is given up."""
-    with _guard:
-        if not room.leave(token):
-            return
-        rooms_of_locks = _rooms[verbs.store]
-        rooms_of_locks[verbs.lock_name].remove(room)
-        if not rooms_of_locks[verbs.lock_name]:
-            del rooms_of_locks[verbs.lock_name]
 
 
 def _after_fork() -> None:

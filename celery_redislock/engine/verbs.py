@@ -58,18 +58,6 @@ class Released(NamedTuple):
     wanted: bool
 
 
-class Word(NamedTuple):
-    """What was in a waiter's mailbox.
-
-    Attributes:
-        token: Of the waiter.
-        is_wake: He is to ask again; else only to look for newcomers beside him.
-    """
-
-    token: str
-    is_wake: bool
-
-
 #: What `ring` leaves in a mailbox.
 LOOK_UP = b"look"
 
@@ -140,25 +128,30 @@ class LockVerbs:
         _, sleep_ms, left_ms, description = reply
         return Refused(holders.read(description, left_ms), sleep_ms / 1000)
 
-    def sleep(self, tokens: Sequence[str], seconds: float, lateness_s: float) -> Word | None:
-        """Sleep until one of the waiters with these tokens has word, or for so many seconds: None.
+    def sleep(self, mailboxes: Sequence[bytes], seconds: float, lateness_s: float) -> list[bytes] | None:
+        """Sleep until there is word in one of the mailboxes, or for so many seconds.
 
         Args:
-            tokens: Of all that have word the first one's is taken.
+            mailboxes: Of all that have word the first is taken.
             seconds: How long.
             lateness_s: By how much Redis may be late.
+
+        Returns:
+            The mailbox, and the word: `LOOK_UP`, or else a wake-up. None: there was none.
         """
         # BLPOP takes 0 for "without end".
         seconds = max(seconds, 0.001)
-        mailboxes = map(self.keys.mailbox, tokens)
-        with translated(self.lock_name), suppress(redis.TimeoutError):
-            word = self.store.ask(("BLPOP", *mailboxes, f"{seconds:.3f}"), seconds + lateness_s)
-            return None if word is None else Word(word[0].rpartition(b":")[2].decode(), word[1] != LOOK_UP)
-        return None
+        try:
+            word: list[bytes] = self.store.ask(("BLPOP", *mailboxes, f"{seconds:.3f}"), seconds + lateness_s)
+        except redis.TimeoutError:
+            return None
+        except REDIS_ERRORS as error:
+            raise unavailable(self.lock_name, error) from error
+        return word
 
-    def ring(self, token: str) -> None:
-        """Give the waiter with this token word that is no wake-up: there are others to sleep for."""
-        self._run(RING, (self.keys.mailbox(token),))
+    def ring(self, mailbox: bytes) -> None:
+        """Leave word in a mailbox that is no wake-up: there are others to sleep for."""
+        self._run(RING, (mailbox,))
 
     def leave(self, token: str, within: float) -> None:
         """Give up the place in line; a turn that came already goes on to the next."""

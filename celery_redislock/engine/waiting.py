@@ -48,6 +48,7 @@ class Waiter:
         self._ttl_ms = ttl_ms
         self._metadata = metadata
         self._queued = queued
+        self._mailbox = verbs.keys.mailbox(token)
         self._room: mailroom.Mailroom | None = None
 
     def ask(self, patience_s: float = 0.0, within: float = CALL_S) -> Granted | Refused:
@@ -89,7 +90,7 @@ class Waiter:
             raise
         finally:
             if self._room is not None:
-                mailroom.leave(self._verbs, self._room, self._token)
+                self._room.leave(self._mailbox)
 
     def _wait_until(self, deadline: float | None, outage_s: float) -> Granted | Refused:
         outage = _Outage(outage_s if deadline is None else None)
@@ -112,8 +113,8 @@ class Waiter:
         until_the_end = refused.holder.lease_left == refused.sleep_s or left <= sleep_s
         lateness_s = PUNCTUAL_S if until_the_end else LATE_S
         if self._room is None:
-            self._room = mailroom.enter(self._verbs, self._token)
-        self._room.sleep(self._token, min(sleep_s, left), lateness_s)
+            self._room = mailroom.enter(self._verbs, self._mailbox)
+        self._room.sleep(self._mailbox, min(sleep_s, left), lateness_s)
 
 
 def ask_once(verbs: LockVerbs, token: str, ttl_ms: int, metadata: str, queued: str) -> Granted | Refused:

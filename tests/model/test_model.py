@@ -77,8 +77,8 @@ _WRONG = {
     "release wakes nobody": (
         "RELEASE",
         RELEASE,
-        "redis.call('DEL', lock, holder)\nhand_over(lock, holder, waiters, seen, server_ms())",
-        "redis.call('DEL', lock, holder)",
+        "if not hand_over(lock, holder, waiters, seen, now) then",
+        "if true then",
     ),
     "fencing tokens are counted": (
         "ACQUIRE",

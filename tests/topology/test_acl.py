@@ -79,7 +79,7 @@ def use_everything(server: Server, client: Any, *, with_scan: bool = False) -> N
         # A waiter tries again when it is refused a command: here it may not.
         asker = uuid4().hex
         assert isinstance(verbs.acquire(asker, 2000, 1000, "{}"), Refused)
-        verbs.sleep([asker], 0.01, 1.0)
+        verbs.sleep([verbs.keys.mailbox(asker)], 0.01, 1.0)
         verbs.leave(asker, within=1.0)
         # So many releases in a minute that the oldest are forgotten.
         admin.rpush(f"redislock.released:{{{name}}}", *["earlier"] * 400)

@@ -48,9 +48,12 @@ end
 
 -- turn.lua
 
-local since = string.match(redis.call('GET', holder) or '', '^%S+ %d+ (%d+)') or server_ms()
-local left = since + ARGV[2] - server_ms()
-if ARGV[2] ~= '0' and left > 0 then
+local now = server_ms()
+local left = 0
+if ARGV[2] ~= '0' then
+    left = (string.match(redis.call('GET', holder) or '', '^%S+ %d+ (%d+)') or now) + ARGV[2] - now
+end
+if left > 0 then
     -- Another value, so that a renewal still under way cannot prolong what was given back.
     redis.call('SET', lock, token .. ':kept', 'PX', left)
     redis.call('PEXPIRE', holder, left)
@@ -61,6 +64,7 @@ if ARGV[2] ~= '0' and left > 0 then
     return answer
 end
 
-redis.call('DEL', lock, holder)
-hand_over(lock, holder, waiters, seen, server_ms())
+if not hand_over(lock, holder, waiters, seen, now) then
+    redis.call('DEL', lock, holder)
+end
 return answer
