@@ -9,9 +9,10 @@ from typing import Any, Protocol
 
 import redis
 
+from .line import Line
 from .redirection import key_of, redirection
 from .routed import Address, left_until
-from .store import Line, Server
+from .store import Server
 from .wire import Command
 
 #: Commands that are sent on more often than this keep the error that sent them.

@@ -10,8 +10,9 @@ from typing import Any
 import redis
 from redis.sentinel import MasterNotFoundError
 
+from .line import Line
 from .routed import Address, RoutedStore, left_until, passes, share_of
-from .store import Line, Server
+from .store import Server
 from .wire import Command
 
 

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import redis
@@ -54,6 +55,12 @@ class KeepsWordToItself(Mailroom):
 
 
 @pytest.fixture
+def client(client_factory: Callable[..., redis.Redis]) -> redis.Redis:
+    """Give a client whose connections, and those of its locks, can be told from all others by their name."""
+    return client_factory(client_name=f"mailroom-{uuid4().hex}")
+
+
+@pytest.fixture
 def holder(client: redis.Redis) -> RedisLock:
     """Give the lock, taken."""
     lock = RedisLock(client, NAME, expire=60)
@@ -68,9 +75,15 @@ def waits(client: redis.Redis, number: int, **options: Any) -> Waiting:
     return waiting
 
 
+def connections(client: redis.Redis) -> list[dict[str, str]]:
+    """List the connections of a client and of its locks."""
+    name = client.connection_pool.connection_kwargs["client_name"]
+    return [each for each in client.client_list() if each["name"] == name]
+
+
 def sleeping(client: redis.Redis) -> int:
     """Count the connections on which somebody sleeps."""
-    return sum("b" in each["flags"] for each in client.client_list())
+    return sum("b" in each["flags"] for each in connections(client))
 
 
 class Sleeper(threading.Thread):
@@ -164,7 +177,7 @@ def test_thirty_waiters_of_a_process_keep_few_connections_and_are_served_in_turn
         until_in_line(client, NAME, number + 1)
     eventually(lambda: sleeping(client) == 1, message="one should sleep for all")
     # Those that sleep or rest, the test's own, and those that ask just now.
-    eventually(lambda: len(client.client_list()) <= KEPT + 3)
+    eventually(lambda: len(connections(client)) <= KEPT + 3)
 
     holder.release()
 
@@ -247,15 +260,15 @@ def test_greenlets_share_a_connection_too(kind: str, client: redis.Redis, holder
     }[kind] + (
         "import sys, redis\n"
         "from celery_redislock import RedisLock\n"
-        "client = redis.Redis(port=int(sys.argv[1]))\n"
+        "client = redis.Redis(port=int(sys.argv[1]), client_name=sys.argv[2])\n"
         "def work():\n"
         f"    with RedisLock(client, {NAME!r}, 60): done.append(1)\n"
         "done = []\n"
         "joinall([spawn(work) for _ in range(20)], timeout=20)\n"
         "assert len(done) == 20, done\n"
     )
-    port = str(client.connection_pool.connection_kwargs["port"])
-    running = subprocess.Popen([sys.executable, "-c", code, port])
+    known = client.connection_pool.connection_kwargs
+    running = subprocess.Popen([sys.executable, "-c", code, str(known["port"]), known["client_name"]])
     try:
         until_in_line(client, NAME, 20)
         eventually(lambda: sleeping(client) == 1, message="one should sleep for all")

@@ -95,8 +95,8 @@ _WRONG = {
     "a second send waits for the first": (
         "ACQUIRE",
         ACQUIRE,
-        "if owner == token then",
-        "if false then",
+        "local owner = redis.call('GET', lock)\nif owner == token then",
+        "local owner = redis.call('GET', lock)\nif false then",
     ),
     "the queue stays for ever": ("ACQUIRE", ACQUIRE, "redis.call('PEXPIRE', waiters, QUEUE_TTL_MS)", ""),
     "a turn is given to the dead": ("RELEASE", RELEASE, "if alive_until >= now then", "if true then"),

@@ -47,31 +47,39 @@ if redis.call('EXISTS', waiters, wanted) == 0 and redis.call('SET', lock, token,
     return grant(0)
 end
 
+-- Our turn has come, or an earlier send got the lock and its reply was lost: then the same answer again.
+local function confirm()
+    redis.call('DEL', waiters .. ':' .. token)
+    redis.call('PEXPIRE', lock, ttl)
+    local is_wanted = redis.call('EXISTS', wanted)
+    local holding, number = string.match(redis.call('GET', holder) or '', '^(%S+) (%d+)')
+    if holding ~= token then
+        return grant(is_wanted)
+    end
+    redis.call('PEXPIRE', holder, ttl)
+    local done = string.match(redis.call('GET', fence) or '', '^%d+ ?(.*)$')
+    return {1, number, done or '', is_wanted}
+end
+
+local owner = redis.call('GET', lock)
+if owner == token then
+    return confirm()
+end
+
 -- turn.lua
 
 local now = math.floor(now_us / 1000)
 
-local owner = redis.call('GET', lock)
 if not owner and redis.call('EXISTS', waiters) == 1 then
     owner = hand_over(lock, holder, waiters, seen, now)
+    if owner == token then
+        return confirm()
+    end
 end
 
 if not owner then
     redis.call('SET', lock, token, 'PX', ttl)
     return grant(redis.call('EXISTS', wanted))
-end
-
-if owner == token then
-    -- Our turn has come, or an earlier send got the lock and its reply was lost: then the same answer again.
-    redis.call('DEL', mailbox_of(waiters, token))
-    local number = string.match(description(redis.call('GET', holder), owner), '^%d+')
-    redis.call('PEXPIRE', lock, ttl)
-    if not number then
-        return grant(redis.call('EXISTS', wanted))
-    end
-    redis.call('PEXPIRE', holder, ttl)
-    local done = string.match(redis.call('GET', fence) or '', '^%d+ ?(.*)$')
-    return {1, number, done or '', redis.call('EXISTS', wanted)}
 end
 
 local left = redis.call('PTTL', lock)
