@@ -47,6 +47,9 @@ PINGS = {
     "floor-redis5": Entry("2 `PING`s, redis-py 5", "floors:RedisPyPings", "redis5"),
     "floor-redis4": Entry("2 `PING`s, redis-py 4", "floors:RedisPyPings", "redis4"),
     "floor-pure": Entry("2 `PING`s, redis-py without hiredis", "floors:RedisPyPings", PURE),
+    "redislock-scripts": Entry(
+        "our two scripts, and nothing around them", "ours:BareScripts", package="celery-redislock"
+    ),
     "redislock-pure": Entry(
         "celery_redislock without hiredis", "ours:RedislockContender", PURE, "celery-redislock"
     ),

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
 import redis
 
 from celery_redislock import RedisLock
+from celery_redislock.engine.names import LockKeys, keys_of
+from celery_redislock.engine.scripts import ACQUIRE, RELEASE, Script
+from celery_redislock.engine.wire import Argument, packed
 
 
 class RedislockContender:
@@ -31,3 +36,43 @@ class RedislockContender:
 
     def holds(self, lock: RedisLock) -> bool:
         return not lock.lost and lock.owned()
+
+
+class BareScripts:
+    """The scripts of acquire and release on a connection of redis-py: no object, no lease, no second attempt.
+
+    What `RedisLock` could reach at most with these scripts and that client.
+    """
+
+    def __init__(self, port: int) -> None:
+        client = redis.Redis(port=port)
+        for script in (ACQUIRE, RELEASE):
+            client.script_load(script.source)
+        self._connection = client.connection_pool.get_connection()
+        self._token = ""
+
+    def make(self, name: str, ttl_s: float) -> LockKeys:
+        return keys_of(name)
+
+    def make_renewed(self, name: str, ttl_s: float) -> None:
+        raise NotImplementedError
+
+    def holds(self, lock: LockKeys) -> bool:
+        raise NotImplementedError
+
+    def acquire(self, lock: LockKeys) -> bool:
+        self._token = os.urandom(16).hex()
+        keys = (lock.lock, lock.holder, lock.fence, lock.waiters, lock.seen, lock.wanted)
+        return bool(self._answer(ACQUIRE, keys, 30_000, 0, '{"owner":"benchmark"}')[0])
+
+    def wait(self, lock: LockKeys) -> None:
+        raise NotImplementedError
+
+    def release(self, lock: LockKeys) -> None:
+        keys = (lock.lock, lock.holder, lock.waiters, lock.seen, lock.released, lock.fence, lock.wanted)
+        self._answer(RELEASE, keys, 0, "")
+
+    def _answer(self, script: Script, keys: tuple[bytes, ...], *arguments: Argument) -> list[int]:
+        self._connection.send_packed_command((packed(script.command(keys, self._token, *arguments)),))
+        answer: list[int] = self._connection.read_response()
+        return answer
