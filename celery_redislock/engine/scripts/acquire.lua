@@ -48,6 +48,7 @@ if redis.call('EXISTS', waiters, wanted) == 0 and redis.call('SET', lock, token,
 end
 
 -- Our turn has come, or an earlier send got the lock and its reply was lost: then the same answer again.
+-- Nobody has to wake us any more (mailbox: waiters .. ":" .. token, see turn.lua).
 local function confirm()
     redis.call('DEL', waiters .. ':' .. token)
     redis.call('PEXPIRE', lock, ttl)
