@@ -119,7 +119,7 @@ def a_newcomer_is_woken_while_another_sleeps_on(mailrooms: type[Mailroom], clien
     first = Sleeper(room, FIRST, SLEEP_S)
     eventually(lambda: sleeping(client) == 1)
     second = Sleeper(room, SECOND, SLEEP_S)
-    time.sleep(0.2)
+    eventually(lambda: SECOND in room._bells, message="the newcomer should sleep")
     came_at = word_for(client, SECOND)
     first.join()
     second.join()
@@ -130,11 +130,11 @@ def a_newcomer_is_woken_while_another_sleeps_on(mailrooms: type[Mailroom], clien
 def a_reader_who_goes_leaves_the_reading_to_another(mailrooms: type[Mailroom], client: redis.Redis) -> None:
     """Whoever reads has slept enough before the word for the other comes."""
     room = mailrooms(LockVerbs(store_of(client), NAME))
-    first = Sleeper(room, FIRST, 0.4)
+    first = Sleeper(room, FIRST, 1.0)
     eventually(lambda: sleeping(client) == 1)
     second = Sleeper(room, SECOND, SLEEP_S)
+    eventually(lambda: SECOND in room._bells, message="the second should sleep")
     first.join()
-    time.sleep(0.2)
     came_at = word_for(client, SECOND)
     second.join()
     assert second.woke_at - came_at < AT_ONCE_S, "nobody read on"
@@ -223,7 +223,6 @@ def test_a_reader_that_is_interrupted_leaves_the_reading_to_another(
     eventually(
         lambda: client.zcard(f"redislock.waiters:{{{NAME}}}") == 1, message="one should be interrupted"
     )
-    time.sleep(0.1)
 
     released_at = time.monotonic()
     assert holder.release()
