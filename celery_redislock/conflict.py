@@ -16,7 +16,7 @@ from . import coalescing
 from .engine import RedisLock
 from .errors import ConfigurationError, LockBusy
 from .holder import Holder
-from .republish import ComesAgain, retry_later, signature_again
+from .republish import ComesAgain, bounded_delay, retry_later, signature_again
 from .revocation import Skipped, revoke
 from .settings import LockOptions
 from .signals import lock_conflict
@@ -24,7 +24,7 @@ from .wanted import superseded_reason
 
 logger = logging.getLogger(__name__)
 
-#: Header of a task that was published again because of a conflict: how often, and since when.
+#: Header of a task that was published again because of a conflict: how often, and how long it has waited.
 RETRY_HEADER = "redislock_retry"
 
 #: A retry comes this much after the end of the holder's lease at the latest, seconds.
@@ -172,15 +172,16 @@ def retry(task: Task[..., Any], conflict: Conflict) -> NoReturn:
     """
     request = task.request
     earlier: Mapping[str, float] = (request.headers or {}).get(RETRY_HEADER) or {}
-    count, since = int(earlier.get("count", 0)), float(earlier.get("since", time.time()))
-    left_s = _left(conflict.options, since)
+    count, waited_s = int(earlier.get("count", 0)), float(earlier.get("waited", 0))
+    left_s = left_to_retry(conflict.options, waited_s)
     if left_s is not None and left_s <= 0:
         fail(task, conflict)
     delay_s = retry_delay(conflict, count)
     if left_s is not None:
         delay_s = min(delay_s, left_s)
     announce(task, conflict, "retry")
-    note = {"count": count + 1, "since": since}
+    waited_s += bounded_delay(task, delay_s) + conflict.options.wait_ms / 1000
+    note = {"count": count + 1, "waited": waited_s}
     if not request.is_eager:
         retry_later(task, delay_s, RETRY_HEADER, note, conflict.busy())
     # Celery runs an eager retry at once: the delay has to pass here.
@@ -241,10 +242,15 @@ def doubled_delay(options: LockOptions, count: int) -> float:
     return longest_ms / 1000
 
 
-def _left(options: LockOptions, since: float) -> float | None:
-    if options.retry_for_ms is None:
-        return None
-    return since + options.retry_for_ms / 1000 - time.time()
+def left_to_retry(options: LockOptions, waited_s: float) -> float | None:
+    """Return for how long a task may be tried again, seconds; None: for ever.
+
+    Args:
+        options: With `lock_retry_for`.
+        waited_s: How long it has waited. That is the sum of its delays: the clocks of two workers may differ
+            by more than a task is to wait.
+    """
+    return None if options.retry_for_ms is None else round(options.retry_for_ms / 1000 - waited_s, 3)
 
 
 POLICIES: dict[str, Callable[[Task[..., Any], Conflict], NoReturn]] = {

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import logging
 import random
-import time
 from typing import Any
 
 from celery import Task
 
-from .conflict import doubled_delay
+from .conflict import doubled_delay, left_to_retry
 from .errors import StoreUnavailable
-from .republish import retry_later
+from .republish import bounded_delay, retry_later
 from .settings import LockOptions
 
 logger = logging.getLogger(__name__)
 
-#: Header of a task that was published again because of an outage: how often, and since when.
+#: Header of a task that was published again because of an outage: how often, and how long it has waited.
 OUTAGE_HEADER = "redislock_outage"
 
 
@@ -33,12 +32,13 @@ def settle(task: Task[..., Any], options: LockOptions, error: StoreUnavailable) 
     if options.on_error == "fail" or task.request.is_eager:
         raise error
     earlier = (task.request.headers or {}).get(OUTAGE_HEADER) or {}
-    count, since = int(earlier.get("count", 0)), float(earlier.get("since", time.time()))
+    count, waited_s = int(earlier.get("count", 0)), float(earlier.get("waited", 0))
     delay_s = doubled_delay(options, count) * random.uniform(0.5, 1)  # noqa: S311
-    if options.retry_for_ms is not None:
-        left_s = since + options.retry_for_ms / 1000 - time.time()
+    left_s = left_to_retry(options, waited_s)
+    if left_s is not None:
         if left_s <= 0:
             raise error
         delay_s = min(delay_s, left_s)
     logger.warning("Task %s[%s] comes again in %.1f s: %s", task.name, task.request.id, delay_s, error)
-    retry_later(task, delay_s, OUTAGE_HEADER, {"count": count + 1, "since": since}, error)
+    note = {"count": count + 1, "waited": waited_s + bounded_delay(task, delay_s)}
+    retry_later(task, delay_s, OUTAGE_HEADER, note, error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -133,14 +134,37 @@ def test_a_task_that_has_its_result_already_is_no_answer(app: Celery) -> None:
     assert published(app) == 1
 
 
-def test_a_result_of_an_earlier_run_of_the_same_id_does_not_count(app: Celery) -> None:
-    task = scoped(app)
-    long_ago = {"status": "SUCCESS", "result": 1, "date_done": "2020-01-01T00:00:00+00:00"}
-    app.backend.set(app.backend.get_key_for_task("of yesterday"), app.backend.encode(long_ago))
-    with busy_run(app, task, "of yesterday"):
-        assert task.delay().id == "of yesterday"
+@pytest.mark.parametrize("enable_utc", [True, False])
+@pytest.mark.parametrize("zone", ["America/New_York", "UTC", "Asia/Tokyo"])
+def test_a_result_in_a_database_counts_in_every_time_zone(
+    redis_url: str, client: redis.Redis, tmp_path: Path, zone: str, enable_utc: bool
+) -> None:
+    """Its `date_done` has no zone, and is that of the app's zone, of UTC or of the database."""
+    with shared_tasks_forgotten():
+        app = application(redis_url, timezone=zone, enable_utc=enable_utc)
+        app.conf.result_backend = f"db+sqlite:///{tmp_path}/results.sqlite"
+        task = scoped(app)
+        with busy_run(app, task, "runs"):
+            assert task.delay().id == "runs", "it has no result yet"
+        with busy_run(app, task, "done"):
+            app.backend.store_result("done", 1, "SUCCESS")
 
-    assert published(app) == 0
+            assert task.delay().id != "done"
+        assert published(app) == 1
+        app.close()
+
+
+@pytest.mark.parametrize("date_done", ["2020-01-01T00:00:00+00:00", "2020-01-01T00:00:00", None])
+def test_a_result_counts_whatever_clock_has_stamped_it(app: Celery, date_done: str | None) -> None:
+    """At the worst it is of an earlier run of this id: then one is published too many, and none is lost."""
+    task = scoped(app)
+    stored = {"status": "SUCCESS", "result": 1, "date_done": date_done}
+    app.backend.set(app.backend.get_key_for_task("done"), app.backend.encode(stored))
+    with busy_run(app, task, "done"):
+        ids = {task.delay().id for _ in range(3)}
+
+    assert "done" not in ids
+    assert published(app) == len(ids) == 1
 
 
 def test_a_lock_kept_for_its_min_hold_is_the_answer_though_its_result_is_there(app: Celery) -> None:
