@@ -118,7 +118,7 @@ class LockedScheduler(Scheduler):
         self._options = options
         self._wrapped = settings.scheduler
         self._leading: ClaimingScheduler | None = None
-        self._is_away = self._is_busy = self._is_to_end = False
+        self._is_away = self._is_busy = self._is_to_end = self._is_known_to_stand_by = False
         self._interval_s = settings.ttl_ms / 3000
         self._lock = RedisLock(
             provider.client,
@@ -195,6 +195,10 @@ class LockedScheduler(Scheduler):
         try:
             if self._lock.acquire(blocking=True, timeout=STAND_BY_S):
                 self._lead()
+            elif not self._is_known_to_stand_by:
+                self._is_known_to_stand_by = True
+                # Louder than a mere note: without it a beat that stands by looks like one that hangs.
+                logger.warning("beat: stands by: another beat leads, as %s", self._lock.name)
             self._is_away = False
         except StoreUnavailable as error:
             if not self._is_away:
@@ -212,6 +216,7 @@ class LockedScheduler(Scheduler):
             self._give_back()
             raise
         self._leading = leading
+        self._is_known_to_stand_by = False
         logger.info("beat: leads now, as %s", self._lock.name)
 
     @contextmanager

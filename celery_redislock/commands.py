@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import TracebackType
 from typing import Any
 
 import click
@@ -13,14 +15,34 @@ from celery.bin.base import CeleryCommand, handle_preload_options
 from . import member_run  # noqa: F401 - every worker that the command line starts knows batches
 from .engine import Inspection, PublishLock, RedisLock, inspect, inspect_all, store_of
 from .engine.members import members_out
-from .errors import RedislockError
+from .errors import ConfigurationError, RedislockError
 from .provider import LockProvider, provider_of
 from .wanted import publish_what_is_wanted
 
 __all__ = ["locks"]
 
-_COLUMNS = "{:<48} {:<28} {:<36} {:<20} {:>7} {:<25} {:>10} {:>16} {:>7}"
-_HEADINGS = ("lock", "task", "id", "host", "pid", "since", "lease left", "fencing token", "waiters")
+# What may be long stands last, or it would push the other columns out of their places.
+_COLUMNS = "{:<25} {:>10} {:>16} {:>7} {:>7} {:<36} {:<20} {:<28} {}"
+_HEADINGS = ("since", "lease left", "fencing token", "waiters", "pid", "id", "host", "task", "lock")
+
+#: Exit status of ``locks show``: nobody holds the lock; Redis could not be asked.
+_FREE, _NOT_ASKED = 1, 2
+
+
+def _say_what_is_wrong(
+    kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+) -> None:
+    """End the command line on a wrong option or setting with its sentence alone, on all else as before."""
+    if isinstance(error, ConfigurationError):
+        click.echo(f"Error: {error}", err=True)
+    else:
+        _usual_excepthook(kind, error, traceback)
+
+
+# Celery loads this module when its command line starts. The sentence names task and option; the frames
+# between them and the user's mistake are Celery's and ours.
+_usual_excepthook, sys.excepthook = sys.excepthook, _say_what_is_wrong
+
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line.")
 
@@ -38,7 +60,7 @@ def locks(context: click.Context) -> None:
 def list_(context: click.Context, as_json: bool) -> None:
     """List all held locks, as they are found."""
     with _errors_for_people():
-        provider = provider_of(context.obj.app)
+        provider = _provider(context)
         if not as_json:
             click.echo(_COLUMNS.format(*_HEADINGS).rstrip())
         for seen in inspect_all(provider.client, provider.prefix):
@@ -50,9 +72,12 @@ def list_(context: click.Context, as_json: bool) -> None:
 @as_json
 @click.pass_context
 def show(context: click.Context, name: str, as_json: bool) -> None:
-    """Show who holds the lock NAME, with or without its prefix, and for how long yet."""
+    """Show who holds the lock NAME, with or without its prefix, and for how long yet.
+
+    Exit status: 0 it is held, 1 it is free, 2 Redis could not be asked.
+    """
     with _errors_for_people():
-        provider = provider_of(context.obj.app)
+        provider = _provider(context)
         key = _key(provider, name)
         seen = inspect(store_of(provider.client), key)
         out = members_out(provider.client, key)
@@ -66,6 +91,8 @@ def show(context: click.Context, name: str, as_json: bool) -> None:
             click.echo("\n".join([_text(seen), *map(_member, out)]) if seen else f"{key}: free")
             if waiting:
                 click.echo(f"{key}: published and not begun: {waiting}")
+    if not seen:
+        context.exit(_FREE)
 
 
 @locks.command(cls=CeleryCommand)
@@ -82,7 +109,7 @@ def release(context: click.Context, name: str, force: bool) -> None:
     --force frees the publish lock of NAME too: of a message that was purged, say.
     """
     with _errors_for_people():
-        provider = provider_of(context.obj.app)
+        provider = _provider(context)
         key = _key(provider, name)
         if force and PublishLock(provider.client, key).force_free():
             click.echo(f"{key}: publish lock freed")
@@ -101,12 +128,29 @@ def release(context: click.Context, name: str, force: bool) -> None:
         click.echo(f"{_text(seen)}\n{key}: {what}{whose}")
 
 
+class _NotAsked(click.ClickException):
+    """The question could not be put: no app, a wrong setting, no Redis."""
+
+    exit_code = _NOT_ASKED
+
+
 @contextmanager
 def _errors_for_people() -> Iterator[None]:
     try:
         yield
     except RedislockError as error:
-        raise click.ClickException(str(error)) from error
+        raise _NotAsked(str(error)) from error
+
+
+def _provider(context: click.Context) -> LockProvider:
+    app = context.obj.app
+    try:
+        return provider_of(app)
+    except ConfigurationError as error:
+        # So Celery calls the app that it makes where none is given.
+        if app.main != "default":
+            raise
+        raise _NotAsked(f"no app is given: write `celery -A APP locks ...` ({error})") from error
 
 
 def _key(provider: LockProvider, name: str) -> str:
@@ -124,10 +168,8 @@ def _facts(seen: Inspection) -> dict[str, Any]:
 
 
 def _row(seen: Inspection) -> str:
-    said, facts = seen.holder.metadata, _shown(seen)
-    return _COLUMNS.format(
-        seen.name, *(said.get(word, "-") for word in ("task", "id", "host", "pid")), *facts.values()
-    )
+    facts = {**dict.fromkeys(_HEADINGS, "-"), **seen.holder.metadata, **_shown(seen), "lock": seen.name}
+    return _COLUMNS.format(*(facts[heading] for heading in _HEADINGS))
 
 
 def _text(seen: Inspection) -> str:

@@ -24,6 +24,10 @@ class RedislockError(Exception):
     pickle and Celery's JSON result backend rebuild an error from ``args``.
     """
 
+    def __repr__(self) -> str:
+        """Show the sentence: Celery logs an expected error by its ``repr``."""
+        return f"{type(self).__name__}({str(self)!r})"
+
 
 class ConfigurationError(RedislockError, ValueError):
     """An option, a setting or an argument is wrong; raised when it is declared, never mid-run."""

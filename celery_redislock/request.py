@@ -47,7 +47,8 @@ class LockedRequest(Request):
         if isinstance(error, ExceptionWithTraceback):
             error = error.exc
         if isinstance(error, Skipped):
-            self.send_event("task-revoked", terminated=False, signum=None, expired=False)
+            # `result` is what monitors show: without it a skip cannot be told from an operator's revoke.
+            self.send_event("task-revoked", terminated=False, signum=None, expired=False, result=str(error))
         elif isinstance(error, ComesAgain):
             self.send_event("task-retried", exception=str(error), traceback="")
         return super().on_failure(exc_info, send_failed_event, return_ok)

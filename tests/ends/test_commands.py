@@ -109,6 +109,7 @@ def test_the_token_is_never_shown(app: Celery) -> None:
     with lock:
         said = [invoke(app, *words).output for words in (["list"], ["list", "--json"], ["show", lock.name])]
 
+        assert invoke(app, "show", lock.name).exit_code == 0
         assert all(lock.name in text for text in said)
         assert lock.token is not None
         assert not any(lock.token in text for text in said)
@@ -117,12 +118,52 @@ def test_the_token_is_never_shown(app: Celery) -> None:
 def test_a_free_lock_is_said_to_be_free(app: Celery) -> None:
     name = app.tasks["plain"].lock_name("a")
 
-    assert invoke(app, "show", name).output == f"{name}: free\n"
-    assert lines(invoke(app, "show", "--json", name).output) == [{"name": name, "held": False}]
+    shown, as_json = invoke(app, "show", name), invoke(app, "show", "--json", name)
+    assert (shown.output, shown.exit_code) == (f"{name}: free\n", 1)
+    assert (lines(as_json.output), as_json.exit_code) == ([{"name": name, "held": False}], 1)
     released = invoke(app, "release", name)
     assert released.exit_code == 0
     assert "free already" in released.output
     assert lines(invoke(app, "list", "--json").output) == []
+
+
+def test_the_columns_stand_in_line_whatever_the_lock_is_called(app: Celery) -> None:
+    with (
+        app.tasks["plain"].lock_for("a"),
+        RedisLock(app.tasks["plain"].lock_for("b").redis_client, "redislock:x"),
+    ):
+        headings, *rows = invoke(app, "list").output.splitlines()
+
+    assert len(rows) == 2
+    assert all(row[headings.index("lock") - 1] == " " for row in rows)
+    assert all(row[headings.index("lock") :].startswith("redislock:") for row in rows)
+
+
+def test_without_an_app_the_command_says_how_to_give_one() -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("CELERY")}
+    asked = subprocess.run(
+        [sys.executable, "-m", "celery", "locks", "list"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+        timeout=60,
+    )
+
+    assert asked.returncode == 2
+    assert asked.stderr.startswith("Error: no app is given: write `celery -A APP locks ...`")
+
+
+@pytest.mark.parametrize("setting", [{"redislock_url": "http://x"}, {"redislock_ttl": "x"}], ids=str)
+@pytest.mark.parametrize("program", ["worker", "beat -S celery_redislock.beat:LockedScheduler"])
+def test_a_wrong_setting_ends_the_command_line_with_one_sentence(
+    program: str, setting: dict[str, Any]
+) -> None:
+    ended = celery(*program.split(), settings=setting)
+
+    assert ended.returncode == 1
+    assert "Traceback" not in ended.stderr
+    assert ended.stderr.splitlines()[-1].startswith(f"Error: {next(iter(setting))}")
 
 
 def test_a_lock_kept_for_its_min_hold_is_released_without_force(app: Celery) -> None:
@@ -156,7 +197,7 @@ def test_redis_away_is_one_line_for_people(app: Celery) -> None:
 
     said = invoke(app, "list")
 
-    assert said.exit_code == 1
+    assert said.exit_code == 2
     assert "cannot be reached" in said.output
     assert "secret-word" not in said.output
     assert "Traceback" not in said.output

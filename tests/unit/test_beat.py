@@ -105,6 +105,19 @@ def test_who_stands_by_opens_no_schedule_file(beat: Callable[..., Any], tmp_path
     assert {path.name.partition(".")[0] for path in tmp_path.iterdir()} == {"0"}
 
 
+def test_who_stands_by_says_so_once_where_every_log_shows_it(
+    beat: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second = beat(), beat()
+    first.tick()
+
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            second.tick()
+
+    assert caplog.text.count(f"stands by: another beat leads, as {LOCK}") == 1
+
+
 def test_who_lost_the_lease_sends_no_more(
     beat: Callable[..., Any], client: redis.Redis, caplog: pytest.LogCaptureFixture
 ) -> None:

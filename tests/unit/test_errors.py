@@ -60,6 +60,11 @@ def test_there_is_an_example_of_every_error() -> None:
     assert {type(error) for error in EXAMPLES} == set(all_errors())
 
 
+@pytest.mark.parametrize("error", EXAMPLES, ids=str)
+def test_the_repr_of_an_error_is_its_sentence_as_celery_logs_it(error: RedislockError) -> None:
+    assert repr(error) == f"{type(error).__name__}({str(error)!r})"
+
+
 def test_every_error_is_public() -> None:
     assert {error.__name__ for error in all_errors()} <= set(celery_redislock.__all__)
 

@@ -102,6 +102,10 @@ class Events:
         """List the types of the events about a task."""
         return [event["type"] for event in list(self._events) if event.get("uuid") == task_id]
 
+    def fields(self, task_id: str, type_: str) -> dict[str, Any]:
+        """Return what the first event of a type says about a task."""
+        return next(event for event in self._events if (event.get("uuid"), event["type"]) == (task_id, type_))
+
     @contextmanager
     def listening(self, app: Celery) -> Iterator[Events]:
         """Collect events for the length of a ``with`` block."""

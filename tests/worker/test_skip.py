@@ -129,6 +129,8 @@ def test_monitors_see_a_skipped_task_as_revoked(stage: Stage) -> None:
 
         assert "task-succeeded" not in events.of(loser.id)
         assert "task-failed" not in events.of(loser.id)
+        # An operator's revoke has no result: so a monitor can tell the two, and show why.
+        assert f"lock {skip.lock_name('a')!r} is busy" in events.fields(loser.id, "task-revoked")["result"]
 
 
 def test_a_worker_without_events_sends_none(stage_of: Callable[[str], Stage]) -> None:
