@@ -15,6 +15,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+import redis
 from click.testing import CliRunner
 
 from celery_redislock import LockBusy, LockedTask
@@ -50,6 +51,21 @@ def test_the_guide_maps_every_option_of_theirs(package: str) -> None:
     rows = "\n".join(line for line in section.splitlines() if line.startswith("| `"))
 
     assert not [word for word in THEIRS[package] if word not in rows]
+
+
+def test_a_task_and_redis_pys_own_lock_exclude_each_other_under_one_name(store: str) -> None:
+    app = application(f"{store}/7", redislock_prefix="")
+
+    @app.task(base=LockedTask, name="report", lock_key="nightly-report", shared=False)
+    def report() -> str:
+        return "ran"
+
+    with redis.Redis.from_url(f"{store}/7") as client, app:
+        with client.lock("nightly-report", timeout=60, blocking=False):
+            assert report.apply().state == "REVOKED"
+        with report.lock_for():
+            assert not client.lock("nightly-report", timeout=60).acquire(blocking=False)
+        assert report.apply().get() == "ran"
 
 
 @pytest.fixture
