@@ -9,24 +9,21 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from string import Formatter
 from typing import Any
 
-from .canonical import Refused, canonical, plain_text, type_name
+from .canonical import Refused, canonical, type_name
+from .declared import Declared
 from .errors import ConfigurationError, LockKeyError
+from .template import Template
 
 __all__ = ["Naming"]
 
 #: 128 bits: among a billion locks of one task, two share a name by chance once in 10**21 cases.
 _NAME_DIGITS = 32
 _RECORD_DIGITS = 16
-
-_FIELD = re.compile(r"([^\W\d]\w*)((?:\.[^\W\d]\w*|\[[^\[\]'\"]+\])*)")
-_STEP = re.compile(r"\.(\w+)|\[([^\[\]]+)\]")
 
 
 @dataclass(frozen=True)
@@ -35,21 +32,21 @@ class Naming:
 
     Attributes:
         task_name: The task, the scope of its lock names.
-        signature: What its function takes, without ``self``.
+        declared: What its function takes, without ``self``.
         lock_args: The arguments that count; None: all.
         lock_key: What names the lock instead, free of the task's scope.
     """
 
     task_name: str
-    signature: inspect.Signature
+    declared: Declared
     lock_args: tuple[str, ...] | None
-    lock_key: _Template | Callable[..., Any] | None
+    lock_key: Template | Callable[..., Any] | None
 
     @classmethod
     def declare(
         cls,
         task_name: str,
-        signature: inspect.Signature,
+        declared: Declared,
         *,
         lock_args: Sequence[str] | None,
         lock_key: str | Callable[..., str] | None,
@@ -61,7 +58,7 @@ class Naming:
 
         Args:
             task_name: The task's registered name.
-            signature: ``inspect.signature(task.run)``.
+            declared: What the task's function takes.
             lock_args: Names of arguments; empty: one lock for the whole task; None: all.
             lock_key: A template (``"import:{path}"``), a callable with the task's arguments, or
                 None.
@@ -70,31 +67,28 @@ class Naming:
             ConfigurationError: An option is wrong, or both are given.
         """
         try:
-            names, key = _checked_options(signature, lock_args, lock_key)
+            names, key = _checked_options(declared.signature, lock_args, lock_key)
         except ValueError as fault:
             raise ConfigurationError(f"task {task_name!r}: {fault}") from None
-        return cls(task_name, signature, names, key)
+        return cls(task_name, declared, names, key)
 
     def lock_name(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
         """Return the lock's name for this call, without ``redislock_prefix``.
 
-        With a template, ``1`` and ``"1"`` give the same text and so the same lock.
+        An argument that is not given, or is given its default as it was declared, is left out. With a
+        template, ``1`` and ``"1"`` give the same text and so the same lock.
 
         Raises:
             TypeError: The call does not fit the function.
             LockKeyError: An argument, a template's field or a callable's result cannot be used.
         """
         arguments = self._bind(args, kwargs)
-        if isinstance(self.lock_key, _Template):
+        if isinstance(self.lock_key, Template):
             return self._checked(self._rendered(self.lock_key, arguments))
         if self.lock_key is not None:
             return self._checked(self._called(self.lock_key, args, kwargs))
-        if self.lock_args is not None:
-            known = self._with_extras(arguments)
-            arguments = {name: known[name] for name in self.lock_args if name in known}
-        if not arguments:
-            return self.task_name
-        return f"{self.task_name}:{self._digest(arguments)[:_NAME_DIGITS]}"
+        forms = self._forms(self._counted(arguments))
+        return f"{self.task_name}:{_digest(forms)[:_NAME_DIGITS]}" if forms else self.task_name
 
     def args_hash(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
         """Return a short hash of all arguments, for records of a conflict; it never raises.
@@ -102,47 +96,77 @@ class Naming:
         Empty for a call that does not fit the function or has no canonical form.
         """
         try:
-            return self._digest(self._bind(args, kwargs))[:_RECORD_DIGITS]
+            return _digest(self._forms(self._flat(self._bind(args, kwargs))))[:_RECORD_DIGITS]
         except TypeError:  # LockKeyError is one
             return ""
 
     @cached_property
     def _places(self) -> tuple[str, ...] | None:
         """The parameters by their places; None where a call cannot give all of them by place."""
-        parameters = self.signature.parameters.values()
+        parameters = self.declared.signature.parameters.values()
         return tuple(each.name for each in parameters) if all(map(_has_place, parameters)) else None
+
+    @cached_property
+    def _default_values(self) -> dict[str, Any]:
+        return {name: default.value for name, default in self.declared.defaults.items()}
 
     def _bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         # Nearly always, and many times as fast.
         if not kwargs and self._places is not None and len(args) == len(self._places):
             return dict(zip(self._places, args, strict=True))
         try:
-            bound = self.signature.bind(*args, **kwargs)
+            return self.declared.signature.bind(*args, **kwargs).arguments
         except TypeError as error:
             raise TypeError(f"{self.task_name}() {error}") from None
-        bound.apply_defaults()
-        return bound.arguments
+
+    def _counted(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """The arguments of a call, as far as they are given, that make its name."""
+        if self.lock_args is None:
+            return self._flat(arguments)
+        known = self._with_extras(arguments)
+        return {name: known[name] for name in self.lock_args if name in known}
+
+    def _flat(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """The arguments with each of ``**kwargs`` by itself, as if the function named it.
+
+        One that has the name of a parameter keeps apart from that: ``def f(a, /, **kwargs)``.
+        """
+        extras = _extras(self.declared.signature)
+        if extras not in arguments:
+            return arguments
+        given = dict(arguments)
+        for name, value in given.pop(extras).items():
+            given[f"**{name}" if name in self.declared.signature.parameters else name] = value
+        return given
 
     def _with_extras(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        extras = _extras(self.signature)
-        return {**arguments[extras], **arguments} if extras else arguments
+        """The arguments, and each of ``**kwargs`` that has not the name of a parameter."""
+        parameters = self.declared.signature.parameters
+        extras = arguments.get(_extras(self.declared.signature) or "", {})
+        return {**{name: value for name, value in extras.items() if name not in parameters}, **arguments}
 
-    def _digest(self, arguments: dict[str, Any]) -> str:
+    def _forms(self, arguments: dict[str, Any]) -> list[str]:
+        """The canonical forms of what is given, without what is left to its default."""
         forms = []
         for name, value in arguments.items():
+            default = self.declared.defaults.get(name)
+            if default is not None and default.is_itself(value):
+                continue
             try:
-                forms.append(f"{_quoted(name)}:{canonical(value)}")
+                form = canonical(value)
             except Refused as refused:
                 raise LockKeyError(
                     f"task {self.task_name!r}: argument {name!r} (a {type_name(value)}) cannot be "
                     f"part of a lock's name: {refused}; leave it out with lock_args, or name the "
                     "lock with lock_key"
                 ) from refused.__cause__
-        return hashlib.sha256(",".join(sorted(forms)).encode("ascii")).hexdigest()
+            if default is None or form != default.form:
+                forms.append(f"{_quoted(name)}:{form}")
+        return forms
 
-    def _rendered(self, template: _Template, arguments: dict[str, Any]) -> str:
+    def _rendered(self, template: Template, arguments: dict[str, Any]) -> str:
         try:
-            return template.render(self._with_extras(arguments))
+            return template.render({**self._default_values, **self._with_extras(arguments)})
         except Refused as refused:
             raise LockKeyError(f"task {self.task_name!r}: {refused}") from refused.__cause__
 
@@ -164,6 +188,10 @@ class Naming:
         raise LockKeyError(f"task {self.task_name!r}: lock_key {fault}; it must give a non-empty str")
 
 
+def _digest(forms: list[str]) -> str:
+    return hashlib.sha256(",".join(sorted(forms)).encode("ascii")).hexdigest()
+
+
 # The parameters of tasks: always the same few.
 _quoted = lru_cache(maxsize=4096)(json.dumps)
 
@@ -172,78 +200,16 @@ def _has_place(parameter: inspect.Parameter) -> bool:
     return parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
 
 
-@dataclass(frozen=True)
-class _Field:
-    """One ``{order.id}`` or ``{row[id]}`` of a template."""
-
-    text: str
-    argument: str
-    steps: tuple[tuple[str, str], ...]
-
-    @classmethod
-    def parse(cls, text: str) -> _Field:
-        match = _FIELD.fullmatch(text)
-        if match is None:
-            raise ValueError(
-                f"lock_key field {{{text}}} must name an argument, as in {{id}}, {{order.id}} or {{row[id]}}"
-            )
-        steps = tuple(_STEP.findall(match[2]))
-        if any(name.startswith("_") for name in (match[1], *map("".join, steps))):
-            raise ValueError(f"lock_key field {{{text}}}: names with an underscore are private")
-        return cls(text, match[1], steps)
-
-    def render(self, arguments: Mapping[str, Any]) -> str:
-        try:
-            value = arguments[self.argument]
-            for attribute, item in self.steps:
-                value = getattr(value, attribute) if attribute else _item(value, item)
-            text = plain_text(value)
-        except Exception as error:
-            raise Refused(
-                f"reading lock_key field {{{self.text}}} raised {type_name(error)}; each call must have it"
-            ) from error
-        if text is None:
-            raise Refused(
-                f"lock_key field {{{self.text}}} is a {type_name(value)}, but must be a finite "
-                "number, text, bool, date, UUID or an enum of these"
-            )
-        return text
-
-
-@dataclass(frozen=True)
-class _Template:
-    """A ``lock_key`` text: literals, each with the field that follows it."""
-
-    pieces: tuple[tuple[str, _Field | None], ...]
-
-    @classmethod
-    def parse(cls, text: str, signature: inspect.Signature) -> _Template:
-        if not text:
-            raise ValueError("lock_key is empty: write a name, as in 'import:{path}'")
-        try:
-            parsed = list(Formatter().parse(text))
-        except ValueError as error:
-            raise ValueError(f"lock_key is not a template: {error}") from None
-        if any(spec or conversion for _, _, spec, conversion in parsed):
-            raise ValueError("lock_key may not have conversions (!r) or format specs (:d)")
-        pieces = [
-            (literal, None if field is None else _Field.parse(field)) for literal, field, _, _ in parsed
-        ]
-        _check_known((field.argument for _, field in pieces if field), signature)
-        return cls(tuple(pieces))
-
-    def render(self, arguments: Mapping[str, Any]) -> str:
-        return "".join(literal + (field.render(arguments) if field else "") for literal, field in self.pieces)
-
-
 def _checked_options(
     signature: inspect.Signature, lock_args: object, lock_key: object
-) -> tuple[tuple[str, ...] | None, _Template | Callable[..., Any] | None]:
+) -> tuple[tuple[str, ...] | None, Template | Callable[..., Any] | None]:
     if lock_args is not None and lock_key is not None:
         raise ValueError("lock_args and lock_key exclude each other: keep one of them")
     names = _checked_names(lock_args, signature)
     if isinstance(lock_key, str):
-        return names, _Template.parse(lock_key, signature)
+        template = Template.parse(lock_key)
+        _check_known(template.arguments, signature)
+        return names, template
     if lock_key is not None and not callable(lock_key):
         raise ValueError(f"lock_key must be a str or a callable, not a {type_name(lock_key)}")
     return names, lock_key
@@ -271,17 +237,6 @@ def _extras(signature: inspect.Signature) -> str | None:
     """The name of ``**kwargs``, if the function has it."""
     parameters = signature.parameters.values()
     return next((p.name for p in parameters if p.kind is p.VAR_KEYWORD), None)
-
-
-def _item(container: Any, key: str) -> Any:
-    """``container[key]``, also where JSON made a dict's key 0 into "0"; no dict grows by it."""
-    position = int(key) if key.isdecimal() else key
-    if not isinstance(container, dict):
-        return container[position]
-    known = position if position in container else key
-    if known not in container:
-        raise KeyError(key)
-    return container[known]
 
 
 def _is_utf8(text: str) -> bool:

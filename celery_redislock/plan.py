@@ -11,6 +11,7 @@ from typing import Any
 from celery import Celery, Task
 
 from .arguments import Naming
+from .declared import Declared
 from .errors import ConfigurationError
 from .settings import LockOptions, declared_options, resolve
 
@@ -48,17 +49,16 @@ def plan_of(task: Any, app: Celery, per_call: Mapping[str, Any] | None = None) -
     if name.startswith("celery.") and not declared:
         # Celery's own tasks, when LockedTask is the app's task class: chord_unlock must not be skipped.
         options = replace(options, mode="off")
-    naming = Naming.declare(name, _signature(task_class), lock_args=options.args, lock_key=options.key)
+    naming = Naming.declare(name, _declared(task_class), lock_args=options.args, lock_key=options.key)
     return Plan(naming, options)
 
 
-def _signature(task_class: type[Task[..., Any]]) -> inspect.Signature:
+def _declared(task_class: type[Task[..., Any]]) -> Declared:
     """Return what the task's function takes, without ``self``."""
     function = inspect.getattr_static(task_class, "run")
     if isinstance(function, staticmethod):
-        return inspect.signature(function.__func__)
-    signature = inspect.signature(function)
-    return signature.replace(parameters=list(signature.parameters.values())[1:])
+        return Declared.of_function(function.__func__, is_method=False)
+    return Declared.of_function(function, is_method=True)
 
 
 def travelling(task_name: str, lock: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from kombu import serialization
 from kombu.exceptions import DecodeError, EncodeError
 
 from celery_redislock.arguments import Naming
+from celery_redislock.declared import Declared
 from celery_redislock.errors import ConfigurationError, LockKeyError
 
 SENTINEL = "s3cr3t-value-of-an-argument"
@@ -80,8 +81,8 @@ def work(value: Any) -> None: ...
 
 
 def naming(function: Any = work, *, lock_args: Any = None, lock_key: Any = None) -> Naming:
-    signature = inspect.signature(function)
-    return Naming.declare(TASK, signature, lock_args=lock_args, lock_key=lock_key)
+    declared = Declared.of(inspect.signature(function))
+    return Naming.declare(TASK, declared, lock_args=lock_args, lock_key=lock_key)
 
 
 def name_of(value: Any) -> str:
@@ -117,6 +118,91 @@ def test_a_call_by_position_by_keyword_and_with_a_default_spelled_out_is_one_cal
     names = {by((1,), {}), by((), {"a": 1}), by((1, 2), {"c": 3}), by((), {"c": 3, "b": 2, "a": 1})}
     assert len(names) == 1
     assert by((2,), {}) not in names
+
+
+def test_what_a_body_does_to_a_default_changes_no_name() -> None:
+    def function(a: int, seen: list[int] = [], *, facts: dict[str, int] = {}) -> None:  # noqa: B006
+        seen.append(a)
+        facts[str(a)] = a
+
+    every = naming(function)
+    before = {every.lock_name((1,), {}), every.lock_name((1, []), {}), every.lock_name((1,), {"facts": {}})}
+    function(1)
+    after = {every.lock_name((1,), {}), every.lock_name((1, []), {"facts": {}})}
+    assert len(before | after) == 1
+    assert every.lock_name((1, [1]), {}) not in before, (
+        "what is given counts, also if the default is that now"
+    )
+
+
+def test_a_template_reads_a_default_as_it_was_declared() -> None:
+    def function(a: int, row: dict[str, int] = {"id": 7}) -> None:  # noqa: B006
+        row["id"] = a
+
+    by = naming(function, lock_key="{row[id]}").lock_name
+    function(1)
+    assert by((1,), {}) == "7"
+    assert by((1, {"id": 8}), {}) == "8"
+
+
+@pytest.mark.parametrize(
+    "default",
+    [object(), SimpleNamespace(a=1), float("nan"), loop(), lambda: 1, type, Proxy()],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_default_without_a_form_does_not_matter_while_it_is_not_given(default: Any) -> None:
+    def older(a: int) -> None: ...
+
+    def function(a: int, b: Any = default, *, c: Any = default) -> None: ...
+
+    by = naming(function).lock_name
+    assert len({by((1,), {}), by((1, default), {"c": default}), naming(older).lock_name((1,), {})}) == 1
+    assert by((1, 2), {}) != by((1,), {})
+    with pytest.raises(LockKeyError, match="argument 'b'"):
+        by((1, object()), {})
+
+
+def test_a_name_is_one_in_each_process_that_computes_a_default_when_it_starts() -> None:
+    def process(pid: int, day: date) -> Naming:
+        def function(a: int, worker: int = pid, *, since: date = day) -> None: ...
+
+        return naming(function)
+
+    one, other = process(4711, date(2026, 1, 1)), process(4712, date(2026, 1, 2))
+    assert one.lock_name((1,), {}) == other.lock_name((1,), {})
+    assert one.lock_name((1,), {}) == one.lock_name((1, 4711), {"since": date(2026, 1, 1)})
+    assert one.lock_name((1,), {}) != one.lock_name((1, 4712), {})
+
+
+def test_a_name_is_one_in_each_version_that_only_adds_arguments_with_defaults() -> None:
+    def first(a: int, **more: int) -> None: ...
+
+    def second(a: int, b: int = 2, *rest: int, d: int = 4, c: int = 3, **more: int) -> None: ...
+
+    def third(a: int, b: int = 2, *rest: int, c: int = 3, d: int = 4, e: int = 5, **more: int) -> None: ...
+
+    by = [naming(version).lock_name for version in (first, second, third)]
+    for args, kwargs in [((1,), {}), ((), {"a": 1}), ((1,), {"d": 7}), ((1,), {"c": 5, "e": 7, "x": 8})]:
+        assert len({name(args, kwargs) for name in by}) == 1
+    calls: list[Any] = [((1,), {}), ((1, 3), {}), ((1, 2, 3), {}), ((1,), {"c": 4}), ((1,), {"d": 3})]
+    assert len({by[2](*call) for call in calls}) == len(calls)
+
+
+def test_an_extra_keyword_with_the_name_of_a_parameter_is_another_argument() -> None:
+    def function(a: int, /, *rest: int, **more: int) -> None: ...
+
+    by = naming(function).lock_name
+    others: list[Any] = [((1,), {"a": 1}), ((1, 1), {}), ((1,), {"rest": 1}), ((1,), {"more": 1})]
+    assert len({by((1,), {}), *(by(*call) for call in others)}) == 1 + len(others)
+    assert naming(function, lock_key="k:{a}").lock_name((5,), {"a": 1}) == "k:5"
+
+
+def test_an_argument_of_lock_args_is_left_out_at_its_default() -> None:
+    def function(a: int, b: int = 2) -> None: ...
+
+    by = naming(function, lock_args=["b"]).lock_name
+    assert by((1,), {}) == by((5, 2), {}) == TASK
+    assert by((1, 3), {}) != TASK
 
 
 def test_only_the_arguments_listed_in_lock_args_count_in_whatever_order() -> None:

@@ -590,3 +590,22 @@ def test_the_options_of_an_eager_call_hold_for_its_retries(app: Celery, client: 
     locked(app, function, name="t", bind=True).apply(lock={"key": "mine"})
 
     assert seen == [True] * 3
+
+
+# ---- names and defaults
+
+
+def test_a_run_that_changes_a_default_changes_no_name(app: Celery) -> None:
+    def load(name: str, seen: list[str] = []) -> int:  # noqa: B006
+        seen.append(name)
+        return len(seen)
+
+    task = locked(app, load, name="load")
+    before = task.lock_name("a")
+    # Before the options of a call are looked at for the first time.
+    assert task("a") == 1
+    assert task.apply(("a",)).get() == 2
+    assert task.lock_name("a") == before
+    assert task.plan_for({"args": ["name", "seen"]}).naming.lock_name(("a",), {}) == (
+        task.plan_for({"args": ["name"]}).naming.lock_name(("a",), {})
+    )
