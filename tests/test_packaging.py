@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import os
+import re
 import shutil
-import subprocess
 import sys
-import venv
 import zipfile
 from email.message import Message
 from email.parser import Parser
 from importlib.metadata import version
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
 import celery_redislock
 
+from . import newcomer
+from .newcomer import README, run
 from .servers import Server
 
 ROOT = Path(__file__).parent.parent
@@ -28,40 +29,17 @@ NOT_SOURCE = (".*", "build", "dist", "*.egg-info", "__pycache__", "demo-output")
 #: The setuptools that pyproject.toml asks for; with an older one here, the build gets its own.
 SETUPTOOLS = 77
 
-#: Runs in an environment that has the wheel, what it requires, and no more.
-PROGRAM = """
-import sys
-from pathlib import Path
+OLDEST = ROOT / "tests" / "oldest.txt"
 
-import celery_redislock
-import redis
-from celery import Celery
-from celery_redislock import LockBusy, LockedTask, RedisLock
-
-url = sys.argv[1]
-assert Path(celery_redislock.__file__).is_relative_to(sys.prefix), celery_redislock.__file__
-
-client = redis.Redis.from_url(url)
-lock = RedisLock(client, "wheel", expire=5)
-assert lock.acquire() and not RedisLock(client, "wheel").acquire()
-assert lock.release() and not lock.locked()
-
-app = Celery("wheel", set_as_current=False)
-app.conf.redislock_url = url
-seen = []
-
-@app.task(base=LockedTask, bind=True, name="double")
-def double(self, number):
-    seen.append(self.lock.fencing_token)
-    return 2 * number
-
-assert double.apply((21,)).get() == 42
-assert seen[0] is not None
-with double.lock_for(21):
-    assert double.apply((21,)).state == "REVOKED"
-assert len(seen) == 1
-print("the wheel works")
-"""
+#: Name of an environment: its Python, and what pip is told beside the wheel. Python 3.13 and Celery 5.7
+#: are the newest there were.
+ENVIRONMENTS = {
+    "oldest": ("3.10", ("-c", str(OLDEST))),
+    "celery-5.4": ("3.11", ("celery==5.4.*",)),
+    "celery-5.5": ("3.12", ("celery==5.5.*",)),
+    "celery-5.6": ("3.11", ("celery==5.6.*",)),
+    "newest": ("3.13", ()),
+}
 
 
 @pytest.fixture(scope="module")
@@ -85,20 +63,6 @@ def metadata(wheel: Path) -> Message:
         return Parser().parsestr(archive.read(name).decode())
 
 
-def run(*command: str, cwd: Path) -> str:
-    """Run a program and return its output, or fail and show it."""
-    done = subprocess.run(
-        command, cwd=cwd, capture_output=True, text=True, check=False, env=clean_environment()
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-def clean_environment() -> dict[str, str]:
-    """Return our environment without what could bring this checkout into another one."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-
-
 def test_the_wheel_has_every_file_of_the_package_and_no_other(wheel: Path) -> None:
     sources = {
         str(path.relative_to(ROOT))
@@ -113,12 +77,13 @@ def test_the_wheel_has_every_file_of_the_package_and_no_other(wheel: Path) -> No
     assert "celery_redislock/engine/scripts/acquire.lua" in packed
 
 
-def test_the_wheel_requires_celery_and_redis_alone(metadata: Message) -> None:
+def test_the_wheel_requires_celery_and_its_redis_alone(metadata: Message) -> None:
     required = metadata.get_all("Requires-Dist", [])
 
     unconditional = [line for line in required if "extra ==" not in line]
     assert sorted(line.partition("<")[0].partition(">")[0] for line in unconditional) == [
-        "celery",
+        "celery[redis]",
+        "kombu[redis]",
         "redis",
     ]
 
@@ -137,11 +102,82 @@ def test_the_wheel_says_what_it_is(metadata: Message) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_the_wheel_works_in_an_empty_environment(wheel: Path, server: Server, tmp_path: Path) -> None:
-    venv.create(tmp_path / "venv", with_pip=True)
-    python = str(tmp_path / "venv" / "bin" / "python")
+@pytest.mark.parametrize("chosen", ENVIRONMENTS)
+def test_the_first_example_works_in_an_empty_environment(
+    chosen: str, wheel: Path, server: Server, tmp_path: Path
+) -> None:
+    minor, told = ENVIRONMENTS[chosen]
+    python = newcomer.interpreter(minor)
+    programs = newcomer.environment(tmp_path / "venv", python, str(wheel), *told)
 
-    run(python, "-m", "pip", "install", "--quiet", str(wheel), cwd=tmp_path)
+    assert the_example_runs(programs, tmp_path / "redis", newcomer.example(f"127.0.0.1:{server.port}"))
 
-    run(python, "-m", "pip", "check", cwd=tmp_path)
-    assert run(python, "-I", "-c", PROGRAM, server.url, cwd=tmp_path) == "the wheel works\n"
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_first_example_works_with_hiredis_and_over_rabbitmq(
+    wheel: Path, server: Server, amqp_url: str, tmp_path: Path
+) -> None:
+    programs = newcomer.environment(tmp_path / "venv", sys.executable, f"{wheel}[hiredis]")
+    code = newcomer.example(f"127.0.0.1:{server.port}", broker=amqp_url)
+    queue = f"newcomer-{uuid4().hex}"
+
+    code += f"\napp.conf.task_default_queue = {queue!r}\napp.conf.task_queue_expires = 60\n"
+    assert the_example_runs(programs, tmp_path / "amqp", code)
+    run(programs / "python", "-c", "import hiredis", cwd=tmp_path)
+
+
+def the_example_runs(programs: Path, folder: Path, code: str) -> bool:
+    """Save the example, start the worker as the README does, and publish from a second process."""
+    folder.mkdir()
+    (folder / "shop.py").write_text(code)
+    (folder / "program.py").write_text(newcomer.PROGRAM)
+    with newcomer.worker_of_the_readme(programs, folder):
+        return run(programs / "python", "program.py", cwd=folder) == "skipped\n"
+
+
+def test_the_environments_are_those_that_the_readme_claims() -> None:
+    claim = re.search(
+        r"^Supported: Python ([\d.]+) to ([\d.]+), Celery ([\d.]+) to ([\d.]+), redis-py", README, re.M
+    )
+    assert claim
+    oldest_python, newest_python, oldest_celery, newest_celery = claim.groups()
+    pythons = sorted((python for python, _ in ENVIRONMENTS.values()), key=minor_of)
+
+    assert (pythons[0], pythons[-1]) == (oldest_python, newest_python)
+    assert f"celery=={oldest_celery}.0" in OLDEST.read_text()
+    of_minors = [
+        told[0].removeprefix("celery==") for _, told in ENVIRONMENTS.values() if told and told[0] != "-c"
+    ]
+    assert of_minors == [f"5.{minor}.*" for minor in range(minor_of(oldest_celery), minor_of(newest_celery))]
+
+
+def test_the_environments_are_those_of_the_metadata(metadata: Message) -> None:
+    named = {line.rpartition(" ")[2] for line in metadata.get_all("Classifier", []) if "Python :: 3." in line}
+    oldest, newest = (ENVIRONMENTS[name][0] for name in ("oldest", "newest"))
+
+    assert named == {f"3.{minor}" for minor in range(minor_of(oldest), minor_of(newest) + 1)}
+    assert metadata["Requires-Python"] == f">={oldest}"
+
+
+@pytest.mark.parametrize("required", ["celery", "kombu", "redis"])
+def test_the_oldest_that_is_tried_is_the_oldest_that_is_allowed(metadata: Message, required: str) -> None:
+    bounds = [
+        found[1]
+        for line in metadata.get_all("Requires-Dist", [])
+        if (found := re.fullmatch(rf"{required}(?:\[redis\])?\S*>=([\d.]+)", line))
+    ]
+    tried = re.search(rf"^{required}==(.*)$", OLDEST.read_text(), re.M)
+
+    assert tried
+    assert [(*numbers(bound), 0, 0)[:3] for bound in bounds] == [numbers(tried[1])]
+
+
+def minor_of(version: str) -> int:
+    """Return the second number of a version."""
+    return numbers(version)[1]
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """Return the numbers of a version."""
+    return tuple(map(int, version.split(".")))
