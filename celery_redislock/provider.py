@@ -8,6 +8,7 @@ from weakref import WeakKeyDictionary, WeakMethod
 
 from celery import Celery
 
+from . import concealed  # noqa: F401 - whoever may make a client of a password hides it from reports
 from .clients import client_from_url
 from .engine import RedisLock
 from .settings import LockOptions, check_unknown_settings, store_settings

@@ -46,6 +46,8 @@ with import_csv.lock_for("flights.csv") as lock:
         print("skipped")
     assert import_csv.delay("trains.csv").get(timeout=30) is None
 assert import_csv.delay("flights.csv").get(timeout=30) is None
+app.conf.redislock_url = "redis://:hunter2@localhost/0"
+assert "hunter2" not in app.bugreport()
 """
 
 
