@@ -59,6 +59,8 @@ _CELERY_LAYER = {
 def __getattr__(name: str) -> Any:
     if name not in _CELERY_LAYER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # Whoever uses any name of the Celery layer publishes or runs tasks that all of it must know.
+    importlib.import_module(".plugin", __name__).install()
     return getattr(importlib.import_module(_CELERY_LAYER[name], __name__), name)
 
 

@@ -30,11 +30,15 @@ from .engine import Ledger, RedisLock
 from .engine.lease import now
 from .errors import ConfigurationError, StoreUnavailable
 from .options import duration_ms
+from .plugin import install
 from .provider import provider_of
 from .run import told_of_us
 from .ticks import ClaimingScheduler, Tenure, claiming
 
 __all__ = ["LockedScheduler"]
+
+# A beat beside a worker (`-B`) may be all that an application uses of us.
+install()
 
 logger = logging.getLogger(__name__)
 

@@ -12,14 +12,17 @@ from typing import Any
 import click
 from celery.bin.base import CeleryCommand, handle_preload_options
 
-from . import member_run  # noqa: F401 - every worker that the command line starts knows batches
 from .engine import Inspection, PublishLock, RedisLock, inspect, inspect_all, store_of
 from .engine.members import members_out
 from .errors import ConfigurationError, RedislockError
+from .plugin import install
 from .provider import LockProvider, provider_of
 from .wanted import publish_what_is_wanted
 
 __all__ = ["locks"]
+
+# Celery imports this module for each of its commands: so every worker that one starts knows us.
+install()
 
 # What may be long stands last, or it would push the other columns out of their places.
 _COLUMNS = "{:<25} {:>10} {:>16} {:>7} {:>7} {:<36} {:<20} {:<28} {}"

@@ -7,8 +7,6 @@ from contextlib import nullcontext
 from functools import wraps
 from typing import Any
 
-from celery.signals import task_postrun, task_revoked
-
 from . import handover, run
 from .errors import LockLost
 from .plan import CALL_HEADER
@@ -98,15 +96,15 @@ _AROUND: dict[str, Callable[[Hook], Hook]] = {
 }
 
 
-@task_postrun.connect(weak=False)
-def _release_what_is_left(sender: Any = None, **_: Any) -> None:
+def release_what_is_left(sender: Any = None, **_: Any) -> None:
+    """At ``task_postrun``: release what a run has not released by then."""
     # Ignore, Reject, sys.exit, a terminated child: Celery calls no after_return, but sends this.
     if sender is not None:
         run.finish(sender)
 
 
-@task_revoked.connect(weak=False)
-def _free_what_it_waited_with(sender: Any = None, request: Any = None, **_: Any) -> None:
+def free_what_it_waited_with(sender: Any = None, request: Any = None, **_: Any) -> None:
+    """At ``task_revoked``: free the publish lock of a task that never begins."""
     # Revoked, or expired: sent by the worker's parent, and the task never begins.
     if request is not None and hasattr(sender, "free_publish_lock"):
         sender.free_publish_lock(vars(request), request.args, request.kwargs)

@@ -11,7 +11,6 @@ from typing import Any
 from uuid import uuid4
 
 from celery import Celery
-from celery.signals import task_unknown
 from celery.utils.imports import symbol_by_name
 from celery.worker.request import Request
 
@@ -89,8 +88,8 @@ def member_request(request: Any) -> Any:
     return type(own.__name__, (MemberRequest, own), {"__module__": own.__module__})
 
 
-@task_unknown.connect(weak=False)
-def _unknown(sender: Any = None, message: Any = None, **_: Any) -> None:
+def depart_unknown(sender: Any = None, message: Any = None, **_: Any) -> None:
+    """At ``task_unknown``: count a member no more that cannot run here."""
     note = note_in(message.headers)
     if note is not None:
         _speak_for(sender.app, replace(note, run=uuid4().hex))

@@ -9,9 +9,8 @@ from functools import wraps
 from typing import Any
 from uuid import uuid4
 
-from celery import Task
+from celery import Celery, Task
 from celery.exceptions import Reject
-from celery.signals import task_postrun, worker_init
 
 from . import membership
 from .conflict import Conflict, settle
@@ -30,14 +29,29 @@ _ATTRIBUTE = "redislock_member"
 _MARK = "_knows_batches"
 
 
-@worker_init.connect(weak=False)
-def watch_tasks(sender: Any = None, **_: Any) -> None:
-    """Have every task of a worker look whether it runs for a batch, before its body and after it."""
-    for task in sender.app.tasks.values():
-        task.Request = member_request(task.Request)
-        task_class: Any = type(task)
-        if not hasattr(task_class.before_start, _MARK):
-            task_class.before_start = _join_first(task_class.before_start)
+def watch_at_start(sender: Any = None, **_: Any) -> None:
+    """At ``worker_init``, before a pool is forked: watch the tasks of the worker."""
+    watch(sender.app)
+
+
+def watch(app: Celery) -> bool:
+    """Have every task look whether it runs for a batch, before its body and after it.
+
+    Returns:
+        Whether there are tasks that were not watched before.
+    """
+    return sum(_watch(task) for task in app.tasks.values()) > 0
+
+
+def _watch(task: Task[..., Any]) -> bool:
+    task_class: Any = type(task)
+    request = member_request(task.Request)
+    if request is task.Request and hasattr(task_class.before_start, _MARK):
+        return False
+    task.Request = request
+    if not hasattr(task_class.before_start, _MARK):
+        task_class.before_start = _join_first(task_class.before_start)
+    return True
 
 
 def _join_first(hook: Callable[..., Any]) -> Callable[..., Any]:
@@ -104,9 +118,8 @@ def _reporter(task: Task[..., Any], note: Note) -> Callable[[str], object]:
     return report
 
 
-@task_postrun.connect(weak=False)
-def _leave(sender: Any = None, retval: Any = None, state: str | None = None, **_: Any) -> None:
-    """Count this run no more: all that it was to publish is published and counted."""
+def leave(sender: Any = None, retval: Any = None, state: str | None = None, **_: Any) -> None:
+    """At ``task_postrun``: count this run no more: all that it was to publish is published and counted."""
     found = getattr(sender.request, _ATTRIBUTE, None) if sender is not None else None
     if found is None:
         return

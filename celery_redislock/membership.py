@@ -18,7 +18,6 @@ from typing import Any
 from uuid import uuid4
 
 from celery import Celery
-from celery.signals import after_task_publish, before_task_publish
 
 from . import wanted
 from .canvas import app_of, tasks_of, write_header
@@ -198,9 +197,8 @@ def step_aside(member: Member, note: Note, words: Mapping[str, str]) -> None:
         logger.warning("could not tell that a member of batch %s has stopped: %s", note.id, error)
 
 
-@before_task_publish.connect(weak=False)
-def _announce(sender: Any = None, headers: Any = None, body: Any = None, **_: Any) -> None:
-    """Count a message of a batch before it is published."""
+def announce(sender: Any = None, headers: Any = None, body: Any = None, **_: Any) -> None:
+    """At ``before_task_publish``: count a message of a batch before it is published."""
     if headers is None:
         return
     memberships = _at_work.get()
@@ -223,8 +221,8 @@ def _announce(sender: Any = None, headers: Any = None, body: Any = None, **_: An
         logger.warning("task %s of batch %s is published uncounted: %s", sender, note.id, error)
 
 
-@after_task_publish.connect(weak=False)
-def _confirm(headers: Any = None, **_: Any) -> None:
+def confirm(headers: Any = None, **_: Any) -> None:
+    """At ``after_task_publish``: take note that a message of a batch is out."""
     memberships = _at_work.get()
     if memberships and note_in(headers) is not None:
         memberships[-1].sent()

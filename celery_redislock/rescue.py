@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import random
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from celery import Celery, bootsteps
@@ -25,10 +26,15 @@ AGAIN_MS = 5000
 
 
 class Rescuer:
-    """Looks at the locks that are due, in a thread of its own, until it is stopped."""
+    """Looks at the locks that are due, in a thread of its own, until it is stopped.
 
-    def __init__(self, app: Celery) -> None:
-        self._app = app
+    Args:
+        app: Whose locks.
+        is_over: Asked before each look; once it says so, there is no other.
+    """
+
+    def __init__(self, app: Celery, is_over: Callable[[], bool] = lambda: False) -> None:
+        self._app, self._is_over = app, is_over
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="redislock-rescue", daemon=True)
 
@@ -44,7 +50,7 @@ class Rescuer:
 
     def _run(self) -> None:
         pause_s = random.uniform(0, ASK_S)  # noqa: S311
-        while not self._stopped.wait(pause_s):
+        while not self._stopped.wait(pause_s) and not self._is_over():
             try:
                 pause_s = self.look()
             except RedislockError as error:
@@ -84,3 +90,17 @@ class RescueStep(bootsteps.StartStopStep):
     def create(self, parent: Any) -> Any:
         """Return what Celery starts and stops with the worker."""
         return Rescuer(parent.app)
+
+
+#: Of a worker that was running already when it was seen to.
+_ATTRIBUTE = "redislock_rescuer"
+
+
+def see_to(worker: Any) -> None:
+    """Have a `Rescuer` run beside a worker that runs already, unless it has one."""
+    if any(isinstance(step, RescueStep) for step in worker.steps) or hasattr(worker, _ATTRIBUTE):
+        return
+    # No step any more: a worker counts its steps when it starts, and does not stop with one more.
+    rescuer = Rescuer(worker.app, is_over=lambda: worker.blueprint.state != bootsteps.RUN)  # type: ignore[attr-defined]
+    setattr(worker, _ATTRIBUTE, rescuer)
+    rescuer.start()

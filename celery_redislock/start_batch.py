@@ -7,16 +7,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from celery import Celery, Task, shared_task
+from celery import Celery, Task
 from celery.exceptions import TaskPredicate
 
-from . import outage
+from . import member_run, outage, rescue
 from .canvas import tasks_of
 from .coalescing import LockFreed, want_call
 from .conflict import announce, retry_delay, settle
 from .errors import LockBusy, StoreUnavailable
 from .launch import START_BATCH, Launch, Terms
-from .rescue import RescueStep
 from .wanted import WANTED_HEADER, superseded_reason
 
 logger = logging.getLogger(__name__)
@@ -27,24 +26,40 @@ class Starter(Task):
 
     abstract = True
 
-    @classmethod
-    def on_bound(cls, app: Celery) -> None:
-        """Have the workers of this app publish wanted batches whose lock nobody releases any more."""
-        app.steps["worker"].add(RescueStep)
+    def start_strategy(self, app: Celery, consumer: Any, **kwargs: Any) -> Any:
+        """Have a worker know us that reads its tasks: when it starts, and when it is told to read them anew.
+
+        One that was started before anything of ours was imported learns only now that it is to watch its
+        tasks, and to publish what is wanted.
+        """
+        rescue.see_to(consumer.controller)
+        if member_run.watch(app):
+            # Those that it has read before this one had not been watched.
+            consumer.update_strategies()
+        return super().start_strategy(app, consumer, **kwargs)
 
     def redislock_revoke(self, request: Any, reason: str) -> None:
         """End every result of the batch that this would have published as ``REVOKED``."""
         _launch(self, *request.args).revoke(reason)
 
 
-@shared_task(
-    bind=True,
-    base=Starter,
-    name=START_BATCH,
-    ignore_result=True,
-    throws=(LockBusy, StoreUnavailable),
-    acks_late=True,
-)
+def define(app: Celery) -> None:
+    """Give an app the task, if it has none yet."""
+    known: Any = app
+    if START_BATCH not in known._tasks:  # not `tasks`, which would finalize the app
+        known.task(
+            start_batch,
+            bind=True,
+            base=Starter,
+            name=START_BATCH,
+            shared=False,
+            lazy=False,
+            ignore_result=True,
+            throws=(LockBusy, StoreUnavailable),
+            acks_late=True,
+        )
+
+
 def start_batch(
     self: Task[..., Any], canvas: Mapping[str, Any], terms: Mapping[str, Any], call: Mapping[str, Any]
 ) -> None:

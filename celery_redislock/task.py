@@ -17,6 +17,7 @@ from .engine import RedisLock, release_orphan
 from .errors import LockBusy
 from .hooks import surround_hooks
 from .plan import CALL_HEADER, Plan, plan_of, travelling
+from .plugin import install, know
 from .provider import provider_of
 from .republish import ComesAgain
 from .request import locked_request
@@ -28,6 +29,8 @@ from .wanted import publish_what_is_wanted
 __all__ = ["LockedTask", "current_lock"]
 
 logger = logging.getLogger(__name__)
+
+install()
 
 #: What Celery's own `apply_async` takes by position, after the arguments of the task.
 _POSITIONAL = ("task_id", "producer", "link", "link_error", "shadow")
@@ -67,6 +70,7 @@ class LockedTask(Task):
             cls.throws = (*throws, LockBusy)
         cls.Request = locked_request(cls.Request)
         worker.check_at_start(app)
+        know(app)
 
     @property
     def lock(self) -> RedisLock | Unlocked:

@@ -16,7 +16,6 @@ from .fitness import complaints
 from .provider import provider_of
 from .replacement import TERMINATE
 from .request import LockedRequest
-from .rescue import RescueStep
 
 logger = logging.getLogger(__name__)
 
@@ -65,5 +64,5 @@ def locks(state: Any) -> list[dict[str, Any]]:
 
 
 def check_at_start(app: Celery) -> None:
-    """Have the workers of this app check their settings for locks, and publish what is wanted of them."""
-    app.steps["worker"].update({LockStep, RescueStep})
+    """Have the workers of this app check their settings for locks."""
+    app.steps["worker"].add(LockStep)

@@ -8,7 +8,6 @@ from typing import Any
 
 from celery import Celery, _state
 
-import celery_redislock.start_batch  # noqa: F401 - before any app: its shared task is to be in all of them
 from celery_redislock import LockedTask, RedisLock
 
 
