@@ -8,6 +8,7 @@ from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, over
 from celery import Celery, shared_task
 from celery.result import AsyncResult
 
+from .ancestry import BASE
 from .engine import RedisLock
 from .task import LockedTask
 
@@ -48,7 +49,8 @@ def locked_task(*, app: Celery | None = None, **options: Any) -> Callable[[Calla
 def locked_task(function: Any = None, /, *, app: Celery | None = None, **options: Any) -> Any:
     """Make a function a task that never runs twice at once for the same arguments.
 
-    Short for ``shared_task(base=LockedTask, ...)``, or with `app` for ``app.task(base=LockedTask, ...)``::
+    Short for ``shared_task(base=LockedTask, ...)``, or with `app` for ``app.task(base=LockedTask, ...)``; it
+    is what a plain task of its app would be, and locked::
 
         @locked_task(lock_args=["path"], lock_ttl=30, bind=True)
         def import_csv(self, path): ...
@@ -56,13 +58,17 @@ def locked_task(function: Any = None, /, *, app: Celery | None = None, **options
     Args:
         function: The function, when used without parentheses.
         app: The app; None: whichever is current, as with Celery's `shared_task`.
-        **options: Lock options (``lock_<x>``) and every task option of Celery; a `base` must be a subclass
-            of `LockedTask`.
+        **options: Lock options (``lock_<x>``) and every task option of Celery. A `base` that is no
+            `LockedTask`, a class or its dotted path, is combined with it; without one it is the app's own.
 
     Raises:
         ConfigurationError: An option is wrong. With lazy registration, Celery's default, at the latest when
             the app is finalized.
     """
-    options.setdefault("base", LockedTask)
+    given = options.pop("base", None) or LockedTask
+    if isinstance(given, type) and issubclass(given, LockedTask):
+        options["base"] = given
+    else:
+        options |= {"base": LockedTask, BASE: given}
     decorate = shared_task(**options) if app is None else app.task(**options)
     return decorate if function is None else decorate(function)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from functools import wraps
 from typing import Any
 
@@ -43,7 +42,9 @@ def _in_its_body(hook: Hook) -> Hook:
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         begun = run.run_of(self.request)
         try:
-            with begun.body() if begun is not None else nullcontext():
+            if begun is None:
+                return hook(self, *args, **kwargs)
+            with begun.called(), begun.body():
                 return hook(self, *args, **kwargs)
         except LockLost as error:
             if begun is None or not is_replaced(error):

@@ -12,7 +12,7 @@ from typing import Any
 
 from celery import Celery, Signature, _state, signals
 
-from . import hooks, member_request, member_run, membership, start_batch
+from . import hooks, member_request, member_run, membership, start_batch, worker
 from .batch_signature import SUBTASK_TYPE, LockedBatch
 from .rescue import RescueStep
 
@@ -23,6 +23,7 @@ RECEIVERS: tuple[tuple[Any, Callable[..., Any]], ...] = (
     (signals.after_task_publish, membership.confirm),
     # in a worker's parent
     (signals.worker_init, member_run.watch_at_start),
+    (signals.celeryd_after_setup, worker.warn_of_options_that_nobody_reads),
     (signals.task_unknown, member_request.depart_unknown),
     (signals.task_revoked, hooks.free_what_it_waited_with),
     # where the body runs

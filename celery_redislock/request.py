@@ -96,9 +96,9 @@ class LockedRequest(Request):
 
 def locked_request(request: Any) -> Any:
     """Return a request class, or its name, that keeps what a task's own one does and adds ours."""
-    if request == "celery_redislock.request:LockedRequest":
-        return request
     own = symbol_by_name(request)
+    if issubclass(LockedRequest, own):
+        return LockedRequest
     if issubclass(own, LockedRequest):
         return own
     return type(own.__name__, (LockedRequest, own), {"__module__": own.__module__})

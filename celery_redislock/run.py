@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import replace
 from typing import Any
@@ -52,7 +53,7 @@ class Run:
         self._is_ours = False
         self._body: Body | None = None
         self._told: LockLost | None = None
-        self._calls = 0
+        self._depth = 0
         self._waiting: queued.Waiting | None = None
 
     def take(self, naming: Naming, args: Any, kwargs: Any) -> None:
@@ -140,10 +141,18 @@ class Run:
             redelivery.begin_again(self._task)
         return self._body
 
+    @contextmanager
+    def called(self) -> Iterator[None]:
+        """Run the task's ``__call__`` in here: Celery's own call, or one of the body within that."""
+        self._depth += 1
+        try:
+            yield
+        finally:
+            self._depth -= 1
+
     def is_called_by_celery(self) -> bool:
-        """Whether the task is called for the first time in this run, and not by its own body once more."""
-        self._calls += 1
-        return self._calls == 1
+        """Whether what goes on is Celery's call, and not one that the body makes of its own task."""
+        return self._depth == 1
 
     def report_lost(self, lock: RedisLock) -> None:
         """Tell the receivers of `lock_lost`, and the body if it is to stop."""

@@ -11,7 +11,7 @@ from celery.exceptions import Retry, TaskRevokedError
 from celery.result import AsyncResult, EagerResult
 from celery.states import RETRY, REVOKED
 
-from . import duplicates, queued, run, worker
+from . import ancestry, duplicates, queued, run, worker
 from .conflict import RETRY_HEADER
 from .engine import RedisLock, release_orphan
 from .errors import LockBusy
@@ -41,28 +41,39 @@ class LockedTask(Task):
 
     The lock is taken in `before_start` and released in `after_return`; before a retry or a
     replacement is published; and in ``task_postrun`` for the ends that Celery calls no
-    `after_return` for. A subclass may override these hooks without calling ``super()``.
+    `after_return` for. It is taken and released around these hooks: they are whatever its bases and
+    subclasses make of them, with or without a call of ``super()``.
+
+    It goes together with another task class in either order. As the only base of a decorated function it
+    is combined with the app's own task class.
 
     Options are attributes ``lock_<x>``, checked when the task is registered.
     """
 
     abstract = True
-    Request = "celery_redislock.request:LockedRequest"
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        surround_hooks(cls)
+        bases = ancestry.bases_of(cls, LockedTask)
+        if bases == cls.__bases__:
+            super().__init_subclass__(**kwargs)
+        else:
+            ancestry.derive_from(cls, bases)
+            # From the first again: those that have come before us were not told of it.
+            super(cls, cls).__init_subclass__(**kwargs)
 
     @classmethod
-    def on_bound(cls, app: Celery) -> None:
-        """Check the options, when Celery registers the task.
+    def bind(cls, app: Celery) -> Celery:
+        """Check the options, and put ours around the hooks, when Celery registers the task.
+
+        Not in `on_bound`, which other classes override and may not pass on.
 
         Raises:
-            ConfigurationError: An option or a setting is wrong.
+            ConfigurationError: An option or a setting is wrong, or a base hides what is ours.
         """
-        super().on_bound(app)
+        bound = super().bind(app)
+        ancestry.refuse_what_hides_the_lock(cls, LockedTask)
         plan_of(cls, app)
-        # Again, because the setting task_annotations has put hooks into the finished class.
+        # In the finished class: it may have hooks from several bases and the setting task_annotations.
         surround_hooks(cls)
         throws = cls.throws if isinstance(cls.throws, tuple) else (cls.throws,)
         if LockBusy not in throws:
@@ -71,6 +82,7 @@ class LockedTask(Task):
         cls.Request = locked_request(cls.Request)
         worker.check_at_start(app)
         know(app)
+        return bound
 
     @property
     def lock(self) -> RedisLock | Unlocked:
@@ -100,21 +112,13 @@ class LockedTask(Task):
         name = plan.naming.lock_name(args, kwargs)
         return provider_of(self.app).lock(name, plan.options, run.told_of_us(self.name))
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the body; called directly, without a lock."""
+    def push_request(self, *args: Any, **kwargs: Any) -> None:
+        """Begin the request of a direct call; the body that Celery calls keeps the request of its run."""
         begun = run.run_of(self.request)
         if begun is not None and begun.is_called_by_celery():
-            # Celery's own would begin another request, as for a direct call, and hide this run's.
-            return self.run(*args, **kwargs)
-        return super().__call__(*args, **kwargs)
-
-    def before_start(self, task_id: str, args: Any, kwargs: Any) -> None:
-        """Take the lock, or do what `lock_on_conflict` says."""
-
-    def after_return(
-        self, status: str, retval: Any, task_id: str, args: Any, kwargs: Any, einfo: Any
-    ) -> None:
-        """Release the lock."""
+            self.request_stack.push(self.request)
+        else:
+            super().push_request(*args, **kwargs)
 
     def release_orphan(self, token: str, headers: Mapping[str, Any], args: Any, kwargs: Any) -> None:
         """Give back what the dead child of a worker held, or its place in line.

@@ -16,6 +16,7 @@ from .fitness import complaints
 from .provider import provider_of
 from .replacement import TERMINATE
 from .request import LockedRequest
+from .settings import OPTIONS
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +39,18 @@ class LockStep(bootsteps.Step):
             logger.info("locks: Redis at %s, prefix %r", provider.shown, provider.prefix)
             for complaint in complaints(provider.client):
                 logger.warning("locks: Redis at %s: %s", provider.shown, complaint)
+
+
+def warn_of_options_that_nobody_reads(instance: Any = None, **_: Any) -> None:
+    """Name the tasks that carry lock options and are no `LockedTask`: they run without a lock."""
+    for name, task in instance.app.tasks.items():
+        options = [f"lock_{option}" for option in OPTIONS if hasattr(task, f"lock_{option}")]
+        if options and not hasattr(task, "plan_for"):
+            logger.warning(
+                "Task %s has %s, but is not locked: declare it with locked_task, or with base=LockedTask",
+                name,
+                ", ".join(options),
+            )
 
 
 @control_command(name=TERMINATE)

@@ -71,6 +71,37 @@ def test_a_worker_with_a_wrong_option_of_a_task_stops_and_names_it(store: str, t
     assert "did you mean 'lock_ttl'" in output
 
 
+PLAIN = """
+from celery import Celery, signals
+
+app = Celery("plain", broker={broker!r})
+
+@app.task(name="plain", lock_args=["a"], lock_ttl=5)
+def plain(a): ...
+
+@app.task(name="other", lock_timeout=5)
+def other(a): ...
+
+@signals.worker_ready.connect
+def stop(sender, **_):
+    raise SystemExit
+"""
+
+
+def test_a_worker_warns_of_a_plain_task_with_lock_options(store: str, tmp_path: Path) -> None:
+    """Nothing in its program imports the package: the command line knows it."""
+    (tmp_path / "plain.py").write_text(PLAIN.format(broker=f"{store}/9"))
+    command = [sys.executable, "-m", "celery", "-A", "plain", "worker", "-P", "solo", "-l", "WARNING"]
+
+    ended = subprocess.run(
+        command, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60
+    )
+
+    output = ended.stdout + ended.stderr
+    assert "Task plain has lock_args, lock_ttl, but is not locked" in output
+    assert "Task other" not in output
+
+
 def test_a_worker_without_redis_for_its_locks_says_so_and_works_when_it_is_back(store: str) -> None:
     with Server("redis", password="hunter2") as server:
         url = server.url
