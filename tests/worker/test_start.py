@@ -59,7 +59,8 @@ def test_a_worker_with_a_wrong_setting_stops_and_names_it(fault: str, store: str
 
     assert code != 0
     assert named in output
-    assert "ConfigurationError" in output
+    assert "Error: " in output
+    assert "Traceback" not in output
     assert "ready." not in output
     assert "hunter2" not in output
 
