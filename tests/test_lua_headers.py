@@ -17,6 +17,8 @@ FILES = sorted(FOLDER.glob("*.lua"))
 FIRST_LINE = re.compile(r"-- (?P<name>\w+): \S.*[.?]( .+)?")
 PARAMETER = re.compile(r"-- (KEYS|ARGV)\[(\d+)\]  \w+ +\S.*")
 RETURNS = re.compile(r"-- returns  \S.*")
+#: What becomes of it on a full server; `tests/engine/test_maxmemory.py` tries each.
+MAXMEMORY = re.compile(r"-- maxmemory  (works|refused|only reads)\b.*")
 USED = re.compile(r"\b(KEYS|ARGV)\[(\d+)\]")
 CALL = re.compile(r"redis\.p?call\(\s*['\"](?P<verb>\w+)['\"](?:\s*,\s*(?P<key>[^,()]+))?")
 WHOLE_KEYSPACE = {"KEYS", "SCAN", "FLUSHDB", "FLUSHALL", "RANDOMKEY"}
@@ -66,6 +68,8 @@ def _problems_of_header(header: list[str], body: str) -> list[str]:
             found.append(f"{kind} {sorted(used)} are used, {sorted(numbers)} are listed")
     if not any(RETURNS.fullmatch(line) for line in header):
         found.append("no line '-- returns  ...'")
+    if not any(MAXMEMORY.fullmatch(line) for line in header):
+        found.append("no line '-- maxmemory  works', 'refused' or 'only reads'")
     return found
 
 
@@ -117,6 +121,8 @@ GOOD = """\
 -- KEYS[2]  box    what it wakes
 -- ARGV[1]  token  the caller's token
 --
+-- maxmemory  works
+--
 -- returns  1 done,
 --          0 not done
 
@@ -140,6 +146,7 @@ BAD = {
     ),
     "one space too few": (GOOD.replace("ARGV[1]  token", "ARGV[1] token"), "this is not"),
     "no result": (GOOD.replace("-- returns", "-- gives"), "returns"),
+    "no word on a full server": (GOOD.replace("-- maxmemory  works\n", ""), "maxmemory"),
     "no empty line": (GOOD.replace("--\n", ""), "no empty comment line"),
     "a walk over all keys": (GOOD.replace("'DEL'", "'KEYS'"), "every key of the server"),
     "a scan": (GOOD.replace("redis.call('DEL'", 'redis.pcall("scan"'), "every key of the server"),

@@ -89,8 +89,8 @@ _WRONG = {
     "newcomers pass the queue": (
         "ACQUIRE",
         ACQUIRE,
-        "redis.call('EXISTS', waiters, wanted) == 0 and ",
-        "",
+        "redis.call('EXISTS', lock, waiters, wanted) == 0",
+        "redis.call('EXISTS', lock) == 0",
     ),
     "a second send waits for the first": (
         "ACQUIRE",

@@ -13,6 +13,8 @@
 -- ARGV[4]  metadata  what the caller says of itself, JSON
 -- ARGV[5]  waited    token of the publish lock, with KEYS[7]
 --
+-- maxmemory  refused if it would take the lock or a place in line; works if it has that already
+--
 -- returns  {1, fencing token, the work that was done last, 1 if runs are wanted} when the caller holds
 --          the lock, now or since an earlier send;
 --          {0, milliseconds to sleep, lease left in milliseconds (-1: for ever), description}
@@ -43,7 +45,8 @@ end
 
 -- Nearly always: a lock that is free, nobody in line and nothing wanted. The functions of the queue need
 -- not even be made.
-if redis.call('EXISTS', waiters, wanted) == 0 and redis.call('SET', lock, token, 'NX', 'PX', ttl) then
+if redis.call('EXISTS', lock, waiters, wanted) == 0 then
+    redis.call('SET', lock, token, 'PX', ttl)
     return grant(0)
 end
 
@@ -94,7 +97,10 @@ if sleep == 0 then
     return {0, 0, left, record}
 end
 
-redis.call('ZADD', waiters, 'NX', now_us, token)
+if not redis.call('ZRANK', waiters, token) then
+    redis.call('ZADD', waiters, now_us, token)
+end
+redis.call('PEXPIRE', waiters, QUEUE_TTL_MS)
 if left >= 0 and left < sleep then
     sleep = left
 end
@@ -102,6 +108,5 @@ if watches(waiters, seen, token, now) and CLAIM_MS < sleep then
     sleep = CLAIM_MS
 end
 redis.call('HSET', seen, token, now + sleep + GRACE_MS)
-redis.call('PEXPIRE', waiters, QUEUE_TTL_MS)
 redis.call('PEXPIRE', seen, QUEUE_TTL_MS)
 return {0, sleep, left, record}

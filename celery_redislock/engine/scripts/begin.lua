@@ -8,6 +8,8 @@
 -- ARGV[5]  met     when its trigger met the lock, or got it at once, microseconds
 -- ARGV[6]  claim   how long the caller has to store the ends of those it supersedes, milliseconds
 --
+-- maxmemory  works
+--
 -- returns  {"copy", 1 if this is its last message} the message does not count;
 --          {"begun", entry ...} the run stands for these
 
@@ -18,6 +20,7 @@ local wanted, task, id, token = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
+pass_maxmemory(wanted)
 local field = 'sent ' .. task .. ' ' .. id
 local sent = redis.call('HGET', wanted, field)
 if sent then

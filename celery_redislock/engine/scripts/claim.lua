@@ -8,6 +8,8 @@
 -- ARGV[4]  claim  the mark of this one claim, made before the first send
 -- ARGV[5]  ttl    how long the hash is kept after the last claim, milliseconds
 --
+-- maxmemory  refused
+--
 -- returns  {1, now in milliseconds, record} the caller's, now or since an earlier send;
 --          {0, now, record} this due time, or a later one, is taken;
 --          {-1, now, record} the caller does not lead (any more);

@@ -6,6 +6,8 @@
 -- ARGV[2]  token   32 characters, of this claim
 -- ARGV[3]  claim   how long the caller has for it, milliseconds
 --
+-- maxmemory  refused
+--
 -- returns  {milliseconds until somebody should look again (-1: nothing to look for),
 --           {entry to publish ...}, {"<successor> <entry>" whose end is to be stored ...}}
 

@@ -5,6 +5,8 @@
 -- ARGV[2]  id      its task id
 -- ARGV[3]  token   of the claim
 --
+-- maxmemory  works
+--
 -- returns  1 another run of the task is wanted by now, 0 not
 
 -- pending.lua
@@ -14,6 +16,7 @@ local sent = redis.call('HGET', wanted, 'sent ' .. ARGV[1] .. ' ' .. ARGV[2])
 if sent then
     local state, token, times, entry = sent_parts(sent)
     if state > 0 and token == ARGV[3] then
+        pass_maxmemory(wanted)
         set_sent(wanted, 0, token, times, entry)
     end
 end

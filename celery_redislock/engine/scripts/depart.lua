@@ -14,6 +14,8 @@
 -- ARGV[3]  idle      how long the lock stays the batch's while members wait and none runs, milliseconds
 -- ARGV[4]  done      the batch, for the next holder to know
 --
+-- maxmemory  works
+--
 -- returns  2 the batch has ended, now or by an earlier send; 3 the same, and runs are wanted;
 --          1 others are out; 0 the lock is not the batch's (any more)
 

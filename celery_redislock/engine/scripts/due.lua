@@ -3,6 +3,8 @@
 -- KEYS[1]  index   sorted set, name of the lock -> when to look at it, microseconds of the server
 -- ARGV[1]  number  of locks at most
 --
+-- maxmemory  only reads
+--
 -- returns  {milliseconds until the next one is due (-1: there is none), name, mark, ...}
 
 local time = redis.call('TIME')

@@ -12,6 +12,8 @@
 -- ARGV[6]  exempt    a work that does not count, though it waits or runs; or nothing
 -- ARGV[7]  mark      what the metadata of a holder has that runs this work
 --
+-- maxmemory  refused
+--
 -- returns  {1} when the caller has the publish lock, now or since an earlier send;
 --          {0, its lease left in milliseconds (-1: for ever), the work that waits, ''} or
 --          {0, lease left, '', description of the holder that runs}

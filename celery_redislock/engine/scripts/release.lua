@@ -12,6 +12,8 @@
 -- ARGV[2]  min_hold  the lock stays busy until this long after it was taken, milliseconds
 -- ARGV[3]  done      the work that was done under this lock, or nothing to remember
 --
+-- maxmemory  works
+--
 -- returns  1 released, now or by an earlier send, 2 the same, and runs are wanted; 0 not the caller's any more
 
 local lock, holder, waiters, seen, released = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
@@ -29,21 +31,24 @@ if redis.call('GET', lock) ~= token then
     return redis.call('LPOS', released, token) and answer or 0
 end
 
--- A retry comes within seconds; so many others can have had the lock meanwhile. Cut seldom: it is not cheap.
-if redis.call('LPUSH', released, token) > 320 then
-    redis.call('LTRIM', released, 0, 255)
-end
-redis.call('PEXPIRE', released, '60000')
-
-if ARGV[3] ~= '' then
-    local number = string.match(redis.call('GET', KEYS[6]) or '0', '^%d+')
-    redis.call('SET', KEYS[6], number .. ' ' .. ARGV[3], 'PX', '3600000')
+-- After the lock is given back: at maxmemory the first write must be one that frees.
+local function remember()
+    -- A retry comes within seconds; so many others can have had the lock meanwhile. Cut seldom: it is not cheap.
+    if redis.call('LPUSH', released, token) > 320 then
+        redis.call('LTRIM', released, 0, 255)
+    end
+    redis.call('PEXPIRE', released, '60000')
+    if ARGV[3] ~= '' then
+        local number = string.match(redis.call('GET', KEYS[6]) or '0', '^%d+')
+        redis.call('SET', KEYS[6], number .. ' ' .. ARGV[3], 'PX', '3600000')
+    end
+    return answer
 end
 
 -- Then the functions of the queue need not even be made.
 if is_quiet and ARGV[2] == '0' then
     redis.call('DEL', lock, holder)
-    return answer
+    return remember()
 end
 
 -- turn.lua
@@ -55,16 +60,16 @@ if ARGV[2] ~= '0' then
 end
 if left > 0 then
     -- Another value, so that a renewal still under way cannot prolong what was given back.
-    redis.call('SET', lock, token .. ':kept', 'PX', left)
     redis.call('PEXPIRE', holder, left)
+    redis.call('SET', lock, token .. ':kept', 'PX', left)
     local head = redis.call('ZRANGE', waiters, 0, 0)[1]
     if head then
         wake(waiters, head)
     end
-    return answer
+    return remember()
 end
 
 if not hand_over(lock, holder, waiters, seen, now) then
     redis.call('DEL', lock, holder)
 end
-return answer
+return remember()

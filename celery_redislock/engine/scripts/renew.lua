@@ -7,6 +7,8 @@
 -- ARGV[1]  token     the caller's token
 -- ARGV[2]  ttl       length of the lease, milliseconds
 --
+-- maxmemory  works
+--
 -- returns  1 renewed, 2 renewed, and the caller is asked to stop; 0 not the caller's any more
 
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then

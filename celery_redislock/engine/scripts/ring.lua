@@ -2,10 +2,14 @@
 --
 -- KEYS[1]  mailbox  list, his own
 --
+-- maxmemory  works
+--
 -- returns  1
 
 -- turn.lua
 
+-- Changes nothing; it lets the next through at maxmemory.
+redis.call('PEXPIRE', KEYS[1], MAILBOX_TTL_MS)
 redis.call('RPUSH', KEYS[1], 'look')
 redis.call('PEXPIRE', KEYS[1], MAILBOX_TTL_MS)
 return 1

@@ -4,6 +4,8 @@
 -- KEYS[2]  members   hash, member -> what it says of itself; at "batch" the batch's token
 -- KEYS[3]  out       sorted set, member -> alive until, milliseconds; those that wait have no end
 --
+-- maxmemory  only reads
+--
 -- returns  what each member says of itself; nothing when the holder is no batch
 
 local owner = redis.call('GET', KEYS[1])

@@ -8,6 +8,8 @@
 -- ARGV[1]  mark      "<the batch's token>:<member>"
 -- ARGV[2]  ttl       length of the lease, milliseconds
 --
+-- maxmemory  works
+--
 -- returns  1 renewed; 0 the lock is not the batch's any more
 
 local token, member = string.match(ARGV[1], '^(%w+):(%w+)$')
@@ -19,13 +21,15 @@ end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
+-- Never shorter: others of the batch may have left it longer than this.
+local lease = math.max(redis.call('PTTL', KEYS[1]), tonumber(ARGV[2]))
+-- First: it needs no memory, and so lets the next through at maxmemory.
+redis.call('PEXPIRE', KEYS[1], lease)
 -- Not for one that has departed: this renewal was under way.
 if redis.call('HGET', KEYS[3], member) then
     redis.call('ZADD', KEYS[4], now + ARGV[2], member)
 end
--- Never shorter: others of the batch may have left it longer than this.
-local lease = math.max(redis.call('PTTL', KEYS[1]), tonumber(ARGV[2]))
-for _, key in ipairs({KEYS[1], KEYS[2], KEYS[3], KEYS[4]}) do
+for _, key in ipairs({KEYS[2], KEYS[3], KEYS[4]}) do
     redis.call('PEXPIRE', key, lease)
 end
 redis.call('PEXPIRE', KEYS[5], 3600000)

@@ -63,8 +63,8 @@ local function hand_over(lock, holder, waiters, seen, now)
         local alive_until = tonumber(redis.call('HGET', seen, head) or 0)
         forget(waiters, seen, head)
         if alive_until >= now then
-            redis.call('SET', lock, head, 'PX', CLAIM_MS)
             redis.call('DEL', holder)
+            redis.call('SET', lock, head, 'PX', CLAIM_MS)
             wake(waiters, head)
             return head
         end

@@ -11,6 +11,8 @@
 -- ARGV[6]  stop      the holder is asked to stop, and ended after so many milliseconds; -1: it is not
 -- ARGV[7]  entry     the caller's, with met 0 if this is its first meeting
 --
+-- maxmemory  refused
+--
 -- returns  {"free"} the lock is free: try to take it; {"note"} note it first, nothing was wanted yet;
 --          {"copy", 1 if the caller is its last message}
 --          its message does not count; {"superseded", successor} another stands for the caller;
