@@ -13,11 +13,13 @@ from types import MappingProxyType
 from typing import Any
 
 import redis
+from kombu.utils.imports import symbol_by_name
 from redis.backoff import NoBackoff
 from redis.credentials import UsernamePasswordCredentialProvider
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
+from .companions import NO_COMPANIONS, Companions
 from .engine import Client, ClusterAddress
 from .errors import ConfigurationError
 from .urls import QUERY, SECONDS, Place, cert_reqs, parse, wrong
@@ -32,7 +34,11 @@ _OF_TOPOLOGY = {"sentinel_kwargs": "sentinel", "address_remap": "cluster"}
 
 
 def client_from_url(
-    url: str, *, setting: str, options: Mapping[str, Any] = MappingProxyType({}), service: str = ""
+    url: str,
+    *,
+    setting: str,
+    options: Mapping[str, Any] = MappingProxyType({}),
+    companions: Companions = NO_COMPANIONS,
 ) -> Client:
     """Make a client; nothing is sent.
 
@@ -43,21 +49,25 @@ def client_from_url(
         setting: Where the URL was written, for messages.
         options: ``redislock_client_options``: arguments of ``redis.Redis``. What the URL says wins. For
             Sentinels also ``sentinel_kwargs``, for a cluster ``address_remap``, as redis-py takes them.
-        service: What the Sentinels call the master if the URL does not say it.
+        companions: What stands beside the URL in Celery's settings: counts where neither the URL nor an
+            option says otherwise.
 
     Raises:
         ConfigurationError: The URL or an option is wrong. Neither the message nor a chained error
             nor the client's repr shows a password.
     """
-    place = parse(url, setting, service)
-    arguments = {**_defaults(), **_from_options(options, place), **place.arguments}
+    place = parse(url, setting, companions.service, companions.host, companions.port)
+    said = {**_from_options(options, place), **place.arguments}
+    arguments = {**_defaults(), **companions.under(said)}
+    arguments["ssl"] = place.arguments["ssl"] or "ssl" in companions.arguments
     if not arguments["ssl"] and any(name.startswith("ssl_") for name in arguments):
         raise ConfigurationError(
             f"ssl_ options in redislock_client_options need a rediss:// URL in {setting}"
         )
     arguments = _hiding_passwords(arguments)
     if place.topology == "sentinel":
-        return _behind_sentinels(place, arguments, options, setting)
+        to_sentinels = _of_sentinels(said, options.get("sentinel_kwargs", companions.sentinel_kwargs))
+        return _behind_sentinels(place, arguments, to_sentinels, setting)
     if place.topology == "cluster":
         pool = _build(arguments, setting).connection_pool
         made_of = {k: v for k, v in pool.connection_kwargs.items() if k not in ("host", "port", "db")}
@@ -67,15 +77,24 @@ def client_from_url(
     return _build(arguments, setting)
 
 
-def _behind_sentinels(
-    place: Place, arguments: dict[str, Any], options: Mapping[str, Any], setting: str
-) -> redis.Redis:
-    """Make a client of the master. The Sentinels have no password but that of ``sentinel_kwargs``."""
-    own = {name: value for name, value in arguments.items() if name == "ssl" or name.startswith("ssl_")}
-    given = options.get("sentinel_kwargs") or {}
-    if not isinstance(given, Mapping):
+def _of_sentinels(said: Mapping[str, Any], given: object) -> dict[str, Any]:
+    """Return the arguments of the Sentinels' clients.
+
+    Args:
+        said: What URL and options say of the master: the Sentinels have its TLS, not its password. What
+            Celery says of the master beside the URL does not hold for them.
+        given: ``sentinel_kwargs``.
+    """
+    if not isinstance(given or {}, Mapping):
         raise _wrong_option("'sentinel_kwargs' must be a dict of arguments for the clients of the Sentinels")
-    to_sentinels = _hiding_passwords({**_defaults(), **own, **given})
+    own = {name: value for name, value in said.items() if name == "ssl" or name.startswith("ssl_")}
+    return _hiding_passwords({**_defaults(), **own, **(given or {})})  # type: ignore[dict-item]
+
+
+def _behind_sentinels(
+    place: Place, arguments: dict[str, Any], to_sentinels: dict[str, Any], setting: str
+) -> redis.Redis:
+    """Make a client of the master."""
     _build(to_sentinels, setting)
 
     def make() -> redis.Redis:
@@ -125,6 +144,8 @@ def _from_options(options: Mapping[str, Any], place: Place) -> dict[str, Any]:
 def _hiding_passwords(arguments: dict[str, Any]) -> dict[str, Any]:
     """Move passwords out of what redis-py 6 and 7 show in the repr of a client."""
     hidden = dict(arguments)
+    if isinstance(hidden.get("credential_provider"), str):
+        hidden["credential_provider"] = _imported(hidden["credential_provider"])
     username, password = hidden.pop("username", None), hidden.pop("password", None)
     if username or password:
         if hidden.get("credential_provider"):
@@ -134,6 +155,19 @@ def _hiding_passwords(arguments: dict[str, Any]) -> dict[str, Any]:
     if isinstance(ssl_password, str):
         hidden["ssl_password"] = lambda: ssl_password  # the ssl module takes a function, too
     return hidden
+
+
+def _imported(path: str) -> Any:
+    """Return a provider of credentials by the path of its class, as Celery takes it."""
+    problem = ""
+    try:
+        return symbol_by_name(path)()
+    except Exception as error:  # noqa: BLE001 - whatever it is, it may show what nobody is to see
+        problem = type(error).__name__
+    raise _wrong_option(
+        f"'credential_provider' {path!r} cannot be made ({problem}): it must be the path of a class that "
+        "takes no arguments, such as 'shop.redis:Credentials'"
+    )
 
 
 def _build(arguments: Mapping[str, Any], setting: str) -> redis.Redis:

@@ -29,7 +29,10 @@ class LockProvider:
         check_unknown_settings(app.conf)
         settings = store_settings(app.conf)
         self.client = client_from_url(
-            settings.url, setting=settings.setting, options=settings.client_options, service=settings.service
+            settings.url,
+            setting=settings.setting,
+            options=settings.client_options,
+            companions=settings.companions,
         )
         self.prefix = settings.prefix
         self.shown = f"{redacted(settings.url)} (setting {settings.setting})"

@@ -13,6 +13,7 @@ from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Any
 
+from .companions import NO_COMPANIONS, Companions, companions_of
 from .errors import ConfigurationError
 from .options import OPTIONS, LockOptions, Option, refuse_contradictions
 from .urls import SCHEMES
@@ -192,14 +193,14 @@ class StoreSettings:
         setting: Where it was written: ``redislock_url``, ``result_backend`` or ``broker_url``.
         prefix: What every key begins with.
         client_options: Further arguments for the client.
-        service: What Celery's own transport options call the master behind Sentinels.
+        companions: What stands beside the URL, if it is one of Celery's settings.
     """
 
     url: str = field(repr=False)
     setting: str
     prefix: str
     client_options: Mapping[str, Any] = field(repr=False)
-    service: str = ""
+    companions: Companions = field(default=NO_COMPANIONS, repr=False)
 
 
 def store_settings(conf: Mapping[str, Any]) -> StoreSettings:
@@ -221,23 +222,13 @@ def store_settings(conf: Mapping[str, Any]) -> StoreSettings:
             'such as {"socket_timeout": 5}'
         )
     url, setting = _store_url(conf)
-    celerys = _transport_options(conf, setting) if "sentinel://" in url.lower() else {}
-    if "sentinel_kwargs" in celerys:
-        options = {"sentinel_kwargs": celerys["sentinel_kwargs"], **options}
     return StoreSettings(
         url,
         setting,
         "redislock:" if prefix is None else prefix,
         MappingProxyType(dict(options)),
-        str(celerys.get("master_name") or ""),
+        companions_of(conf, setting),
     )
-
-
-def _transport_options(conf: Mapping[str, Any], setting: str) -> Mapping[str, Any]:
-    """Return the options in which Celery keeps the name of the master, for a URL of its own."""
-    name = {"result_backend": "result_backend_transport_options", "broker_url": "broker_transport_options"}
-    found = conf.get(name[setting]) if setting in name else None
-    return found if isinstance(found, Mapping) else {}
 
 
 def _store_url(conf: Mapping[str, Any]) -> tuple[str, str]:

@@ -97,6 +97,7 @@ QUERY: Mapping[str, _Kind] = {
     "service": _TEXT,
     "username": _TEXT,
     "password": _TEXT,
+    "credential_provider": _TEXT,
     "client_name": _TEXT,
     "protocol": _Kind("2 or 3", {"2": 2, "3": 3}.get),
     "socket_timeout": SECONDS,
@@ -115,13 +116,14 @@ QUERY: Mapping[str, _Kind] = {
 }
 
 
-def parse(url: object, setting: str, service: str = "") -> Place:
+def parse(url: object, setting: str, service: str = "", host: str = "", port: int | None = None) -> Place:
     """Read a URL.
 
     Args:
         url: As it was written. Celery's own ``sentinel://a:26379/0;sentinel://b:26379/0`` is one URL, too.
         setting: Where it was written, for messages.
         service: What the Sentinels call the master if the URL does not say it.
+        host, port: The server, if the URL does not say it.
 
     Raises:
         ConfigurationError: It is wrong. Neither the message nor a chained error shows a password.
@@ -141,7 +143,7 @@ def parse(url: object, setting: str, service: str = "") -> Place:
         hosts: tuple[tuple[str, int], ...] = ()
         arguments["unix_socket_path"] = _socket_path(parts, setting)
     else:
-        hosts = _hosts(parts, setting, topology)
+        hosts = _hosts(parts, setting, topology, host, port)
         databases |= _path_database(parts, setting)
     if topology == "cluster":
         if databases:
@@ -215,20 +217,24 @@ def _split(url: str, setting: str, topology: str) -> SplitResult:
 def _user(parts: SplitResult, query: Mapping[str, Any], setting: str) -> dict[str, str]:
     user = {"username": unquote(parts.username or ""), "password": unquote(parts.password or "")}
     user = {name: value for name, value in user.items() if value}
+    if "credential_provider" in query:  # then Celery drops them, too
+        return {}
     if user.keys() & query.keys():
         raise wrong(setting, "gives the user or the password twice: before the host and in its query")
     return user
 
 
-def _hosts(parts: SplitResult, setting: str, topology: str) -> tuple[tuple[str, int], ...]:
+def _hosts(
+    parts: SplitResult, setting: str, topology: str, host: str, port: int | None
+) -> tuple[tuple[str, int], ...]:
     if topology == "server":
-        host = unquote(parts.hostname or "")
+        host = unquote(parts.hostname or "") or host
         if not host or re.search(r"[\s,;]", host):
             raise wrong(setting, "must name one host, for example redis://localhost:6379/0")
-        return ((host, parts.port or _PORT),)
+        return ((host, parts.port or port or _PORT),)
     user, _, listed = parts.netloc.rpartition("@")
-    port = _SENTINEL_PORT if topology == "sentinel" else _PORT
-    hosts = [_host_of_list(text, port) for text in listed.split(",")]
+    usual = _SENTINEL_PORT if topology == "sentinel" else _PORT
+    hosts = [_host_of_list(text, usual) for text in listed.split(",")]
     if "@" in user or None in hosts:
         raise wrong(setting, f"must name hosts as host:port,host:port with ports from 1 to 65535; {_ENCODE}")
     return tuple(host for host in hosts if host)

@@ -11,7 +11,7 @@ from celery import Celery, bootsteps
 from celery.worker import state as worker_state
 from celery.worker.control import control_command, inspect_command
 
-from .engine import reaches
+from .engine import meaning_of, reaches
 from .fitness import complaints
 from .provider import provider_of
 from .replacement import TERMINATE
@@ -33,7 +33,7 @@ class LockStep(bootsteps.Step):
             logger.warning(
                 "locks: Redis at %s cannot be reached (%s); the worker goes on, but no locked task can run",
                 provider.shown,
-                error,
+                meaning_of(error),
             )
         else:
             logger.info("locks: Redis at %s, prefix %r", provider.shown, provider.prefix)

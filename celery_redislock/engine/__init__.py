@@ -4,6 +4,7 @@ from .cluster import ClusterAddress
 from .inspection import Inspection, inspect, inspect_all
 from .ledger import Ledger, Sent, Verdict
 from .lock import RedisLock
+from .meanings import meaning_of
 from .orphan import release_orphan
 from .publish_lock import PublishLock
 from .topology import Client, reaches, store_of
@@ -24,6 +25,7 @@ __all__ = [
     "WantedRuns",
     "inspect",
     "inspect_all",
+    "meaning_of",
     "reaches",
     "release_orphan",
     "store_of",

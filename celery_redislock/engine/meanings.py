@@ -29,6 +29,11 @@ _MEANINGS = {
     "WRONGTYPE": "the key holds something that is no lock: choose another name",
     "BUSY": "the server is running somebody's slow script",
     "UNBLOCKED": "the server has become a replica: a failover is under way",
+    "CERTIFICATE_VERIFY_FAILED": (
+        "its certificate is signed by nobody whom this program trusts, or for another host: name the "
+        "authority with ssl_ca_certs, or turn the check off with ssl_cert_reqs=none, in the URL, in "
+        "redislock_client_options or as an argument of the client"
+    ),
     "MOVED": "the server is one node of a cluster: use a redis+cluster:// URL, or a redis.RedisCluster",
 }
 
@@ -57,10 +62,11 @@ def translated(lock_name: str) -> Iterator[None]:
 
 def unavailable(lock_name: str, error: Exception) -> StoreUnavailable:
     """Return what an error of `REDIS_ERRORS` means for a lock; to be chained to it."""
-    return StoreUnavailable(lock_name, _meaning(error))
+    return StoreUnavailable(lock_name, meaning_of(error))
 
 
-def _meaning(error: Exception) -> str:
+def meaning_of(error: Exception) -> str:
+    """Return what an error of `REDIS_ERRORS` means, with what was said, for a message."""
     said = str(error) or type(error).__name__
     code = code_of(error)
     if code:
@@ -75,6 +81,6 @@ def _meaning(error: Exception) -> str:
 def code_of(error: Exception) -> str:
     """Return the code word of what Redis said, such as READONLY; nothing where it is none that we know."""
     # Redis 6.2 puts a script's error behind "ERR Error running script ... -CODE".
-    said = str(error).replace("-", " ").replace(":", " ").split()
+    said = str(error).replace("-", " ").replace(":", " ").replace("]", " ").split()
     words = [_CODES.get(type(error).__name__, ""), *said]
     return next((word for word in words if word in _MEANINGS), "")

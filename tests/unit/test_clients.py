@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from celery_redislock.clients import client_from_url
+from celery_redislock.companions import Companions
 from celery_redislock.errors import ConfigurationError
 from celery_redislock.urls import redacted
 
@@ -236,7 +237,7 @@ def test_the_password_of_a_key_file_still_reaches_the_ssl_module():
         ("unix:///", "must name a socket"),
         ("unix://run/redis.sock", "with three slashes"),
         ("redis://h?socket_timout=5", "'socket_timout'; did you mean 'socket_timeout'?"),
-        ("redis://h?quack=5", "'quack'; known are client_name, db,"),
+        ("redis://h?quack=5", "'quack'; known are client_name, credential_provider,"),
         ("redis://h?socket_timeout=soon", "'socket_timeout' in its query: it must be a number of seconds"),
         ("redis://h?socket_timeout=0", "it must be a number of seconds above 0"),
         ("redis://h?socket_timeout=nan", "it must be a number of seconds above 0"),
@@ -433,7 +434,9 @@ def test_a_command_that_timed_out_is_not_sent_again(start):
     ],
 )
 def test_a_sentinel_url_leads_to_the_master_of_its_service(url, service, hosts, db):
-    pool = client_from_url(url, setting="redislock_url", service=service).connection_pool
+    pool = client_from_url(
+        url, setting="redislock_url", companions=Companions(service=service)
+    ).connection_pool
 
     assert pool.service_name == "m"
     assert pool.connection_kwargs["db"] == db
@@ -443,7 +446,9 @@ def test_a_sentinel_url_leads_to_the_master_of_its_service(url, service, hosts, 
 
 
 def test_the_service_of_a_url_beats_that_of_the_transport_options():
-    client = client_from_url("sentinel://h?service=m", setting="result_backend", service="other")
+    client = client_from_url(
+        "sentinel://h?service=m", setting="result_backend", companions=Companions(service="other")
+    )
     assert client.connection_pool.service_name == "m"
 
 

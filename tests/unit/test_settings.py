@@ -454,9 +454,9 @@ def test_sentinels_as_celery_spells_them_are_one_redis(setting, options, as_list
 
     store = store_settings(celery_app({setting: url, options: celerys}).conf)
 
-    assert (store.setting, store.service) == (setting, "mymaster")
+    assert (store.setting, store.companions.service) == (setting, "mymaster")
     assert store.url == "sentinel://a:26379/1;sentinel://b:26379/1"
-    assert store.client_options["sentinel_kwargs"] == {"password": "s3cr3t"}
+    assert store.companions.sentinel_kwargs == {"password": "s3cr3t"}
     assert "s3cr3t" not in repr(store)
 
 
