@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from . import handover, run
+from . import handover, mapping, run
 from .errors import LockLost
 from .plan import CALL_HEADER
 from .replacement import is_replaced
@@ -40,6 +40,7 @@ def _lock_first(hook: Hook) -> Hook:
 def _in_its_body(hook: Hook) -> Hook:
     @wraps(hook)
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        mapping.refuse_inside(self)
         begun = run.run_of(self.request)
         try:
             if begun is None:

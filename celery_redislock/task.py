@@ -11,7 +11,7 @@ from celery.exceptions import Retry, TaskRevokedError
 from celery.result import AsyncResult, EagerResult
 from celery.states import RETRY, REVOKED
 
-from . import ancestry, duplicates, queued, run, worker
+from . import ancestry, duplicates, mapping, queued, run, worker
 from .conflict import RETRY_HEADER
 from .engine import RedisLock, release_orphan
 from .errors import LockBusy
@@ -209,6 +209,33 @@ class LockedTask(Task):
         if isinstance(result.result, ComesAgain):
             return EagerResult(result.id, Retry(*result.result.args), RETRY, name=self.name)
         return result
+
+    def map(self, it: Any) -> Any:
+        """Refuse what would run unlocked; as Celery's own with `lock_mode` "off" or "shadow".
+
+        Raises:
+            ConfigurationError: The task has a lock.
+        """
+        mapping.refuse(self, "map")
+        return super().map(it)
+
+    def starmap(self, it: Any) -> Any:
+        """Refuse what would run unlocked; as Celery's own with `lock_mode` "off" or "shadow".
+
+        Raises:
+            ConfigurationError: The task has a lock.
+        """
+        mapping.refuse(self, "starmap")
+        return super().starmap(it)
+
+    def chunks(self, it: Any, n: int) -> Any:
+        """Refuse what would run unlocked; as Celery's own with `lock_mode` "off" or "shadow".
+
+        Raises:
+            ConfigurationError: The task has a lock.
+        """
+        mapping.refuse(self, "chunks")
+        return super().chunks(it, n)
 
     def _with_call_options(self, lock: Any, options: dict[str, Any]) -> dict[str, Any]:
         if lock is None:
