@@ -14,6 +14,7 @@ from .arguments import Naming
 from .declared import Declared
 from .errors import ConfigurationError
 from .settings import LockOptions, declared_options, resolve
+from .spelling import refuse_options_without_prefix
 
 #: Header of a call's own lock options: what ``apply_async(lock={...})`` was given.
 CALL_HEADER = "redislock"
@@ -45,6 +46,8 @@ def plan_of(task: Any, app: Celery, per_call: Mapping[str, Any] | None = None) -
     # Celery names the instance, not the class, of a task that is a class without a name.
     name = task.name or app.gen_task_name(str(task_class.__name__), task_class.__module__)
     declared = declared_options(task)
+    if vars(task_class).get("_decorated"):
+        refuse_options_without_prefix(task_class, name)
     options = resolve(app.conf, name, declared, per_call)
     if name.startswith("celery.") and not declared:
         # Celery's own tasks, when LockedTask is the app's task class: chord_unlock must not be skipped.

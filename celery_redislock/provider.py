@@ -11,7 +11,8 @@ from celery import Celery
 from . import concealed  # noqa: F401 - whoever may make a client of a password hides it from reports
 from .clients import client_from_url
 from .engine import RedisLock
-from .settings import LockOptions, check_unknown_settings, store_settings
+from .settings import LockOptions, store_settings
+from .spelling import check_unknown_settings
 from .urls import redacted
 
 

@@ -6,8 +6,7 @@ of the task, ``redislock_ttl`` in the settings, the default in ``OPTIONS``.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from types import MappingProxyType
@@ -16,6 +15,7 @@ from typing import Any
 from .companions import NO_COMPANIONS, Companions, companions_of
 from .errors import ConfigurationError
 from .options import OPTIONS, LockOptions, Option, refuse_contradictions
+from .spelling import spelled, unknown
 from .urls import SCHEMES
 
 __all__ = [
@@ -25,7 +25,6 @@ __all__ = [
     "declared_options",
     "resolve",
     "store_settings",
-    "check_unknown_settings",
 ]
 
 
@@ -35,30 +34,23 @@ _WHICH_CALLS = frozenset({"args", "key"})
 #: Public methods of LockedTask that look like options.
 _METHODS = ("lock_name", "lock_for")
 
-#: Every setting that this version reads.
-_OTHERS = ("url", "prefix", "client_options", "beat_scheduler", "beat_name", "beat_ttl")
-_SETTINGS = tuple(f"redislock_{name}" for name in (*_OTHERS, *OPTIONS))
-
-#: A setting of ours, also in spellings that Celery does not read.
-_OUR_SETTING = re.compile(r"(?:celery_)?(redislock_\w+)", re.IGNORECASE)
-
 
 @dataclass(frozen=True)
 class _Level:
     """One of the places where options are given.
 
     Attributes:
-        word: What comes before an option's name there: "lock_", "redislock_" or nothing.
+        spell: An option's name -> how it is written there: as it is, or with its prefix.
         before, after: What makes a description of it.
     """
 
     values: Mapping[str, Any]
-    word: str
+    spell: Callable[[object], str]
     before: str
     after: str
 
     def label(self, name: object) -> str:
-        return f"{self.before}{self.word}{name}{self.after}"
+        return f"{self.before}{self.spell(name)}{self.after}"
 
 
 def declared_options(task_class_or_task: object) -> dict[str, Any]:
@@ -83,7 +75,7 @@ def declared_options(task_class_or_task: object) -> dict[str, Any]:
             for name, value in attributes.items()
             if name.startswith("lock_") and not (name in _METHODS and _is_method(value))
         }
-        _refuse_unknown_options(_Level(found, "lock_", "", owner))
+        _refuse_unknown_options(_Level(found, "lock_{}".format, "", owner))
         if declared.keys() & _WHICH_CALLS:
             found = {name: found[name] for name in found.keys() - _WHICH_CALLS}
         declared = found | declared
@@ -116,13 +108,15 @@ def resolve(
             f'lock= of a call of task {task_name!r} must be a dict of options such as {{"ttl": 5}}, '
             f"not {type(per_call).__name__}"
         )
-    of_call = _Level(per_call or {}, "", 'lock={"', f'": ...}} of a call of task {task_name!r}')
-    of_task = _Level(declared, "lock_", "", f" of task {task_name!r}")
+    of_call = _Level(per_call or {}, str, 'lock={"', f'": ...}} of a call of task {task_name!r}')
+    of_task = _Level(declared, "lock_{}".format, "", f" of task {task_name!r}")
     for level in (of_call, of_task):
         _refuse_unknown_options(level)
         _refuse_what_no_policy_reads(level)
-    of_settings = _Level(_option_settings(conf), "redislock_", "", " setting")
-    defaults = _Level({name: option.default for name, option in OPTIONS.items()}, "", "default ", "")
+    of_settings = _Level(
+        _option_settings(conf), lambda name: spelled(conf, f"redislock_{name}"), "", " setting"
+    )
+    defaults = _Level({name: option.default for name, option in OPTIONS.items()}, str, "default ", "")
     levels = (of_call, of_task, of_settings, defaults)
     for level in levels:
         _refuse_key_with_args(level)
@@ -152,8 +146,8 @@ def _refuse_unknown_options(level: _Level) -> None:
         if name not in OPTIONS:
             word = str(name).removeprefix("lock_")
             meant = ["key"] if f"lock_{word}" in _METHODS else get_close_matches(word, OPTIONS)
-            written = [[f"{level.word}{option}" for option in names] for names in (meant, OPTIONS)]
-            raise _unknown(level.label(name), "lock option", *written)
+            written = [[level.spell(option) for option in names] for names in (meant, OPTIONS)]
+            raise unknown(level.label(name), "lock option", *written)
 
 
 def _refuse_key_with_args(level: _Level) -> None:
@@ -179,18 +173,13 @@ def _is_method(value: object) -> bool:
     return callable(value) or isinstance(value, property | classmethod)
 
 
-def _unknown(label: str, kind: str, meant: Iterable[str], valid: Iterable[str]) -> ConfigurationError:
-    guess = "".join(f" did you mean {word!r}?" for word in [*meant][:1])
-    return ConfigurationError(f"{label} is no {kind};{guess} valid: {', '.join(valid)}")
-
-
 @dataclass(frozen=True)
 class StoreSettings:
     """Which Redis keeps the locks. Its repr shows neither URL nor options: they hold passwords.
 
     Attributes:
         url: As it was written; nothing but its scheme was looked at.
-        setting: Where it was written: ``redislock_url``, ``result_backend`` or ``broker_url``.
+        setting: Where it was written: ``redislock_url``, ``result_backend``, ``broker_url``, as spelled.
         prefix: What every key begins with.
         client_options: Further arguments for the client.
         companions: What stands beside the URL, if it is one of Celery's settings.
@@ -213,18 +202,19 @@ def store_settings(conf: Mapping[str, Any]) -> StoreSettings:
     prefix = conf.get("redislock_prefix")
     if not isinstance(prefix, str | None):
         raise ConfigurationError(
-            f"redislock_prefix setting must be text such as 'redislock:', not {type(prefix).__name__}"
+            f"{spelled(conf, 'redislock_prefix')} setting must be text such as 'redislock:', "
+            f"not {type(prefix).__name__}"
         )
     options = conf.get("redislock_client_options") or {}
     if not isinstance(options, Mapping) or not all(isinstance(name, str) for name in options):
         raise ConfigurationError(
-            "redislock_client_options setting must be a dict of arguments for the Redis client, "
-            'such as {"socket_timeout": 5}'
+            f"{spelled(conf, 'redislock_client_options')} setting must be a dict of arguments for the "
+            'Redis client, such as {"socket_timeout": 5}'
         )
     url, setting = _store_url(conf)
     return StoreSettings(
         url,
-        setting,
+        spelled(conf, setting),
         "redislock:" if prefix is None else prefix,
         MappingProxyType(dict(options)),
         companions_of(conf, setting),
@@ -235,9 +225,10 @@ def _store_url(conf: Mapping[str, Any]) -> tuple[str, str]:
     own = conf.get("redislock_url")
     if isinstance(own, str) and own.strip():
         return own, "redislock_url"
+    ours = spelled(conf, "redislock_url")
     if own is not None:
         raise ConfigurationError(
-            "redislock_url setting must be a URL such as redis://localhost:6379/0: it is empty or "
+            f"{ours} setting must be a URL such as redis://localhost:6379/0: it is empty or "
             "not text; remove it to use result_backend or broker_url"
         )
     for setting in ("result_backend", "broker_url"):
@@ -246,8 +237,8 @@ def _store_url(conf: Mapping[str, Any]) -> tuple[str, str]:
         if url:
             return url, setting
     raise ConfigurationError(
-        "no Redis for the locks: redislock_url is not set, and neither result_backend nor broker_url "
-        "is the URL of one Redis; set redislock_url, for example redis://localhost:6379/0"
+        f"no Redis for the locks: {ours} is not set, and neither {spelled(conf, 'result_backend')} nor "
+        f"{spelled(conf, 'broker_url')} is the URL of one Redis; set {ours}, for example redis://localhost:6379/0"
     )
 
 
@@ -259,33 +250,3 @@ def _redis_url(value: object) -> str | None:
     schemes = {url.partition("://")[0].lower() if "://" in url else "" for url in urls}
     known = schemes <= SCHEMES and (len(urls) == 1 or schemes == {"sentinel"})
     return ";".join(urls) if known and urls else None
-
-
-def check_unknown_settings(conf: Mapping[str, Any]) -> None:
-    """Refuse ``redislock_*`` settings that would be ignored.
-
-    Names that a later version may know are unknown to this one, and refused too. So is a known
-    one in a spelling that Celery does not read (``REDISLOCK_TTL`` without a namespace), unless
-    the right spelling is there as well.
-
-    Raises:
-        ConfigurationError: With the valid names.
-    """
-    names = list(conf)  # Celery loads its configuration, and learns the prefix, when first asked
-    prefix = getattr(conf, "prefix", None) or ""  # "CELERY_" after namespace="CELERY"
-    for spelled in names:
-        found = _OUR_SETTING.fullmatch(str(spelled).removeprefix(prefix))
-        if not found:
-            continue
-        name = found[1].lower()
-        right = f"{prefix}{name}".upper() if prefix.isupper() else f"{prefix}{name}"
-        if spelled in (name, right):
-            _refuse_unknown_setting(name, spelled)
-        elif name in _SETTINGS and spelled.startswith(prefix) and conf.get(name) is None:
-            raise ConfigurationError(f"Celery does not read the setting {spelled}: write {right}")
-
-
-def _refuse_unknown_setting(name: str, spelled: str) -> None:
-    if name not in _SETTINGS:
-        meant = get_close_matches(name, _SETTINGS)
-        raise _unknown(f"{spelled} setting", "setting of celery_redislock", meant, _SETTINGS)

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from celery import Celery, current_app
+from celery import Celery, Task, current_app
 
 from celery_redislock import ConfigurationError, LockedTask, locked_task
+from celery_redislock.options import OPTIONS
 
 from .applications import busy
 
@@ -82,6 +83,40 @@ def test_a_wrong_option_is_refused_when_the_app_is_finalized(app: Celery) -> Non
 
     with pytest.raises(ConfigurationError, match="no argument 'b'; its arguments are: a"):
         app.finalize()
+
+
+@pytest.mark.parametrize("word", OPTIONS)
+def test_an_option_without_its_prefix_is_refused_with_the_right_word(word: str, app: Celery) -> None:
+    @locked_task(app=app, name="t", **{word: OPTIONS[word].default})
+    def declared() -> None: ...
+
+    with pytest.raises(ConfigurationError, match=rf"^{word} of task 't' .*did you mean 'lock_{word}'"):
+        app.finalize()
+
+    with pytest.raises(ConfigurationError, match=f"^{word} of task 'u'"):
+
+        @app.task(base=LockedTask, name="u", **{word: 1})
+        def function() -> None: ...
+
+
+def test_options_of_celery_and_words_of_nobody_or_of_the_users_own_classes_go_on(app: Celery) -> None:
+    class Company(Task):
+        abstract = True
+        mode = "of the company"
+
+    celerys = {
+        "max_retries": 7,
+        "rate_limit": "5/s",
+        "serializer": "json",
+        "retry_backoff": True,
+        "expires": 9,
+    }
+
+    @locked_task(app=app, base=Company, mode="x", retries="of nobody", name="t", **celerys)
+    def function() -> None: ...
+
+    assert (function.mode, function.retries) == ("x", "of nobody")
+    assert not OPTIONS.keys() & {*dir(Task), "bind", "base", "shared", "filter", "lazy", "pydantic"}
 
 
 def test_a_wrong_option_is_refused_at_once_when_registration_is_not_lazy(app: Celery) -> None:

@@ -13,11 +13,11 @@ from celery_redislock.errors import ConfigurationError
 from celery_redislock.settings import (
     OPTIONS,
     LockOptions,
-    check_unknown_settings,
     declared_options,
     resolve,
     store_settings,
 )
+from celery_redislock.spelling import check_unknown_settings
 
 DEFAULTS = LockOptions(
     args=None,
@@ -557,8 +557,12 @@ def test_an_unknown_setting_is_refused_with_the_nearest_and_the_valid_ones(conf,
         check_unknown_settings(celery_app(conf, namespace).conf)
 
     message = str(caught.value)
-    assert f"{spelled} setting is no setting of celery_redislock; did you mean 'redislock_ttl'?" in message
-    assert "valid: redislock_url, redislock_prefix," in message
+    right = spelled.replace("TLL", "TTL").replace("tll", "ttl")
+    assert f"{spelled} setting is no setting of celery_redislock; did you mean {right!r}?" in message
+    prefix = "CELERY_REDISLOCK" if namespace else "redislock"
+    assert f"valid: {prefix}_url, {prefix}_prefix," in message.replace("_URL, ", "_url, ").replace(
+        "_PREFIX,", "_prefix,"
+    )
 
 
 def test_an_unknown_setting_set_on_the_app_is_refused():
@@ -574,6 +578,16 @@ def test_an_unknown_setting_set_on_the_app_is_refused():
         (module(REDISLOCK_TTL=7), None, "redislock_ttl"),
         (module(CELERY_REDISLOCK_TTL=7), None, "redislock_ttl"),
         (module(CELERY_redislock_ttl=7), "CELERY", "CELERY_REDISLOCK_TTL"),
+        # Django's settings, without what Celery looks for
+        (module(REDISLOCK_TTL=7), "CELERY", "CELERY_REDISLOCK_TTL"),
+        (module(CELERY_TTL=7), "CELERY", "CELERY_REDISLOCK_TTL"),
+        (module(CELERY_LOCK_TTL=7), "CELERY", "CELERY_REDISLOCK_TTL"),
+        (module(ttl=7), None, "redislock_ttl"),
+        *((module(**{f"lock_{word}": 1}), None, f"redislock_{word}") for word in OPTIONS),
+        *(
+            (module(**{f"CELERY_LOCK_{word.upper()}": 1}), "CELERY", f"CELERY_REDISLOCK_{word.upper()}")
+            for word in OPTIONS
+        ),
     ],
 )
 def test_a_spelling_that_celery_does_not_read_is_refused(conf, namespace, right):
@@ -584,3 +598,60 @@ def test_a_spelling_that_celery_does_not_read_is_refused(conf, namespace, right)
 @pytest.mark.parametrize("name", ["redis_max_connections", "my_redislock_ttl", "REDISLOCK_HOST"])
 def test_settings_of_others_are_left_alone(name):
     check_unknown_settings(celery_app({name: 1}).conf)
+
+
+@pytest.mark.parametrize("word", OPTIONS)
+def test_a_word_of_ours_that_is_set_on_the_app_without_its_prefix_is_refused(word):
+    for namespace, settings in ((None, {}), ("CELERY", {"CELERY_TIMEZONE": "UTC"})):
+        for written in (word, f"lock_{word}"):
+            app = celery_app(settings, namespace)
+            app.conf[written] = 1
+
+            with pytest.raises(
+                ConfigurationError, match=f"(?i)not read the setting {written}: write .*redislock_{word}$"
+            ):
+                check_unknown_settings(app.conf)
+
+
+@pytest.mark.parametrize(
+    ("conf", "namespace"),
+    [
+        (
+            module(key="of a variable", args=(), mode="x", wait=1, keep=True, scope="x", LOCK_TTL=5, TTL=5),
+            None,
+        ),
+        (module(ttl=5, LOCK_TTL=5, TTL=5, CELERY_KEY="x", CELERY_MODE="x", REDISLOCK_HOST="h"), "CELERY"),
+        (module(REDISLOCK_TTL=5, CELERY_REDISLOCK_TTL=5, CELERY_LOCK_TTL=5), "CELERY"),
+    ],
+)
+def test_names_of_the_users_own_are_left_alone(conf, namespace):
+    check_unknown_settings(celery_app(conf, namespace).conf)
+
+
+@pytest.mark.parametrize(
+    ("settings", "is_named"),
+    [
+        ({"CELERY_REDISLOCK_TTL": "soon"}, "CELERY_REDISLOCK_TTL setting"),
+        (
+            {"CELERY_REDISLOCK_MIN_HOLD": 9, "CELERY_REDISLOCK_MAX_HOLD": 1},
+            "CELERY_REDISLOCK_MIN_HOLD setting",
+        ),
+        ({"CELERY_REDISLOCK_URL": ""}, "CELERY_REDISLOCK_URL setting"),
+        ({"CELERY_REDISLOCK_PREFIX": 5}, "CELERY_REDISLOCK_PREFIX setting"),
+        ({"CELERY_REDISLOCK_CLIENT_OPTIONS": 5}, "CELERY_REDISLOCK_CLIENT_OPTIONS setting"),
+        ({}, "neither CELERY_RESULT_BACKEND nor CELERY_BROKER_URL .*set CELERY_REDISLOCK_URL"),
+    ],
+)
+def test_a_message_spells_a_setting_as_the_user_does(settings, is_named):
+    conf = celery_app(settings, "CELERY").conf
+
+    with pytest.raises(ConfigurationError, match=is_named):
+        (resolve(conf, "t", {}), store_settings(conf))
+
+
+def test_a_message_spells_a_setting_that_was_set_on_the_app_as_it_was_set():
+    app = celery_app({"CELERY_TIMEZONE": "UTC"}, "CELERY")
+    app.conf.redislock_ttl = "soon"
+
+    with pytest.raises(ConfigurationError, match=r"^redislock_ttl setting"):
+        resolve(app.conf, "t", {})
