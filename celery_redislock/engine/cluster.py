@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import redis
@@ -13,9 +14,9 @@ from redis.crc import key_slot
 from redis.exceptions import ClusterDownError
 
 from .cluster_line import ClusterLine
-from .redirection import key_of, redirection
-from .routed import Address, RoutedStore, left_until, passes, share_of
-from .store import Server
+from .redirection import Redirection, key_of, redirection
+from .routed import LOOK_UP_S, Address, RoutedStore, passes, placed, share_of
+from .server import Server
 from .wire import Command
 
 #: A slot that is sent to and fro more often than this is not followed further.
@@ -56,36 +57,32 @@ class ClusterStore(RoutedStore):
         self._nodes: list[Address] = list(address.seeds)
         self._is_stale = True
 
-    def ask(self, command: Command, within: float, acks: int = 0) -> Any:
+    def attempt(
+        self,
+        command: Command,
+        now: float,
+        deadline: float,
+        within: float = math.inf,
+        acks: int = 0,
+        undo: Command | None = None,
+    ) -> Any:
         """Send a command to the master of its key's slot, and on to where that sends it."""
-        deadline = time.monotonic() + within
         key = key_of(command)
         address, is_asking = self.owner_of(key, deadline), False
         for _ in range(REDIRECTIONS):
             try:
-                return self._ask_at(address, is_asking, command, deadline, acks)
+                now = time.monotonic()
+                server = self.server_at(address)
+                if is_asking:
+                    return _asking(server, command, deadline, within, acks)
+                return server.attempt(command, now, deadline, within, acks, undo)
             except (redis.RedisError, OSError) as error:
                 self.doubt(address, error)
-                onward = redirection(error, address)
+                onward = self.sent_on(address, error)
                 if onward is None or time.monotonic() >= deadline:
                     raise
-            self.learn(onward.slot, onward.address, is_asking=onward.is_asking)
             address, is_asking = onward.address, onward.is_asking
         raise ClusterDownError("CLUSTERDOWN the nodes do not agree on who has the slot")
-
-    def _ask_at(self, address: Address, is_asking: bool, command: Command, deadline: float, acks: int) -> Any:
-        server, left = self.server_at(address), left_until(deadline)
-        if not is_asking:
-            return server.ask(command, left, acks)
-        line = server.line(left)
-        try:
-            replies = line.exchange([("ASKING",), command], left, acks)
-        finally:
-            line.close()
-        for reply in replies:
-            if isinstance(reply, Exception):
-                raise reply
-        return replies[1]
 
     def line(self, timeout_s: float) -> ClusterLine:
         """Return one connection to each master that is needed."""
@@ -95,6 +92,11 @@ class ClusterStore(RoutedStore):
         """Close connections to masters that nobody uses."""
         for server in list(self._servers.values()):
             server.rest()
+
+    def close(self) -> None:
+        """Close the connections to all nodes."""
+        for server in list(self._servers.values()):
+            server.close()
 
     def masters(self) -> Sequence[Server]:
         """Return all masters that have slots."""
@@ -124,14 +126,19 @@ class ClusterStore(RoutedStore):
         try:
             return self._servers[address]
         except KeyError:
-            place = {"host": address[0], "port": address[1]}
-            server = Server(self._connection_class, {**self._options, **place})
+            server = Server(self._connection_class, placed(address, self._options))
             return self._servers.setdefault(address, server)
 
-    def learn(self, slot: int, address: Address, *, is_asking: bool) -> None:
-        """Take note of where a slot is; one that is on its way has not changed its owner yet."""
-        if not is_asking:
-            self._owners[slot] = self._mapped(address)
+    def sent_on(self, address: Address, error: Exception) -> Redirection | None:
+        """Return where a node sends a command on to, if it does, and take note of it."""
+        told = redirection(error, address)
+        if told is None:
+            return None
+        onward = replace(told, address=self._mapped(told.address))
+        # A slot that is on its way has not changed its owner yet.
+        if not onward.is_asking:
+            self._owners[onward.slot] = onward.address
+        return onward
 
     def doubt(self, address: Address, error: Exception) -> None:
         """Ask for the owners again before the next command, and this node last, if it may have failed."""
@@ -143,7 +150,9 @@ class ClusterStore(RoutedStore):
         failure: Exception = ClusterDownError("CLUSTERDOWN no node is known")
         for node in list(dict.fromkeys((*self._nodes, *self._seeds))):
             try:
-                ranges = self.server_at(node).ask(("CLUSTER", "SLOTS"), share_of(deadline))
+                now = time.monotonic()
+                within = share_of(deadline)
+                ranges = self.server_at(node).attempt(("CLUSTER", "SLOTS"), now, now + within, LOOK_UP_S)
                 return self._take(node, ranges)
             except (redis.RedisError, OSError) as error:
                 failure = error
@@ -166,6 +175,14 @@ class ClusterStore(RoutedStore):
 
     def _mapped(self, address: Address) -> Address:
         return self._remap(address) if self._remap else address
+
+
+def _asking(server: Server, command: Command, deadline: float, within: float, acks: int) -> Any:
+    replies = server.exchange([("ASKING",), command], deadline, within, acks)
+    for reply in replies:
+        if isinstance(reply, Exception):
+            raise reply
+    return replies[1]
 
 
 def _address(node: Sequence[Any], told_by: Address) -> Address:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
 import redis
 
 from .line import Line
-from .redirection import key_of, redirection
+from .redirection import Redirection, key_of
 from .routed import Address, left_until
-from .store import Server
+from .server import Server
 from .wire import Command
 
 #: Commands that are sent on more often than this keep the error that sent them.
@@ -28,8 +29,8 @@ class Cluster(Protocol):
     def server_at(self, address: Address) -> Server:
         """Return the server at an address."""
 
-    def learn(self, slot: int, address: Address, *, is_asking: bool) -> None:
-        """Take note of where a slot is."""
+    def sent_on(self, address: Address, error: Exception) -> Redirection | None:
+        """Return where a node sends a command on to, and take note of it."""
 
     def doubt(self, address: Address, error: Exception) -> None:
         """Take note of a failure."""
@@ -52,6 +53,14 @@ class ClusterLine:
         self._lines: dict[Address, Line] = {}
         #: Nodes that failed last, which are served behind the others.
         self._slow: set[Address] = set()
+
+    def open(self, commands: Sequence[Command], within: float) -> None:
+        """Open a connection to each master that has one of the keys, where that is possible."""
+        deadline = time.monotonic() + within
+        keys = [key for key in map(key_of, commands) if key is not None]
+        for address in {self._cluster.owner_of(key, deadline) for key in keys}:
+            with suppress(redis.RedisError, OSError):
+                self._line_to((address, False)).open(commands, left_until(deadline) / 2)
 
     def exchange(self, commands: Sequence[Command], within: float, acks: int = 0) -> list[Any]:
         """Send all commands at once and return their replies.
@@ -123,9 +132,8 @@ class ClusterLine:
             if not isinstance(reply, Exception):
                 continue
             self._cluster.doubt(address, reply)
-            found = redirection(reply, address)
+            found = self._cluster.sent_on(address, reply)
             if found is not None:
-                self._cluster.learn(found.slot, found.address, is_asking=found.is_asking)
                 onward[index] = (found.address, found.is_asking)
         return onward
 

@@ -12,7 +12,7 @@ from . import holder as holders
 from .meanings import translated
 from .names import COMPANION, keys_of
 from .scripts import INSPECT
-from .store import ATTEMPT_S, CALL_S, Server, Store
+from .store import ATTEMPT_S, CALL_S, Store
 from .topology import Client, store_of
 
 #: Keys that the server looks at in one step of a scan, and locks that are asked for in one pipeline.
@@ -77,7 +77,7 @@ def inspect_all(client: Client, prefix: str) -> Iterator[Inspection]:
         line.close()
 
 
-def _scanned(master: Server, prefix: str) -> Iterator[Sequence[str]]:
+def _scanned(master: Store, prefix: str) -> Iterator[Sequence[str]]:
     """Go over the keys of one server that may be locks, some at a time."""
     cursor: Any = 0
     while True:

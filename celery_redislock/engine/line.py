@@ -1,57 +1,111 @@
-"""Line: one connection, each step of which is bounded in time."""
+"""Line: one connection, used again only after an exchange that ended cleanly."""
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
 import redis
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from .bounded import BoundedSocket, Clock
 from .replication import missing_acks, wait_for
 from .wire import Command, packed
+
+#: Makes an open connection of redis-py, until the clock's deadline.
+Connect = Callable[[Clock], Any]
+
+#: What an idle line is given for a sign of life, seconds; or so many round trips.
+SIGN_OF_LIFE_S, ROUND_TRIPS = 0.1, 4
+#: For the word that is sent behind a question which was not answered, seconds.
+LAST_WORD_S = 0.02
 
 
 class Line:
     """One connection.
 
+    Whatever ends an exchange before its last reply was read, an exception of a signal handler at any
+    point included, the line is not ready: what it reads next may be another's answer. It opens a new
+    connection then.
+
     Args:
-        connection: Of redis-py.
-        step_s: What each of its steps takes at most, seconds: to connect, to send, to read.
+        connect: Opens a connection.
+        step_s: What each step of the opening takes at most, seconds.
+
+    Attributes:
+        is_ready: It is open, and every reply was read.
+        is_owed: All was sent, and not all replies came.
+        was_slow: It could not be opened in time, although somebody answered.
+        used_at: When the last exchange began, monotonic clock.
     """
 
-    def __init__(self, connection: Any, step_s: float) -> None:
-        self._connection = connection
+    def __init__(self, connect: Connect, step_s: float) -> None:
+        self._connect = connect
         self._step_s = step_s
-        self._is_open = False
+        self._connection: Any = None
+        self._sock: Any = None
+        self._round_trip_s = 0.0
+        self.is_ready = False
+        self.is_owed = False
+        self.was_slow = False
+        self.used_at = 0.0
 
-    def ask(self, command: Command, within: float) -> Any:
+    def open(self, _: Sequence[Command], within: float) -> None:
+        """Open the connection, if it is not; see `Exchange`.
+
+        Raises:
+            redis.RedisError: It could not be opened in so many seconds.
+        """
+        if not self.is_ready:
+            self._open(time.monotonic() + within)
+
+    def ask(self, command: Command, now: float, deadline: float, within: float = math.inf) -> Any:
         """Send a command and return its reply.
+
+        Args:
+            command: The command.
+            now: What the monotonic clock says.
+            deadline: When all must be over, on that clock.
+            within: Seconds for the answer, once the connection is open.
 
         Raises:
             redis.RedisError: Redis refused, or did not answer in time.
         """
+        self.used_at = now
+        if not self.is_ready:
+            now = self._open(deadline)
+        if now + within < deadline:
+            deadline = now + within
+        else:
+            self._ensure_time(deadline - now)
+        # Marked before anything is sent, whatever happens from here on.
+        self.is_ready = self.is_owed = False
+        connection = self._connection
+        if self._sock is not None:
+            self._sock.deadline = deadline
+        connection.send_packed_command((packed(command),), False)
+        self.is_owed = True
         try:
-            # The connection's own time-out comes cheaper than a look at it.
-            if within == self._step_s and self._is_open:
-                self._connection.send_packed_command((packed(command),), False)
-                return self._connection.read_response()
-            deadline = time.monotonic() + within
-            self._open(within)
-            self._connection.send_packed_command((packed(command),), False)
-            return self._reply_within(max(deadline - time.monotonic(), 0))
+            if self._sock is None:
+                self._wait(deadline)
+            # Left open when no reply comes, for a last word.
+            reply = connection.read_response(disconnect_on_error=False)
         except redis.ResponseError:
+            self.is_ready = True
             raise
-        except BaseException:
-            # A reply may be under way: nobody else may read it as the answer to his command.
-            self.close()
-            raise
+        self.is_ready = True
+        return reply
 
-    def ask_replicated(self, command: Command, within: float, acks: int) -> Any:
+    def ask_replicated(
+        self, command: Command, now: float, deadline: float, acks: int, within: float = math.inf
+    ) -> Any:
         """Send a command, have replicas acknowledge it in the same round trip, and return its reply."""
-        reply = self.exchange([command], within, acks)[0]
+        self.used_at = now
+        self._ready(deadline)
+        reply = self.exchange([command], min(within, deadline - time.monotonic()), acks)[0]
         if isinstance(reply, Exception):
             raise reply
         return reply
@@ -64,63 +118,102 @@ class Line:
 
     def send(self, commands: Sequence[Command], within: float, acks: int = 0) -> None:
         """Send all commands at once, for `receive`."""
+        deadline = time.monotonic() + within
+        left_s = self._ready(deadline)
         if acks:
-            commands = [*commands, wait_for(acks, within)]
-        try:
-            self._open(within)
-            self._connection.send_packed_command((b"".join(map(packed, commands)),), False)
-        except BaseException:
-            self.close()
-            raise
+            commands = [*commands, wait_for(acks, left_s)]
+        self.is_ready = self.is_owed = False
+        if self._sock is not None:
+            self._sock.deadline = deadline
+        self._connection.send_packed_command((b"".join(map(packed, commands)),), False)
+        self.is_owed = True
 
     def receive(self, count: int, deadline: float, acks: int = 0) -> list[Any]:
         """Return the replies to `count` commands that were sent, until `deadline` of the monotonic clock."""
-        try:
-            replies = [self._reply_or_error(deadline) for _ in range(count + bool(acks))]
-        except BaseException:
-            self.close()
-            raise
+        if self._sock is not None:
+            self._sock.deadline = deadline
+        replies = [self._reply_or_error(deadline) for _ in range(count + bool(acks))]
+        self.is_ready = True
         missing = missing_acks(replies.pop(), acks) if acks else None
         return [missing if missing and not isinstance(reply, Exception) else reply for reply in replies]
 
-    def _open(self, within: float) -> None:
-        if self._is_open:
+    def has_gone_bad(self) -> bool:
+        """Whether the server has closed it, or there is something to read that nobody asked for."""
+        try:
+            return bool(self._connection.can_read(timeout=0))
+        except (redis.RedisError, OSError):
+            return True
+
+    def is_alive(self, deadline: float) -> bool:
+        """Whether there is a sign of life, soon."""
+        now = time.monotonic()
+        within = max(SIGN_OF_LIFE_S, ROUND_TRIPS * self._round_trip_s)
+        with suppress(redis.RedisError, OSError):  # also where PING is forbidden there is an answer
+            self.ask(("PING",), now, deadline, within)
+        return self.is_ready
+
+    def say(self, command: Command) -> None:
+        """Send a last word behind a question that was not answered in time; never raises, never waits long.
+
+        On this connection it comes after the question, however late that comes.
+        """
+        if not self.is_owed:
             return
-        connection = self._connection
-        # redis-py would take a time of its own: too long where little is left.
-        connection.socket_timeout = connection.socket_connect_timeout = min(within, self._step_s)
-        connection.connect()
-        if within < self._step_s:
-            with suppress(AttributeError):  # fakeredis has nothing to wait for
-                connection._sock.settimeout(self._step_s)
-        self._is_open = True
-
-    def _reply_within(self, within: float) -> Any:
-        connection = self._connection
-        try:
-            # In place of a look at it, which costs a sleeper that is woken three system calls.
-            connection._sock.settimeout(max(within, 0.001))
-        except AttributeError:  # fakeredis
-            return _reply(connection, within)
-        try:
-            return connection.read_response()
-        finally:
-            if connection._sock is not None:
-                connection._sock.settimeout(self._step_s)
-
-    def _reply_or_error(self, deadline: float) -> Any:
-        try:
-            return _reply(self._connection, max(deadline - time.monotonic(), 0))
-        except redis.ResponseError as error:
-            return error
+        if self._sock is not None:
+            self._sock.deadline = time.monotonic() + LAST_WORD_S
+        with suppress(redis.RedisError, OSError):
+            self._connection.send_packed_command((packed(command),), False)
 
     def close(self) -> None:
         """Close the connection; it opens again when it is used."""
-        self._is_open = False
-        self._connection.disconnect()
+        self.is_ready = self.is_owed = False
+        connection, self._connection, self._sock = self._connection, None, None
+        if connection is not None:
+            connection.disconnect()
 
+    def _ready(self, deadline: float) -> float:
+        """Open the connection if it is not, and return the seconds that are left."""
+        now = time.monotonic() if self.is_ready else self._open(deadline)
+        self._ensure_time(deadline - now)
+        return deadline - now
 
-def _reply(connection: Any, within: float) -> Any:
-    if not connection.can_read(timeout=within):
-        raise RedisTimeoutError(f"no answer within {within:.1f} s")
-    return connection.read_response()
+    def _open(self, deadline: float) -> float:
+        """Open the connection, and return the time."""
+        self.close()
+        self.was_slow = False
+        clock = Clock(deadline, self._step_s)
+        try:
+            connection = self._connect(clock)
+        except RedisTimeoutError:
+            self.was_slow = clock.is_answered and time.monotonic() >= deadline
+            raise
+        self._round_trip_s = clock.round_trip_s
+        self._connection = connection
+        self._sock = connection._sock if isinstance(connection._sock, BoundedSocket) else None
+        self.used_at = time.monotonic()
+        self.is_ready = True
+        return self.used_at
+
+    def _ensure_time(self, left_s: float) -> None:
+        """Send nothing that cannot be answered in time: it would be done, and nobody would know.
+
+        Raises:
+            redis.TimeoutError: There is too little time; the connection stays open.
+        """
+        if left_s <= self._round_trip_s or left_s <= 0:
+            # What took long once need not take so long for ever.
+            self._round_trip_s *= 0.75
+            raise RedisTimeoutError(f"not sent: no round trip fits into the {max(left_s, 0):.2f} s left")
+
+    def _wait(self, deadline: float) -> None:
+        left_s = max(deadline - time.monotonic(), 0)
+        if not self._connection.can_read(timeout=left_s):
+            raise RedisTimeoutError(f"no answer within {left_s:.1f} s")
+
+    def _reply_or_error(self, deadline: float) -> Any:
+        try:
+            if self._sock is None:
+                self._wait(deadline)
+            return self._connection.read_response(disconnect_on_error=False)
+        except redis.ResponseError as error:
+            return error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import ChainMap
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,13 +12,14 @@ from redis.exceptions import AuthenticationError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from .bounded import step_of
 from .meanings import code_of
-from .store import ATTEMPT_S, CALL_S, LEAST_ATTEMPT_S, Store
+from .store import CALL_S, Store
 from .wire import Command
 
 #: Pauses of a call between two attempts, seconds: the first, and the longest that it grows to.
 PAUSE_FIRST_S, PAUSE_LONGEST_S = 0.02, 0.25
-#: How long one of several servers may take to say where the masters are, seconds.
+#: How long each step of one of several servers may take that says where the masters are, seconds.
 LOOK_UP_S = 1.0
 #: The least that anything may take, seconds.
 LEAST_S = 0.02
@@ -38,22 +40,24 @@ class RoutedStore(Store):
     """
 
     def __init__(self, options: Mapping[str, Any]) -> None:
-        self._attempt_s = min(options.get("socket_timeout") or ATTEMPT_S, ATTEMPT_S)
+        self._attempt_s = step_of(options)
 
-    def call(self, command: Command, within: float = CALL_S, acks: int = 0) -> Any:
+    def call(
+        self, command: Command, within: float = CALL_S, acks: int = 0, undo: Command | None = None
+    ) -> Any:
         """Send a command, again if its reply is lost, or if another server may take it soon."""
-        deadline = time.monotonic() + min(within, CALL_S)
-        left, pause_s = within, PAUSE_FIRST_S
+        now, pause_s = time.monotonic(), PAUSE_FIRST_S
+        deadline = now + min(within, CALL_S)
         while True:
             try:
-                return self.ask(command, min(max(left, LEAST_ATTEMPT_S), self._attempt_s), acks)
+                return self.attempt(command, now, deadline, self._attempt_s, acks, undo)
             except (redis.RedisError, OSError) as error:
                 # After a silence the next attempt may take as long as the last one.
                 needed_s = self._attempt_s if isinstance(error, RedisTimeoutError) else pause_s
                 if not passes(error) or time.monotonic() + needed_s >= deadline:
                     raise
             time.sleep(pause_s)
-            left, pause_s = deadline - time.monotonic(), min(2 * pause_s, PAUSE_LONGEST_S)
+            now, pause_s = time.monotonic(), min(2 * pause_s, PAUSE_LONGEST_S)
 
 
 def passes(error: Exception) -> bool:
@@ -72,4 +76,9 @@ def left_until(deadline: float) -> float:
 
 def share_of(deadline: float) -> float:
     """Return how long one of several servers may take, seconds: a silent one leaves time for another."""
-    return min(max(left_until(deadline) / 2, LEAST_S), LOOK_UP_S)
+    return max(left_until(deadline) / 2, LEAST_S)
+
+
+def placed(address: Address, options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return options together with an address; they are still what they are when they are read."""
+    return ChainMap({"host": address[0], "port": address[1]}, options)  # type: ignore[arg-type]

@@ -9,6 +9,7 @@ from typing import Any
 
 from redis.exceptions import NoScriptError
 
+from .lease import now
 from .store import CALL_S, Store
 from .wire import Argument, Command
 
@@ -45,22 +46,37 @@ class Script:
         *arguments: Argument,
         within: float = CALL_S,
         acks: int = 0,
+        undo: Command | None = None,
     ) -> Any:
         """Run the script and return its reply, in at most `within` seconds.
+
+        Args:
+            store: Where.
+            keys: All that it declares.
+            arguments: What else it takes.
+            within: Seconds, for all attempts together.
+            acks: As in `Store.call`.
+            undo: As in `Store.call`.
 
         Raises:
             NotReplicated: Fewer than `acks` replicas have acknowledged what it did.
             redis.RedisError: Redis refused, or could not be reached.
         """
+        began_at = now()
         try:
-            return store.call(("EVALSHA", self.sha, len(keys), *keys, *arguments), within, acks)
+            return store.call(("EVALSHA", self.sha, len(keys), *keys, *arguments), within, acks, undo)
         except NoScriptError:
             # After a restart, a failover or SCRIPT FLUSH; EVAL makes the server remember it again.
-            return store.call(("EVAL", self.source, len(keys), *keys, *arguments), within, acks)
+            left_s = within - (now() - began_at)
+            return store.call(self.in_full(keys, *arguments), left_s, acks, undo)
 
     def command(self, keys: tuple[bytes, ...], *arguments: Argument) -> Command:
         """Return the command that runs the script where the server knows it."""
         return ("EVALSHA", self.sha, len(keys), *keys, *arguments)
+
+    def in_full(self, keys: tuple[bytes, ...], *arguments: Argument) -> Command:
+        """Return the command that runs the script wherever it is sent."""
+        return ("EVAL", self.source, len(keys), *keys, *arguments)
 
 
 ACQUIRE = Script.load("acquire")

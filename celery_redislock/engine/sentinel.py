@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -11,8 +12,8 @@ import redis
 from redis.sentinel import MasterNotFoundError
 
 from .line import Line
-from .routed import Address, RoutedStore, left_until, passes, share_of
-from .store import Server
+from .routed import LOOK_UP_S, Address, RoutedStore, left_until, passes, placed, share_of
+from .server import Server
 from .wire import Command
 
 
@@ -39,17 +40,27 @@ class SentinelStore(RoutedStore):
         self._sentinels = deque(sentinels)
         self._service = service
         self._connection_class = connection_class
-        self._options = dict(options)
+        self._options = options
         self._force_host = force_host
         self._known: tuple[Address, Server] | None = None
         self._is_stale = True
 
-    def ask(self, command: Command, within: float, acks: int = 0) -> Any:
+    def attempt(
+        self,
+        command: Command,
+        now: float,
+        deadline: float,
+        within: float = math.inf,
+        acks: int = 0,
+        undo: Command | None = None,
+    ) -> Any:
         """Send a command once, to the master."""
-        deadline = time.monotonic() + within
-        master = self.master(deadline)
+        if self._is_stale or self._known is None:
+            master, now = self.master(deadline), time.monotonic()
+        else:
+            master = self._known[1]
         try:
-            return master.ask(command, left_until(deadline), acks)
+            return master.attempt(command, now, deadline, within, acks, undo)
         except (redis.RedisError, OSError) as error:
             self.doubt(error)
             raise
@@ -62,6 +73,12 @@ class SentinelStore(RoutedStore):
         """Close connections to the master that nobody uses."""
         if self._known is not None:
             self._known[1].rest()
+
+    def close(self) -> None:
+        """Close the connections to the master and to the sentinels."""
+        known = [] if self._known is None else [self._known[1]]
+        for server in (*known, *self._sentinels):
+            server.close()
 
     def masters(self) -> Sequence[Server]:
         """Return the master."""
@@ -94,9 +111,9 @@ class SentinelStore(RoutedStore):
             # Whatever it says, the next look-up begins with another: this one may be cut off from the rest.
             self._sentinels.rotate(-1)
             try:
-                found = sentinel.ask(
-                    ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._service), share_of(deadline)
-                )
+                question = ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._service)
+                now = time.monotonic()
+                found = sentinel.attempt(question, now, now + share_of(deadline), LOOK_UP_S)
             except (redis.RedisError, OSError) as error:
                 failure = error
             else:
@@ -108,8 +125,7 @@ class SentinelStore(RoutedStore):
 
     def _use(self, address: Address) -> None:
         if self._known is None or self._known[0] != address:
-            place = {"host": address[0], "port": address[1]}
-            self._known = address, Server(self._connection_class, {**self._options, **place})
+            self._known = address, Server(self._connection_class, placed(address, self._options))
         self._is_stale = False
 
 
@@ -121,6 +137,11 @@ class SentinelLine:
         self._timeout_s = timeout_s
         self._master: Server | None = None
         self._line: Line | None = None
+
+    def open(self, commands: Sequence[Command], within: float) -> None:
+        """Open the connection."""
+        deadline = time.monotonic() + within
+        self._line_to(self._store.master(deadline)).open(commands, left_until(deadline))
 
     def exchange(self, commands: Sequence[Command], within: float, acks: int = 0) -> list[Any]:
         """Send all commands at once to the master and return their replies."""

@@ -16,8 +16,11 @@ from redis.sentinel import SentinelConnectionPool, SentinelManagedConnection
 
 from ..errors import ConfigurationError
 from .cluster import ClusterAddress, ClusterStore
+from .pools import ClusterOptions, PoolOptions, when_closed
+from .routed import LOOK_UP_S
 from .sentinel import SentinelStore
-from .store import ATTEMPT_S, Server, Store, bounded
+from .server import Server
+from .store import ATTEMPT_S, Store
 
 #: What a lock takes.
 Client = redis.Redis | RedisCluster | ClusterAddress
@@ -35,7 +38,9 @@ def store_of(client: Client) -> Store:
     try:
         return _stores[place]
     except KeyError:
-        return _stores.setdefault(place, _store_at(client))
+        store = _stores.setdefault(place, _store_at(client))
+        when_closed(place, store)
+        return store
 
 
 def _place_of(client: Client) -> Any:
@@ -53,7 +58,25 @@ def _where(kind: type) -> Callable[[Any], Any]:
         return attrgetter("nodes_manager")
     if issubclass(kind, redis.Redis) and not issubclass(kind, Pipeline):
         return attrgetter("connection_pool")
-    raise ConfigurationError(f"a lock wants a redis.Redis or redis.RedisCluster client, not {kind.__name__}")
+    raise ConfigurationError(
+        f"a lock wants a redis.Redis or redis.RedisCluster client, not {kind.__module__}.{kind.__qualname__}"
+        f"{_cure(kind)}"
+    )
+
+
+def _cure(kind: type) -> str:
+    """Return what to give in place of a client of another kind."""
+    packages = {base.__module__.partition(".")[0] for base in kind.__mro__}
+    modules = [base.__module__ for base in kind.__mro__]
+    if any(".asyncio" in module for module in modules):
+        return ": asyncio clients are not supported, give a synchronous redis.Redis"
+    if packages & {"valkey", "glide", "glide_sync", "valkey_glide"}:
+        return ": give a redis.Redis, it speaks to Valkey"
+    if issubclass(kind, Pipeline | ClusterPipeline):
+        return ": give the client that the pipeline is of"
+    if not packages & {"redis", "builtins"} or hasattr(kind, "__getattr__"):
+        return ": if it stands for a client, give the client inside the proxy"
+    return ""
 
 
 def _store_at(client: Client) -> Store:
@@ -64,41 +87,35 @@ def _store_at(client: Client) -> Store:
     pool = client.connection_pool
     if isinstance(pool, SentinelConnectionPool):
         return _behind_sentinels(pool)
-    return Server(pool.connection_class, pool.connection_kwargs)
+    return Server(pool.connection_class, PoolOptions(pool))
 
 
 def _address_of(client: RedisCluster) -> ClusterAddress:
     """Return what makes the connections of a client, and nothing that keeps it alive."""
-    nodes: list[Any] = list(client.nodes_manager.nodes_cache.values())
+    manager = client.nodes_manager
+    nodes: list[Any] = list(manager.nodes_cache.values())
     pool = client.get_redis_connection(nodes[0]).connection_pool
-    options = bounded(pool.connection_kwargs)
-    # The client's own, which would send READONLY; what the user gave is called as redis-py does.
-    options.pop("redis_connect_func", None)
-    greet = client.user_on_connect_func
-    if greet is not None:
-        options["redis_connect_func"] = lambda connection: (connection.on_connect(), greet(connection))
     seeds = tuple((node.host, node.port) for node in nodes)
-    return ClusterAddress(seeds, pool.connection_class, options, client.nodes_manager.address_remap)
+    options = ClusterOptions(manager, pool, client.user_on_connect_func)
+    return ClusterAddress(seeds, pool.connection_class, options, manager.address_remap)
 
 
 def _behind_sentinels(pool: SentinelConnectionPool) -> SentinelStore:
     if not pool.is_master:
         raise ConfigurationError("a lock wants the master: a client of Sentinel.master_for, not of slave_for")
     manager = pool.sentinel_manager
-    sentinels = [_server_of(sentinel) for sentinel in manager.sentinels]
-    options = bounded(pool.connection_kwargs)
-    del options["connection_pool"]
+    sentinels = [_sentinel_of(sentinel) for sentinel in manager.sentinels]
     connection_class = pool.connection_class
     if issubclass(connection_class, SentinelManagedConnection):
         # Those would ask the sentinels themselves, in a time of their own.
         connection_class = SSLConnection if issubclass(connection_class, SSLConnection) else Connection
     force_host = getattr(manager, "_force_master_ip", None)
-    return SentinelStore(sentinels, pool.service_name, connection_class, options, force_host)
+    return SentinelStore(sentinels, pool.service_name, connection_class, PoolOptions(pool), force_host)
 
 
-def _server_of(client: redis.Redis) -> Server:
+def _sentinel_of(client: redis.Redis) -> Server:
     pool = client.connection_pool
-    return Server(pool.connection_class, pool.connection_kwargs)
+    return Server(pool.connection_class, PoolOptions(pool), LOOK_UP_S)
 
 
 def reaches(client: Client) -> None:

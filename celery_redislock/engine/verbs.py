@@ -16,7 +16,7 @@ from .meanings import REDIS_ERRORS, translated, unavailable
 from .names import keys_of
 from .replication import NotReplicated
 from .scripts import ACQUIRE, FORCE_RELEASE, LEAVE, RELEASE, RENEW, RING, Script
-from .store import CALL_S, LEAST_ATTEMPT_S, Store
+from .store import CALL_S, Store
 from .wire import Argument
 
 
@@ -76,7 +76,9 @@ class LockVerbs:
         self.store = store
         self.min_replicas = min_replicas
         self.lock_name = lock_name
-        self.keys = keys_of(lock_name)
+        self.keys = k = keys_of(lock_name)
+        #: What `leave` declares.
+        self._left = (k.lock, k.holder, k.waiters, k.seen)
 
     def acquire(
         self,
@@ -105,9 +107,9 @@ class LockVerbs:
         answer = self._acquire(token, keys, arguments, within)
         if isinstance(answer, Granted):
             late_s = now() - answer.sent_at
-            if late_s > ttl_ms / 2000:
+            left = min(within, CALL_S) - late_s
+            if late_s > ttl_ms / 2000 and left > 0:
                 # Half of the lease is over, or all of it: the same question again begins it anew.
-                left = max(within - late_s, LEAST_ATTEMPT_S)
                 with suppress(StoreUnavailable):
                     return self._acquire(token, keys, arguments, left)
         return answer
@@ -117,7 +119,10 @@ class LockVerbs:
     ) -> Granted | Refused:
         sent_at = now()
         try:
-            reply = ACQUIRE.run(self.store, keys, *arguments, within=within, acks=self.min_replicas)
+            undo = LEAVE.in_full(self._left, token)
+            reply = ACQUIRE.run(
+                self.store, keys, *arguments, within=within, acks=self.min_replicas, undo=undo
+            )
         except REDIS_ERRORS as error:
             if isinstance(error, NotReplicated):
                 with suppress(StoreUnavailable):
@@ -155,9 +160,7 @@ class LockVerbs:
 
     def leave(self, token: str, within: float) -> None:
         """Give up the place in line; a turn that came already goes on to the next."""
-        k = self.keys
-        keys = (k.lock, k.holder, k.waiters, k.seen)
-        self._run(LEAVE, keys, token, within=within)
+        self._run(LEAVE, self._left, token, within=within)
 
     def release(self, token: str, min_hold_ms: int, done: str, queued: str = "") -> Released | None:
         """Give the lock back; None when it was not this token's any more.
@@ -184,11 +187,13 @@ class LockVerbs:
     def force_release(self) -> bool:
         """Take the lock from whoever has it; False when nobody has."""
         k = self.keys
+        until = now() + CALL_S
         with translated(self.lock_name):
             owner = self.store.call(("GET", k.lock))
             if owner is None:
                 return False
-            FORCE_RELEASE.run(self.store, (k.lock, k.holder, k.waiters, k.seen), owner)
+            keys = (k.lock, k.holder, k.waiters, k.seen)
+            FORCE_RELEASE.run(self.store, keys, owner, within=until - now())
         return True
 
     def exists(self) -> bool:

@@ -23,7 +23,7 @@ import time
 from ..errors import StoreUnavailable
 from . import mailroom
 from .lease import now
-from .store import CALL_S
+from .store import CALL_S, LEAST_ATTEMPT_S
 from .verbs import Granted, LockVerbs, Refused
 
 logger = logging.getLogger(__name__)
@@ -32,6 +32,8 @@ logger = logging.getLogger(__name__)
 PATIENCE_S = 4.0
 #: The waiters of one dead holder do not all ask in the same instant; seconds.
 JITTER_S = 0.02
+#: To leave while Redis is away, seconds: where a connection is open, that is enough.
+LEAVING_S = 0.03
 #: Pauses while Redis is away, seconds: the first, and the longest that it grows to.
 AWAY_FIRST_S, AWAY_LONGEST_S = 0.05, 0.5
 #: A sleeper waits this long for Redis to wake it at the end of its sleep, seconds. A server without
@@ -83,7 +85,7 @@ class Waiter:
         try:
             return self._wait_until(deadline, outage_s)
         except StoreUnavailable:
-            leave(self._verbs, self._token, within=0.0)
+            leave(self._verbs, self._token, LEAVING_S)
             raise
         except BaseException:
             leave(self._verbs, self._token)
@@ -97,7 +99,7 @@ class Waiter:
         while True:
             left = CALL_S if deadline is None else deadline - now()
             try:
-                answer = self.ask(max(0.0, min(PATIENCE_S, left)), within=max(0.0, left))
+                answer = self.ask(max(0.0, min(PATIENCE_S, left)), max(0.0, left) + LEAST_ATTEMPT_S)
                 outage.ended()
                 if isinstance(answer, Granted) or left <= 0:
                     return answer

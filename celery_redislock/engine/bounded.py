@@ -1,0 +1,212 @@
+"""Bounded: a connection of redis-py whose steps all end at one deadline.
+
+redis-py gives each step a time-out of its own: each address of a name, each reply of the handshake, each
+piece of a reply. Here the step's time-out is what is left until the deadline of the exchange.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Mapping
+from functools import cache
+from time import monotonic
+from typing import Any
+
+from redis.backoff import NoBackoff
+from redis.connection import AbstractConnection, SSLConnection
+from redis.retry import Retry
+
+#: One step, to connect, to send or to be answered: so that a lost reply leaves time for a second attempt.
+STEP_S = 2.0
+#: A socket's own time-out is set anew when it is longer than it should be by so much, seconds.
+SLACK_S = 0.02
+#: No time-out is shorter than this, seconds: 0 means "do not wait" to a socket.
+LEAST_S = 0.001
+#: The first of several addresses is given so long before half of the time, seconds.
+ADDRESS_S = 0.1
+
+#: Objects of the client's pool, which redis-py 7 and later put there; our connections have none.
+_OF_THE_POOL = ("maint_notifications", "oss_cluster_", "orig_", "himport_registry", "retry_on")
+#: What would cost a round trip each: to tell the server the library's name, and its version.
+_OF_THE_LIBRARY = ("lib_name", "lib_version", "driver_info")
+_TAKES_DRIVER_INFO = "driver_info" in inspect.signature(AbstractConnection.__init__).parameters
+_UNSAID = dict.fromkeys(("driver_info",) if _TAKES_DRIVER_INFO else ("lib_name", "lib_version"))
+
+
+class Clock:
+    """Until when a connection may take its steps.
+
+    Attributes:
+        deadline: Of the monotonic clock.
+        step_s: What one step takes at most, seconds.
+        round_trip_s: What the last reply of the handshake took, or to connect if there was none.
+        is_answered: Somebody is there.
+    """
+
+    def __init__(self, deadline: float, step_s: float) -> None:
+        self.deadline, self.step_s = deadline, step_s
+        self.round_trip_s = 0.0
+        self.is_answered = False
+
+    def left(self) -> float:
+        """Return what the next step may take, seconds."""
+        return max(min(self.deadline - monotonic(), self.step_s), LEAST_S)
+
+
+class BoundedSocket:
+    """A socket that waits until a deadline, however many steps it takes.
+
+    Attributes:
+        deadline: Of the monotonic clock; None: it waits as `settimeout` says.
+    """
+
+    __slots__ = ("_clock", "_sent_at", "_sock", "_timeout_s", "deadline")
+
+    def __init__(self, sock: Any, clock: Clock) -> None:
+        self._sock = sock
+        #: While the connection opens.
+        self._clock: Clock | None = clock
+        self._sent_at = 0.0
+        self._timeout_s: float | None = None
+        self.deadline: float | None = clock.deadline
+
+    def is_open(self) -> None:
+        """From now on each step may take the whole time until the deadline."""
+        self._clock = None
+
+    def settimeout(self, seconds: float | None) -> None:
+        """Wait for so long at each step, until there is a deadline again."""
+        self.deadline = None
+        self._set(seconds)
+
+    def sendall(self, data: Any) -> None:
+        """Send."""
+        self._bound()
+        if self._clock is not None:
+            self._sent_at = monotonic()
+        self._sock.sendall(data)
+
+    def recv_into(self, *arguments: Any) -> int:
+        """Receive, as hiredis does."""
+        self._bound()
+        count: int = self._sock.recv_into(*arguments)
+        if self._clock is not None:
+            self._take_note(self._clock)
+        return count
+
+    def recv(self, *arguments: Any) -> bytes:
+        """Receive, as redis-py's own parser does."""
+        self._bound()
+        received: bytes = self._sock.recv(*arguments)
+        if self._clock is not None:
+            self._take_note(self._clock)
+        return received
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+        descriptor: int = self._sock.fileno()
+        return descriptor
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+    def _take_note(self, clock: Clock) -> None:
+        clock.round_trip_s, clock.is_answered = monotonic() - self._sent_at, True
+
+    def _bound(self) -> None:
+        deadline = self.deadline
+        if deadline is None:
+            return
+        left_s = deadline - monotonic()
+        if left_s <= 0:
+            raise TimeoutError("no time is left")
+        if self._clock is not None and left_s > self._clock.step_s:
+            left_s = self._clock.step_s
+        timeout_s = self._timeout_s
+        # Each change is a system call.
+        if timeout_s is None or not left_s <= timeout_s <= left_s + SLACK_S:
+            self._set(max(left_s, LEAST_S))
+
+    def _set(self, seconds: float | None) -> None:
+        self._sock.settimeout(seconds)
+        self._timeout_s = seconds
+
+
+class _Bounded:
+    """Stands before a connection class of redis-py."""
+
+    clock: Clock
+
+    @property
+    def socket_connect_timeout(self) -> float:
+        """Half of what is left for each address: a silent one leaves time for the next."""
+        left_s = self.clock.left()
+        return min(left_s, max((self.clock.deadline - monotonic()) / 2, ADDRESS_S))
+
+    @socket_connect_timeout.setter
+    def socket_connect_timeout(self, _: Any) -> None:
+        """Redis-py's own does not count."""
+
+    @property
+    def socket_timeout(self) -> float:
+        """What is left for a step."""
+        if isinstance(self, SSLConnection):
+            # It is connected now, and asks for the time that the handshake of TLS has.
+            self.clock.is_answered = True
+        return self.clock.left()
+
+    @socket_timeout.setter
+    def socket_timeout(self, _: Any) -> None:
+        """Redis-py's own does not count."""
+
+    def _connect(self) -> Any:
+        began_at = monotonic()
+        sock = super()._connect()  # type: ignore[misc]
+        self.clock.round_trip_s = monotonic() - began_at
+        # fakeredis has no socket to wait for.
+        return BoundedSocket(sock, self.clock) if hasattr(sock, "settimeout") else sock
+
+
+@cache
+def _bounded_class(connection_class: type) -> type:
+    own = {"clock": Clock(math.inf, STEP_S)}
+    return type(f"Bounded{connection_class.__name__}", (_Bounded, connection_class), own)
+
+
+def connected(connection_class: type, options: Mapping[str, Any], clock: Clock) -> Any:
+    """Return an open connection.
+
+    Raises:
+        redis.RedisError: It could not be opened until the deadline, or Redis refused it.
+    """
+    connection = _bounded_class(connection_class)(**of_our_own(options))
+    connection.clock = clock
+    try:
+        connection.connect()
+    except BaseException:
+        connection.disconnect()
+        raise
+    sock = connection._sock
+    if isinstance(sock, BoundedSocket):
+        sock.is_open()
+    return connection
+
+
+def of_our_own(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options for a connection that is ours alone: replies as bytes, no retries inside."""
+    left_out = (*_OF_THE_POOL, *_OF_THE_LIBRARY)
+    kept = {name: value for name, value in options.items() if not name.startswith(left_out)}
+    return {
+        **kept,
+        **_UNSAID,
+        "retry": Retry(NoBackoff(), 0),
+        "decode_responses": False,
+        "encoding": "utf-8",
+        "health_check_interval": 0,
+    }
+
+
+def step_of(options: Mapping[str, Any]) -> float:
+    """Return what one step takes at most, seconds: the client's own time-out if that is shorter."""
+    return min(options.get("socket_timeout") or STEP_S, STEP_S)
