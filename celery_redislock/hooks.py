@@ -31,7 +31,7 @@ def _lock_first(hook: Hook) -> Hook:
     @wraps(hook)
     def before_start(self: Any, task_id: str, args: Any, kwargs: Any) -> Any:
         plan = self.plan_for((self.request.headers or {}).get(CALL_HEADER))
-        run.begin(self, plan.naming, plan.options, args, kwargs)
+        run.begin(self, plan, args, kwargs)
         return hook(self, task_id, args, kwargs)
 
     return before_start
@@ -103,10 +103,3 @@ def release_what_is_left(sender: Any = None, **_: Any) -> None:
     # Ignore, Reject, sys.exit, a terminated child: Celery calls no after_return, but sends this.
     if sender is not None:
         run.finish(sender)
-
-
-def free_what_it_waited_with(sender: Any = None, request: Any = None, **_: Any) -> None:
-    """At ``task_revoked``: free the publish lock of a task that never begins."""
-    # Revoked, or expired: sent by the worker's parent, and the task never begins.
-    if request is not None and hasattr(sender, "free_publish_lock"):
-        sender.free_publish_lock(vars(request), request.args, request.kwargs)

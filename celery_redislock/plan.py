@@ -13,7 +13,7 @@ from celery import Celery, Task
 from .arguments import Naming
 from .declared import Declared
 from .errors import ConfigurationError
-from .settings import LockOptions, declared_options, resolve
+from .settings import LockOptions, declared_options, key_prefix, resolve
 from .spelling import refuse_options_without_prefix
 
 #: Header of a call's own lock options: what ``apply_async(lock={...})`` was given.
@@ -25,10 +25,24 @@ _TRAVELS = (str, int, float, bool, list, tuple, type(None))
 
 @dataclass(frozen=True)
 class Plan:
-    """How the calls of one task are named, and what is done with their locks."""
+    """How the calls of one task are named, and what is done with their locks.
+
+    Attributes:
+        prefix: What the Redis keys of all locks begin with.
+    """
 
     naming: Naming
     options: LockOptions
+    prefix: str
+
+    def key(self, args: Any, kwargs: Any) -> str:
+        """Return the Redis key of the lock of a call.
+
+        Raises:
+            TypeError: The call does not fit the function.
+            LockKeyError: An argument cannot be made part of a name.
+        """
+        return self.prefix + self.naming.lock_name(args or (), kwargs or {})
 
 
 def plan_of(task: Any, app: Celery, per_call: Mapping[str, Any] | None = None) -> Plan:
@@ -53,7 +67,7 @@ def plan_of(task: Any, app: Celery, per_call: Mapping[str, Any] | None = None) -
         # Celery's own tasks, when LockedTask is the app's task class: chord_unlock must not be skipped.
         options = replace(options, mode="off")
     naming = Naming.declare(name, _declared(task_class), lock_args=options.args, lock_key=options.key)
-    return Plan(naming, options)
+    return Plan(naming, options, key_prefix(app.conf))
 
 
 def _declared(task_class: type[Task[..., Any]]) -> Declared:

@@ -12,7 +12,7 @@ from typing import Any
 
 from celery import Celery, Signature, _state, signals
 
-from . import hooks, member_request, member_run, membership, start_batch, worker
+from . import ended, hooks, member_request, member_run, membership, start_batch, worker
 from .batch_signature import SUBTASK_TYPE, LockedBatch
 from .rescue import RescueStep
 
@@ -25,9 +25,14 @@ RECEIVERS: tuple[tuple[Any, Callable[..., Any]], ...] = (
     (signals.worker_init, member_run.watch_at_start),
     (signals.celeryd_after_setup, worker.warn_of_options_that_nobody_reads),
     (signals.task_unknown, member_request.depart_unknown),
-    (signals.task_revoked, hooks.free_what_it_waited_with),
+    (signals.task_unknown, ended.refused),
+    (signals.task_rejected, ended.refused),
+    (signals.task_revoked, ended.revoked),
+    (signals.worker_ready, ended.listen_for_undecoded),
     # where the body runs
     (signals.task_postrun, hooks.release_what_is_left),
+    (signals.task_postrun, ended.ran),
+    (signals.task_internal_error, ended.broke),
     (signals.task_postrun, member_run.leave),
 )
 

@@ -38,17 +38,17 @@ class LockProvider:
         self.prefix = settings.prefix
         self.shown = f"{redacted(settings.url)} (setting {settings.setting})"
 
-    def lock(
+    def lock_of(
         self,
-        name: str,
+        key: str,
         options: LockOptions,
         metadata: Mapping[str, str],
         on_lost: WeakMethod[Any] | None = None,
     ) -> RedisLock:
-        """Return a lock that nobody holds yet; its Redis key is the prefix and the name."""
+        """Return a lock of this Redis key that nobody holds yet."""
         return RedisLock(
             self.client,
-            self.prefix + name,
+            key,
             expire=options.ttl_ms / 1000,
             renew=True,
             wait=options.wait_ms / 1000,

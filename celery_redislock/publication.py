@@ -26,8 +26,8 @@ from .engine import PublishLock
 from .errors import StoreUnavailable
 from .expiry import waiting_ms
 from .holder import Holder
+from .named import key_to_publish, naming_headers
 from .plan import Plan
-from .provider import provider_of
 from .wanted import WANTED_HEADER
 
 logger = logging.getLogger(__name__)
@@ -57,11 +57,13 @@ class Publication:
     ) -> None:
         given = options.get("task_id")
         self.task_id: str = given or uuid()
+        self._lock_name = key_to_publish(plan, options.get("headers"), self.task_id, args, kwargs)
         self.is_fixed = given is not None
         self.task = task
         self._plan = plan
         self._args, self._kwargs = args or (), kwargs or {}
-        self._options = {**options, "task_id": self.task_id}
+        headers = naming_headers(plan, options.get("headers"), self.task_id, args, kwargs, self._lock_name)
+        self._options = {**options, "task_id": self.task_id, "headers": headers}
         self._token = uuid4().hex
         self._lock: PublishLock | None = None
         self._is_marked = True
@@ -71,7 +73,7 @@ class Publication:
     def claim(self) -> Conflict | None:
         """Take the publish lock; return what it met, if that is to be decided."""
         naming, options = self._plan.naming, self._plan.options
-        lock_name = provider_of(self.task.app).prefix + naming.lock_name(self._args, self._kwargs)
+        lock_name = self._lock_name or self._plan.key(self._args, self._kwargs)
         self._lock = queued.publish_lock(self.task.app, lock_name)
         try:
             there = self._take_patiently(self._lock)
@@ -178,14 +180,18 @@ class Publication:
         return str(sender or "")
 
     def _has_returned(self, there: Holder) -> bool:
-        """Whether a holder's result is stored: its lock will be free in a moment.
+        """Whether the result of who waits or runs is stored: it has ended, or will have in a moment.
 
-        Whoever read that result and publishes at once must not be answered with it. When it was stored is
-        not asked: a backend tells that by another clock than Redis's, some in a zone that they do not name,
-        some in whole seconds. It may be of an earlier run of this id: then one call is published too many.
+        One that waits may have ended where nobody could give its publish lock back: under a worker without
+        this package, say. Whoever read that result and publishes at once must not be answered with it. When
+        it was stored is not asked: a backend tells that by another clock than Redis's, some in a zone that
+        they do not name, some in whole seconds. It may be of an earlier run of this id: then one call is
+        published too many.
         """
         holder_id = there.metadata.get("id")
-        if holder_id is None or there.since is None:
+        # An id of the caller's own making: its result may be of a call long ago, while this one waits.
+        is_given_again = there.since is None and holder_id == self.task_id
+        if holder_id is None or is_given_again:
             return False
         try:
             return self.result(holder_id).state in states.READY_STATES
@@ -196,7 +202,7 @@ class Publication:
         return waiting_ms(self.task, self._options, self._plan.options.queue_ttl_ms)
 
     def _note(self) -> Mapping[str, str]:
-        return queued.note(self.task_id, self._token)
+        return queued.note(self.task_id, self._lock.name if self._lock else "", self._token)
 
     def _request(self) -> Context:
         """Return the request that the message would have become."""

@@ -14,16 +14,17 @@ from .provider import provider_of
 
 logger = logging.getLogger(__name__)
 
-#: Header of a task that was published under a publish lock: for which id, and with which token.
+#: Header of a task that was published under a publish lock: for which id, of which lock (by its Redis
+#: key), and with which token.
 QUEUED_HEADER = "redislock_queued"
 
 #: Redis has so long to take back a publish lock, seconds: whoever asks has better things to do.
 FREE_S = 1.0
 
 
-def note(task_id: str, token: str) -> dict[str, str]:
+def note(task_id: str, lock_name: str, token: str) -> dict[str, str]:
     """Return what travels with the message."""
-    return {"id": task_id, "token": token}
+    return {"id": task_id, "lock": lock_name, "token": token}
 
 
 def token_of(headers: Mapping[str, Any] | None, task_id: str | None) -> str:
@@ -31,8 +32,17 @@ def token_of(headers: Mapping[str, Any] | None, task_id: str | None) -> str:
 
     Headers may have been copied from another message: its publish lock is none of ours.
     """
-    found = (headers or {}).get(QUEUED_HEADER) or {}
-    return str(found["token"]) if found.get("id") == task_id else ""
+    return _note_in(headers, task_id).get("token", "")
+
+
+def _note_in(headers: Mapping[str, Any] | None, task_id: str | None) -> Mapping[str, str]:
+    found = (headers or {}).get(QUEUED_HEADER)
+    if not isinstance(found, Mapping) or not all(isinstance(found.get(word), str) for word in _WORDS):
+        return {}
+    return found if found["id"] == task_id else {}
+
+
+_WORDS = ("id", "lock", "token")
 
 
 def publish_lock(app: Celery, lock_name: str) -> PublishLock:
@@ -48,6 +58,20 @@ def free(lock: PublishLock, token: str) -> None:
         logger.warning("could not free the publish lock: %s; it ends by itself with lock_queue_ttl", error)
 
 
+def free_of_message(app: Celery, headers: Mapping[str, Any] | None, task_id: str | None) -> None:
+    """Give back the publish lock that a message came with, if it still has it; never raises.
+
+    It is known by what the message says alone: neither its task nor its arguments need be known here.
+    """
+    found = _note_in(headers, task_id)
+    if not found:
+        return
+    try:
+        free(publish_lock(app, found["lock"]), found["token"])
+    except Exception as error:  # noqa: BLE001 - such as wrong settings, in a worker without locked tasks
+        logger.warning("could not free the publish lock of task %s: %r", task_id, error)
+
+
 class Waiting:
     """The publish lock of a task that begins here; none where it was published without.
 
@@ -55,18 +79,26 @@ class Waiting:
         token: Empty where there is none.
     """
 
-    def __init__(self, task: Task[..., Any], lock_name: str) -> None:
+    def __init__(self, task: Task[..., Any]) -> None:
         request = task.request
-        self.token = token_of(request.headers, request.id)
-        self._app, self._lock_name = task.app, lock_name
+        found = _note_in(request.headers, request.id)
+        self.token = found.get("token", "")
+        self._lock_name = found.get("lock", "")
+        self._app, self._headers, self._id = task.app, request.headers, request.id
         self._is_over = not self.token
 
-    def has_ended(self) -> None:
-        """Take note that the grant of the lock has ended it."""
-        self._is_over = True
+    def token_under(self, lock_name: str) -> str:
+        """Return the token of the publish lock that the grant of this lock is to end; empty: of none."""
+        return self.token if lock_name == self._lock_name else ""
+
+    def has_begun(self, lock_name: str) -> None:
+        """Take note that the grant of this lock has ended it; free the one of another name."""
+        if self.token_under(lock_name):
+            self._is_over = True
+        self.end()
 
     def end(self) -> None:
         """Free it, if that was not done; never raises."""
         if not self._is_over:
             self._is_over = True
-            free(publish_lock(self._app, self._lock_name), self.token)
+            free_of_message(self._app, self._headers, self._id)

@@ -23,6 +23,8 @@ from .conflict import RETRY_HEADER, Conflict, announce, settle
 from .engine import RedisLock
 from .errors import LockLost, StoreUnavailable
 from .membership import holds_here
+from .named import key_of_message
+from .plan import Plan
 from .provider import provider_of
 from .request import TOKEN_HEADER
 from .revocation import Skipped
@@ -56,29 +58,31 @@ class Run:
         self._depth = 0
         self._waiting: queued.Waiting | None = None
 
-    def take(self, naming: Naming, args: Any, kwargs: Any) -> None:
+    def take(self, plan: Plan, args: Any, kwargs: Any) -> None:
         """Take the lock of this call, or settle the conflict: see `begin`."""
         task, options = self._task, self._options
-        provider = provider_of(task.app)
-        name = naming.lock_name(args, kwargs)
-        if holds_here(provider.prefix + name):
-            # The batch that this run belongs to has it.
-            return
-        self._waiting = waiting = queued.Waiting(task, provider.prefix + name)
-        if options.scope == "queue":
+        self._waiting = waiting = queued.Waiting(task)
+        if options.mode == "off" or options.scope == "queue":
             waiting.end()
             return
-        outer = _outer_lock(provider.prefix + name)
+        # An eager call has the headers of whatever it was made in.
+        headers = None if self._request.is_eager else self._request.headers
+        key = key_of_message(plan, headers, self._request.id, args, kwargs)
+        if holds_here(key):
+            # The batch that this run belongs to has it.
+            waiting.end()
+            return
+        outer = _outer_lock(key)
         if outer is not None:
             self.lock = outer
             return
         metadata = {**told_of_us(task.name, self._request.id), **coalescing.triggered(self._request)}
         # Weakly: we have the lock, and a lock that is dropped must not be renewed for ever.
-        lock = provider.lock(name, options, metadata, WeakMethod(self.report_lost))
+        lock = provider_of(task.app).lock_of(key, options, metadata, WeakMethod(self.report_lost))
         lock.listen(WeakMethod(self.report_asked), replacement.told_within_s(options))
-        lock.queued = waiting.token
+        lock.queued = waiting.token_under(key)
         try:
-            while not self._settled(lock, naming, args, kwargs):
+            while not self._settled(lock, plan.naming, args, kwargs):
                 pass  # it was free again before a run of it could be wanted
         except StoreUnavailable as error:
             self.give_back()
@@ -95,7 +99,7 @@ class Run:
             self._begin(lock)
             return True
         self.lock, self._is_ours = Unlocked(), False
-        if lock.queued:
+        if self._waiting is not None and self._waiting.token:
             redelivery.drop_if_answered(task)
             # It was accepted when it was published: it may have to wait, but it is not dropped.
             options = replace(options, on_conflict="retry", retry_for_ms=None)
@@ -107,7 +111,7 @@ class Run:
 
     def _begin(self, lock: RedisLock) -> None:
         if self._waiting is not None:
-            self._waiting.has_ended()
+            self._waiting.has_begun(lock.name)
         try:
             coalescing.begin(self._task, lock, self._options)
             redelivery.drop_if_done(self._task, lock)
@@ -240,7 +244,7 @@ def run_of(request: Any) -> Run | None:
     return getattr(request, _ATTRIBUTE, None)
 
 
-def begin(task: Task[..., Any], naming: Naming, options: LockOptions, args: Any, kwargs: Any) -> None:
+def begin(task: Task[..., Any], plan: Plan, args: Any, kwargs: Any) -> None:
     """Take the lock of this run, unless it has begun already.
 
     Raises:
@@ -252,18 +256,17 @@ def begin(task: Task[..., Any], naming: Naming, options: LockOptions, args: Any,
     request = task.request
     if run_of(request) is not None:
         return
-    run = Run(task, options)
+    run = Run(task, plan.options)
     if request.headers is None:
         # A copy of a request, which Celery makes for a direct call, would take the run for a header.
         request.headers = {}
     setattr(request, _ATTRIBUTE, run)
     _runs.set((*_runs.get(), run))
-    if options.mode != "off":
-        try:
-            run.take(naming, args, kwargs)
-        except Ignore as told:
-            # Celery formats every frame of it: that would cost more than the whole conflict.
-            raise told.with_traceback(None) from None
+    try:
+        run.take(plan, args, kwargs)
+    except Ignore as told:
+        # Celery formats every frame of it: that would cost more than the whole conflict.
+        raise told.with_traceback(None) from None
 
 
 def finish(task: Task[..., Any], done: str = "") -> None:

@@ -23,6 +23,7 @@ __all__ = [
     "LockOptions",
     "StoreSettings",
     "declared_options",
+    "key_prefix",
     "resolve",
     "store_settings",
 ]
@@ -199,12 +200,6 @@ def store_settings(conf: Mapping[str, Any]) -> StoreSettings:
         ConfigurationError: No setting leads to one Redis, or a setting has the wrong type. The
             message shows no value.
     """
-    prefix = conf.get("redislock_prefix")
-    if not isinstance(prefix, str | None):
-        raise ConfigurationError(
-            f"{spelled(conf, 'redislock_prefix')} setting must be text such as 'redislock:', "
-            f"not {type(prefix).__name__}"
-        )
     options = conf.get("redislock_client_options") or {}
     if not isinstance(options, Mapping) or not all(isinstance(name, str) for name in options):
         raise ConfigurationError(
@@ -215,10 +210,25 @@ def store_settings(conf: Mapping[str, Any]) -> StoreSettings:
     return StoreSettings(
         url,
         spelled(conf, setting),
-        "redislock:" if prefix is None else prefix,
+        key_prefix(conf),
         MappingProxyType(dict(options)),
         companions_of(conf, setting),
     )
+
+
+def key_prefix(conf: Mapping[str, Any]) -> str:
+    """Return what the Redis key of every lock begins with.
+
+    Raises:
+        ConfigurationError: It is no text.
+    """
+    prefix = conf.get("redislock_prefix")
+    if not isinstance(prefix, str | None):
+        raise ConfigurationError(
+            f"{spelled(conf, 'redislock_prefix')} setting must be text such as 'redislock:', "
+            f"not {type(prefix).__name__}"
+        )
+    return "redislock:" if prefix is None else prefix
 
 
 def _store_url(conf: Mapping[str, Any]) -> tuple[str, str]:

@@ -10,12 +10,14 @@ from celery import Celery, Task
 from celery.exceptions import Retry, TaskRevokedError
 from celery.result import AsyncResult, EagerResult
 from celery.states import RETRY, REVOKED
+from celery.utils import uuid
 
 from . import ancestry, duplicates, mapping, queued, run, worker
 from .conflict import RETRY_HEADER
 from .engine import RedisLock, release_orphan
 from .errors import LockBusy
 from .hooks import surround_hooks
+from .named import key_of_message, key_to_publish, naming_headers, without_name
 from .plan import CALL_HEADER, Plan, plan_of, travelling
 from .plugin import install, know
 from .provider import provider_of
@@ -97,7 +99,8 @@ class LockedTask(Task):
             TypeError: The call does not fit the function.
             LockKeyError: An argument cannot be made part of a name.
         """
-        return provider_of(self.app).prefix + self.plan_for().naming.lock_name(args, kwargs)
+        provider_of(self.app)  # refuses wrong settings
+        return self.plan_for().key(args, kwargs)
 
     def lock_for(self, *args: Any, **kwargs: Any) -> RedisLock:
         """Return the lock that this call would take, for use outside Celery.
@@ -109,8 +112,7 @@ class LockedTask(Task):
             LockKeyError: An argument cannot be made part of a name.
         """
         plan = self.plan_for()
-        name = plan.naming.lock_name(args, kwargs)
-        return provider_of(self.app).lock(name, plan.options, run.told_of_us(self.name))
+        return provider_of(self.app).lock_of(plan.key(args, kwargs), plan.options, run.told_of_us(self.name))
 
     def push_request(self, *args: Any, **kwargs: Any) -> None:
         """Begin the request of a direct call; the body that Celery calls keeps the request of its run."""
@@ -129,7 +131,7 @@ class LockedTask(Task):
             args: Of the call.
             kwargs: Of the call.
         """
-        self.free_publish_lock(headers, args, kwargs)
+        queued.free_of_message(self.app, headers, headers.get("id"))
         name = self.locked_name_of(headers, args, kwargs)
         if name is None:
             return
@@ -144,22 +146,7 @@ class LockedTask(Task):
         plan = self.plan_for(headers.get(CALL_HEADER))
         if plan.options.mode == "off" or plan.options.scope == "queue":
             return None
-        return provider_of(self.app).prefix + plan.naming.lock_name(args, kwargs)
-
-    def free_publish_lock(self, headers: Mapping[str, Any], args: Any, kwargs: Any) -> None:
-        """Free the publish lock that a message came with, if it still has it: its task will not begin.
-
-        Args:
-            headers: Of the message.
-            args: Of the call.
-            kwargs: Of the call.
-        """
-        token = queued.token_of(headers, headers.get("id"))
-        if not token:
-            return
-        naming = self.plan_for(headers.get(CALL_HEADER)).naming
-        name = provider_of(self.app).prefix + naming.lock_name(args, kwargs)
-        queued.free(queued.publish_lock(self.app, name), token)
+        return key_of_message(plan, headers, headers.get("id"), args, kwargs)
 
     def apply_async(
         self, args: Any = None, kwargs: Any = None, *positional: Any, lock: Any = None, **options: Any
@@ -184,10 +171,12 @@ class LockedTask(Task):
         options = self._with_call_options(lock, options)
         plan = self.plan_for((options.get("headers") or {}).get(CALL_HEADER))
         scoped = plan.options.scope != "run" and plan.options.mode != "off"
-        if not scoped or self.app.conf.task_always_eager:
+        if self.app.conf.task_always_eager:
             return super().apply_async(args, kwargs, *positional, **options)
         options = {**dict(zip(_POSITIONAL, positional, strict=False)), **options}
-        return duplicates.publish(self, plan, args, kwargs, options, super().apply_async)
+        if scoped:
+            return duplicates.publish(self, plan, args, kwargs, options, super().apply_async)
+        return super().apply_async(args, kwargs, **_named(plan, args, kwargs, options))
 
     def apply(
         self, args: Any = None, kwargs: Any = None, *positional: Any, lock: Any = None, **options: Any
@@ -241,7 +230,8 @@ class LockedTask(Task):
         if lock is None:
             return options
         plan_of(self, self.app, lock)
-        headers = {**(options.get("headers") or {}), CALL_HEADER: travelling(self.name, lock)}
+        # A copied name is not that of a call with other options.
+        headers = {**without_name(options.get("headers")), CALL_HEADER: travelling(self.name, lock)}
         return {**options, "headers": headers}
 
     def plan_for(self, per_call: Mapping[str, Any] | None = None) -> Plan:
@@ -253,3 +243,14 @@ class LockedTask(Task):
         except KeyError:
             plan = self.__dict__["_plan_of_task"] = plan_of(self, self.app)
         return plan
+
+
+def _named(plan: Plan, args: Any, kwargs: Any, options: dict[str, Any]) -> dict[str, Any]:
+    """Return Celery's options of a call with the name of its lock among its headers."""
+    task_id, headers = options.get("task_id") or uuid(), options.get("headers")
+    key = key_to_publish(plan, headers, task_id, args, kwargs)
+    return {
+        **options,
+        "task_id": task_id,
+        "headers": naming_headers(plan, headers, task_id, args, kwargs, key),
+    }

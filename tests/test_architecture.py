@@ -17,7 +17,8 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "celery_redislock"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
-LONGEST_MODULE = 300
+#: Lines of code: without blank ones, comments and docstrings.
+LONGEST_MODULE = 400
 
 #: Names that say nothing of a responsibility, so that anything may end up in there.
 NAMELESS = {
@@ -43,9 +44,20 @@ def relative(module: Path) -> str:
     return str(module.relative_to(PACKAGE))
 
 
+def lines_of_code(source: str) -> set[int]:
+    """Number the lines that hold code."""
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    prose: set[int] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, documented) and ast.get_docstring(node) is not None:
+            prose.update(range(node.body[0].lineno, (node.body[0].end_lineno or 0) + 1))
+    lines = enumerate(source.splitlines(), 1)
+    return {number for number, line in lines if line.strip() and not line.lstrip().startswith("#")} - prose
+
+
 @pytest.mark.parametrize("module", MODULES, ids=relative)
 def test_a_module_is_short_enough_to_be_read_at_once(module: Path) -> None:
-    assert len(module.read_text().splitlines()) <= LONGEST_MODULE
+    assert len(lines_of_code(module.read_text())) <= LONGEST_MODULE
 
 
 @pytest.mark.parametrize("module", MODULES, ids=relative)

@@ -48,7 +48,7 @@ def published(app: Celery) -> int:
 def busy_run(app: Celery, task: Any, task_id: str) -> Any:
     """Have a run of this id hold the lock of a call."""
     plan = task.plan_for()
-    return provider_of(app).lock("t", plan.options, {"task": "t", "id": task_id})
+    return provider_of(app).lock_of("redislock:t", plan.options, {"task": "t", "id": task_id})
 
 
 @pytest.fixture
