@@ -114,11 +114,13 @@ def release(context: click.Context, name: str, force: bool) -> None:
     with _errors_for_people():
         provider = _provider(context)
         key = _key(provider, name)
-        if force and PublishLock(provider.client, key).force_free():
+        is_freed = force and PublishLock(provider.client, key).force_free()
+        if is_freed:
             click.echo(f"{key}: publish lock freed")
         seen = inspect(store_of(provider.client), key)
         if seen is None:
-            click.echo(f"{key}: free already, nothing done")
+            if not is_freed:
+                click.echo(f"{key}: free already, nothing done")
             return
         if not seen.is_kept and not force:
             raise click.ClickException(

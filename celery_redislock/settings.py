@@ -200,6 +200,7 @@ def store_settings(conf: Mapping[str, Any]) -> StoreSettings:
         ConfigurationError: No setting leads to one Redis, or a setting has the wrong type. The
             message shows no value.
     """
+    prefix = key_prefix(conf)
     options = conf.get("redislock_client_options") or {}
     if not isinstance(options, Mapping) or not all(isinstance(name, str) for name in options):
         raise ConfigurationError(
@@ -210,7 +211,7 @@ def store_settings(conf: Mapping[str, Any]) -> StoreSettings:
     return StoreSettings(
         url,
         spelled(conf, setting),
-        key_prefix(conf),
+        prefix,
         MappingProxyType(dict(options)),
         companions_of(conf, setting),
     )

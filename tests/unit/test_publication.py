@@ -134,6 +134,40 @@ def test_a_task_that_has_its_result_already_is_no_answer(app: Celery) -> None:
     assert published(app) == 1
 
 
+@pytest.mark.parametrize("scope", SCOPES)
+@pytest.mark.parametrize("state", ["SUCCESS", "FAILURE", "REVOKED"])
+def test_a_waiting_call_that_has_its_result_is_no_answer(app: Celery, scope: str, state: str) -> None:
+    """It has ended under a worker that could not give its publish lock back: of another version, say."""
+    task = scoped(app, scope)
+    first = task.delay()
+    app.backend.store_result(first.id, Exception() if state == "FAILURE" else None, state)
+
+    second = task.delay()
+
+    assert second.id != first.id
+    assert task.delay().id == second.id
+    assert published(app) == 2
+
+
+@pytest.mark.parametrize("state", ["PENDING", "RETRY", "STARTED", "of the user's own"])
+def test_a_waiting_call_without_a_result_is_the_answer(app: Celery, state: str) -> None:
+    task = scoped(app)
+    first = task.delay()
+    app.backend.store_result(first.id, None, state)
+
+    assert task.delay().id == first.id
+
+
+def test_a_result_of_an_earlier_call_ends_no_waiting_one_of_the_same_id(app: Celery) -> None:
+    task = scoped(app)
+    app.backend.store_result("every time", None, "SUCCESS")
+
+    for _ in range(3):
+        assert task.apply_async(task_id="every time").id == "every time"
+
+    assert published(app) == 1
+
+
 @pytest.mark.parametrize("enable_utc", [True, False])
 @pytest.mark.parametrize("zone", ["America/New_York", "UTC", "Asia/Tokyo"])
 def test_a_result_in_a_database_counts_in_every_time_zone(
