@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
@@ -11,6 +10,7 @@ from weakref import WeakMethod, ref
 
 from ..errors import LockLost
 from .lease import Lease, now
+from .threads import begin, here
 
 logger = logging.getLogger(__name__)
 
@@ -18,6 +18,27 @@ Owner = TypeVar("Owner")
 
 #: Gives what is to be called, while whom it tells lives: dropped, he must not live on in a cycle.
 Teller: TypeAlias = Callable[[], Callable[[], object] | None]
+
+
+class _Grant:
+    """One grant, from its beginning on. Each change is one step: threads share it without a mutex."""
+
+    __slots__ = ("is_over", "lease", "loss", "process", "unasked", "untold")
+
+    def __init__(self, lease: Lease) -> None:
+        self.lease = lease
+        #: Whose it is: the child of a fork inherits the object, and not the lock.
+        self.process = here()
+        self.loss: str | None = None
+        self.is_over = False
+        #: Whoever takes what is in there tells of the loss, or of the wish to stop: one does.
+        self.untold, self.unasked = [True], [True]
+
+    @property
+    def loss_by_now(self) -> str | None:
+        if self.loss is None and not self.is_over and self.lease.remaining(now()) <= 0:
+            return "its lease ran out"
+        return self.loss
 
 
 class Holding:
@@ -31,22 +52,20 @@ class Holding:
     def __init__(self, name: str, tell: Teller | None = None) -> None:
         self._name = name
         self._tell = tell
-        self._changes = threading.Lock()
-        self._lease: Lease | None = None
-        self._loss: str | None = None
+        self._grant: _Grant | None = None
         #: What it gives is called once for each lease, in a thread of its own, when its holder is to stop.
         self.on_asked: Teller | None = None
-        self._asked = ""
 
     @property
     def lease(self) -> Lease | None:
-        """The last lease that was granted and not given back, valid or not."""
-        return self._lease
+        """The last lease that was granted to this process and not given back, valid or not."""
+        grant = self._grant
+        return grant.lease if grant is not None and not grant.is_over and grant.process is here() else None
 
     @property
     def valid_lease(self) -> Lease | None:
         """The lease while it can be believed."""
-        lease = self._lease
+        lease = self.lease
         return lease if lease is not None and self.loss is None else None
 
     @property
@@ -55,58 +74,74 @@ class Holding:
 
         Computed from the clock, so it is right even before the thread that renews has noticed.
         """
-        lease = self._lease
-        if self._loss is None and lease is not None and lease.remaining(now()) <= 0:
-            return "its lease ran out"
-        return self._loss
+        grant = self._grant
+        return grant.loss_by_now if grant is not None and grant.process is here() else None
+
+    @property
+    def absence(self) -> str:
+        """Why there is no valid lease."""
+        grant = self._grant
+        if grant is not None and not grant.is_over and grant.process is not here():
+            return "it is held by the process that forked this one, if by any"
+        return self.loss or "it is not held"
 
     def take(self, lease: Lease) -> None:
         """Hold a new lease; an earlier loss is forgotten."""
-        with self._changes:
-            self._lease, self._loss = lease, None
+        self._grant = _Grant(lease)
 
     def renewed(self, token: str, sent_at: float, ttl_ms: int) -> None:
         """Take note that Redis accepted a renewal of the lease with this token."""
-        with self._changes:
-            if self._is_ours(token) and self._lease is not None:
-                self._lease = self._lease.renewed(sent_at, ttl_ms)
+        grant = self._grant_of(token)
+        if grant is not None:
+            grant.lease = grant.lease.renewed(sent_at, ttl_ms)
 
     def give_back(self, token: str) -> None:
         """Hold the lease with this token no more. A loss that came before stays known."""
-        with self._changes:
-            if self._is_ours(token):
-                self._loss, self._lease = self.loss, None
+        grant = self._grant_of(token)
+        if grant is not None:
+            grant.loss = grant.loss_by_now
+            grant.is_over = True
 
     def report_lost(self, token: str, reason: str) -> None:
         """Take note that the lease with this token is lost; the first reason counts."""
-        with self._changes:
-            if not self._is_ours(token) or self._loss is not None:
-                return
-            self._loss = self.loss or reason
-        logger.warning("lock %r is lost: %s", self._name, reason)
-        if self._tell is not None:
-            self._start(self._tell)
+        grant = self._grant_of(token)
+        if grant is None or not grant.untold:
+            return
+        if grant.loss is None:
+            grant.loss = grant.loss_by_now or reason
+            logger.warning("lock %r is lost: %s", self._name, reason)
+        if self._tell is None:
+            grant.untold.clear()
+        else:
+            self._start(self._tell, grant.untold)
 
     def report_asked(self, token: str) -> None:
         """Take note that the holder of the lease with this token is asked to stop."""
-        with self._changes:
-            if not self._is_ours(token) or self._asked == token or self.on_asked is None:
-                return
-            self._asked = token
-        self._start(self.on_asked)
+        grant = self._grant_of(token)
+        if grant is not None and grant.unasked and self.on_asked is not None:
+            self._start(self.on_asked, grant.unasked)
 
-    def _is_ours(self, token: str) -> bool:
-        return self._lease is not None and self._lease.token == token
+    def _grant_of(self, token: str) -> _Grant | None:
+        grant = self._grant
+        is_it = grant is not None and not grant.is_over and grant.lease.token == token
+        return grant if is_it else None
 
-    def _start(self, teller: Teller) -> None:
+    def _start(self, teller: Teller, once: list[bool]) -> None:
         # Asked here, not in the thread: a run that notices its loss at its end would be gone by then.
         tell = teller()
         if tell is None:
             return
         # In a thread of its own: whoever is told slowly must not keep other locks from being renewed.
-        threading.Thread(target=self._tell_safely, args=(tell,), name="redislock-tell", daemon=True).start()
+        work = partial(self._tell_once, tell, once)
+        if begin(work, "redislock-tell") is None:
+            work()
 
-    def _tell_safely(self, tell: Callable[[], object]) -> None:
+    def _tell_once(self, tell: Callable[[], object], once: list[bool]) -> None:
+        # Taken by him who tells, when he does: interrupted before, another tells.
+        try:
+            once.pop()
+        except IndexError:
+            return
         try:
             tell()
         except Exception:

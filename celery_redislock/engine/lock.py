@@ -18,6 +18,7 @@ import logging
 import math
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from types import TracebackType
 from typing import Any
@@ -30,13 +31,17 @@ from .durations import to_ms
 from .holding import Holding, chain_loss, weakly
 from .inspection import inspect
 from .lease import Lease, now
-from .renewal import renewal_of
+from .renewal import Renewal, pace_of, renewal_of
+from .store import CALL_S
 from .terms import Duration, terms_of
 from .topology import Client, store_of
 from .verbs import Granted, LockVerbs, Refused
-from .waiting import Waiter, ask_once
+from .waiting import Waiter, ask_once, leave
 
 logger = logging.getLogger(__name__)
+
+#: What an interrupted release takes once more, seconds.
+ONCE_MORE_S = 1.0
 
 
 class RedisLock:
@@ -90,6 +95,7 @@ class RedisLock:
         #: Whether runs of it were wanted (`WantedRuns`) when it was taken, and then when it was released.
         self.wanted = False
         self._interval_s = math.inf
+        self._renewal: Renewal | None = None
         self._holding = Holding(lock_name, None if on_lost is None else weakly(self, on_lost))
 
     def __repr__(self) -> str:
@@ -131,7 +137,7 @@ class RedisLock:
             LockLost: It is not, or never was.
         """
         if self._holding.valid_lease is None:
-            raise LockLost(self.lock_name, self._holding.loss or "it is not held")
+            raise LockLost(self.lock_name, self._holding.absence)
 
     def acquire(self, blocking: bool = False, timeout: Duration | None = None) -> bool:
         """Take the lock.
@@ -150,9 +156,15 @@ class RedisLock:
             StoreUnavailable: Redis could not be reached: at once, or when waiting until the timeout,
                 or without one for `expire` seconds. If the lock was granted unseen, it ends by itself
                 after `expire`.
+            LockLost: It cannot be renewed, since no thread can be started; it was given back.
             ConfigurationError: The timeout is not a duration.
         """
-        return self.attempt(blocking=blocking, timeout=timeout) is None
+        token = os.urandom(16).hex()
+        try:
+            return self.attempt(blocking=blocking, timeout=timeout, token=token) is None
+        except BaseException:
+            self._undo_if_taken(token)
+            raise
 
     def attempt(
         self, *, blocking: bool = False, timeout: Duration | None = None, token: str | None = None
@@ -168,13 +180,13 @@ class RedisLock:
         """
         timeout_s = None if timeout is None else to_ms(timeout, "timeout", minimum_ms=0) / 1000
         token = token or os.urandom(16).hex()
-        terms = self._terms
-        question = self._verbs, token, terms.first_ttl_ms, self._metadata, self.queued
-        answer = Waiter(*question).wait(timeout_s, terms.ttl_ms / 1000) if blocking else ask_once(*question)
-        if isinstance(answer, Refused):
-            return answer.holder
-        self._take(token, answer)
-        return None
+        try:
+            return self._attempt(token, blocking, timeout_s)
+        except StoreUnavailable:
+            raise
+        except BaseException:
+            self._undo(token)
+            raise
 
     def release(self, *, done: str = "", unused: bool = False) -> bool:
         """Give the lock back, if it is still ours.
@@ -190,18 +202,14 @@ class RedisLock:
             StoreUnavailable: Redis could not be reached; `release` may be called again, and the lock
                 ends by itself with its lease, which is renewed no more.
         """
-        lease = self._holding.lease
-        if lease is None:
-            return False
-        if self._is_watched:
-            renewal_of(self._verbs.store).forget(lease.token)
-        min_hold_ms = 0 if unused else self._terms.min_hold_ms
-        released = self._verbs.release(lease.token, min_hold_ms, done, self.queued)
-        if released is None:
-            self._holding.report_lost(lease.token, "at the release another holder had it, or nobody")
-        self._holding.give_back(lease.token)
-        self.wanted = released is not None and released.wanted
-        return released is not None
+        try:
+            return self._release(done, unused, CALL_S)
+        except StoreUnavailable:
+            raise
+        except BaseException:
+            # Interrupted: whoever hears of that seldom releases again.
+            self._release_once_more(done, unused)
+            raise
 
     def renew(self) -> bool:
         """Start a full lease from now, if the lock is still ours; never take it anew.
@@ -257,11 +265,12 @@ class RedisLock:
             LockBusy: It is still busy.
             StoreUnavailable: Redis could not be reached.
         """
-        timeout = None if self._terms.wait_ms is None else self._terms.wait_ms / 1000
-        busy = self.attempt(blocking=True, timeout=timeout)
-        if busy is not None:
-            raise LockBusy(self.lock_name, busy, busy.lease_left)
-        return self
+        token = os.urandom(16).hex()
+        try:
+            return self._entered(token)
+        except BaseException:
+            self._undo_if_taken(token)
+            raise
 
     def __exit__(
         self,
@@ -278,6 +287,9 @@ class RedisLock:
             self.release()
         except StoreUnavailable as error:
             logger.warning("%s; it ends by itself with its lease", error)
+        except BaseException:
+            self._release_once_more("", False)
+            raise
         if self.loss is None:
             return
         lost = LockLost(self.lock_name, self.loss)
@@ -285,12 +297,64 @@ class RedisLock:
             raise lost
         chain_loss(exc, lost)
 
+    def _entered(self, token: str) -> RedisLock:
+        timeout = None if self._terms.wait_ms is None else self._terms.wait_ms / 1000
+        busy = self.attempt(blocking=True, timeout=timeout, token=token)
+        if busy is not None:
+            raise LockBusy(self.lock_name, busy, busy.lease_left)
+        return self
+
+    def _attempt(self, token: str, blocking: bool, timeout_s: float | None) -> Holder | None:
+        terms = self._terms
+        question = self._verbs, token, terms.first_ttl_ms, self._metadata, self.queued
+        answer = Waiter(*question).wait(timeout_s, terms.ttl_ms / 1000) if blocking else ask_once(*question)
+        if isinstance(answer, Refused):
+            return answer.holder
+        self._take(token, answer)
+        return None
+
+    def _release(self, done: str, unused: bool, within: float) -> bool:
+        lease = self._holding.lease
+        if lease is None:
+            return False
+        if self._renewal is not None:
+            self._renewal.forget(lease.token)
+        min_hold_ms = 0 if unused else self._terms.min_hold_ms
+        released = self._verbs.release(lease.token, min_hold_ms, done, self.queued, within)
+        if released is None:
+            self._holding.report_lost(lease.token, "at the release another holder had it, or nobody")
+        self.wanted = released is not None and released.wanted
+        self._holding.give_back(lease.token)
+        return released is not None
+
+    def _release_once_more(self, done: str, unused: bool) -> None:
+        with suppress(StoreUnavailable):
+            self._release(done, unused, ONCE_MORE_S)
+
     def _take(self, token: str, granted: Granted) -> None:
         terms = self._terms
         lease = Lease.granted(token, granted.fencing_token, terms.ttl_ms, granted.sent_at, terms.max_hold_ms)
         self.last_done, self.wanted = granted.last_done, granted.wanted
         self._holding.take(lease)
         if self._is_watched:
-            verbs, watch = self._verbs, renewal_of(self._verbs.store).watch
-            watch = partial(watch, renew=self._renew, acks=verbs.min_replicas, interval_s=self._interval_s)
-            watch(self._holding, lease, verbs.keys.renewed)
+            self._watch(lease)
+
+    def _watch(self, lease: Lease) -> None:
+        if self._renewal is None:
+            pace_s = pace_of(lease.ttl_ms, self._interval_s) if self._renew else 0
+            self._renewal = renewal_of(self._verbs.store, pace_s)
+        watch = partial(self._renewal.watch, renew=self._renew, acks=self._verbs.min_replicas)
+        if not watch(self._holding, lease, self._verbs.keys.renewed, interval_s=self._interval_s):
+            raise LockLost(self.lock_name, "no thread can be started that renews it; it was given back")
+
+    def _undo_if_taken(self, token: str) -> None:
+        lease = self._holding.lease
+        if lease is not None and lease.token == token:
+            self._undo(token)
+
+    def _undo(self, token: str) -> None:
+        """Give back what may have been granted to this token: whoever asked is not told of it."""
+        if self._renewal is not None:
+            self._renewal.forget(token)
+        leave(self._verbs, token)
+        self._holding.give_back(token)

@@ -3,20 +3,40 @@
 One of them, the reader, sleeps in Redis on the mailboxes of all; the others sleep here until it has
 word for them. A newcomer whose mailbox is not read yet has the reader look up, and read his too. A
 reader who is woken, or has slept enough, leaves the reading to another.
+
+A waiter may be torn out of any line of this by a signal's handler. So no mutex is held here, each
+change is one step, a duty stands under the mailbox of him who has it, and `leave` ends all that he had,
+however often it is called. Where two should read at once for a moment, each has word for whom it finds.
 """
 
 from __future__ import annotations
 
 import os
-import threading
 from time import monotonic
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
+from ..errors import StoreUnavailable
 from .store import Store
+from .threads import Bell
 from .verbs import LOOK_UP, LockVerbs
 
 #: Waiters that share a connection: each message that one of them gets costs a list of all their names.
 PLACES = 50
+
+
+class _Place:
+    """Where one waiter sleeps."""
+
+    def __init__(self) -> None:
+        self.bell = Bell()
+        self.has_word = False
+        #: Whether he sleeps here, and does not ask or read just now.
+        self.sleeps = False
+
+    def give_word(self) -> None:
+        """Wake him: he is to ask for the lock."""
+        self.has_word = True
+        self.bell.ring()
 
 
 class Mailroom:
@@ -28,29 +48,24 @@ class Mailroom:
 
     def __init__(self, verbs: LockVerbs) -> None:
         self._verbs = verbs
-        self._guard = threading.Lock()
-        self._mailboxes: set[bytes] = set()
-        #: What those who sleep here wait for; and who has word that he has not taken yet.
-        self._bells: dict[bytes, threading.Event] = {}
-        self._has_word: set[bytes] = set()
-        self._reader = b""
-        #: Which mailboxes are read at this moment, and whether the reader was told to look up.
+        self._places: dict[bytes, _Place] = {}
+        #: At most one: who reads.
+        self._reader: dict[str, bytes] = {}
+        #: Which mailboxes are read at this moment, and by which newcomer the reader was told to look up.
         self._read: frozenset[bytes] = frozenset()
-        self._is_told = False
+        self._told_by = b""
 
     def enter(self, mailbox: bytes) -> bool:
         """Have a mailbox read with the others, until `leave`; False: no place is left."""
-        with self._guard:
-            if len(self._mailboxes) >= PLACES:
-                return False
-            self._mailboxes.add(mailbox)
-            return True
+        if len(self._places) >= PLACES:
+            return False
+        self._places[mailbox] = _Place()
+        return True
 
     def leave(self, mailbox: bytes) -> None:
-        """Wait no more."""
-        with self._guard:
-            self._mailboxes.discard(mailbox)
-            self._has_word.discard(mailbox)
+        """Wait no more, and hand on all duties. May be called again, whatever came of it before."""
+        self._places.pop(mailbox, None)
+        self._hand_on(mailbox)
 
     def sleep(self, mailbox: bytes, seconds: float, lateness_s: float) -> None:
         """Sleep until woken, or for so many seconds.
@@ -63,40 +78,37 @@ class Mailroom:
         Raises:
             StoreUnavailable: Redis could not be reached.
         """
-        until = monotonic() + seconds
+        until, place = monotonic() + seconds, self._places[mailbox]
         try:
-            while (left := until - monotonic()) > 0 and not self._takes_word(mailbox):
-                bell = self._bell_unless_reader(mailbox)
-                if bell is None:
+            place.sleeps = True
+            while (left := until - monotonic()) > 0 and not place.has_word:
+                if self._is_reader(mailbox):
+                    place.sleeps = False
                     self._read_for_all(mailbox, until, lateness_s)
-                    return
+                    break
                 self._tell_reader(mailbox)
-                bell.wait(left)
+                place.bell.wait(left)
+            place.sleeps = place.has_word = False
+        except StoreUnavailable:
+            self._forget_telling(mailbox)
+            raise
+        except BaseException:
+            self._forget_telling(mailbox)
+            self._rouse(mailbox)
+            raise
         finally:
-            self._wake_up(mailbox)
+            self._hand_on(mailbox)
 
-    def _takes_word(self, mailbox: bytes) -> bool:
-        with self._guard:
-            if mailbox not in self._has_word:
-                return False
-            self._has_word.remove(mailbox)
-            return True
-
-    def _bell_unless_reader(self, mailbox: bytes) -> threading.Event | None:
-        with self._guard:
-            self._reader = self._reader or mailbox
-            if self._reader == mailbox:
-                return None
-            bell = self._bells[mailbox] = threading.Event()
-            if mailbox in self._has_word:
-                bell.set()
-            return bell
+    def _is_reader(self, mailbox: bytes) -> bool:
+        """Whether he reads, who comes to if nobody does."""
+        return self._reader.setdefault("is", mailbox) == mailbox
 
     def _read_for_all(self, mailbox: bytes, until: float, lateness_s: float) -> None:
         while (left := until - monotonic()) > 0:
             self._verbs.store.rest()
-            with self._guard:
-                self._read, self._is_told = frozenset(self._mailboxes), False
+            # In this order: who enters after it was looked who is here finds that nobody has told of him.
+            self._told_by = b""
+            self._read = frozenset(self._places)
             # His own first: of several with word Redis takes the first.
             word = self._verbs.sleep([mailbox, *(self._read - {mailbox})], left, lateness_s)
             if word is None or (word[0] == mailbox and word[1] != LOOK_UP):
@@ -104,57 +116,62 @@ class Mailroom:
             self._pass_on(word[0])
 
     def _pass_on(self, mailbox: bytes) -> None:
-        with self._guard:
-            if mailbox != self._reader and mailbox in self._mailboxes:
-                self._has_word.add(mailbox)
-                if mailbox in self._bells:
-                    self._bells[mailbox].set()
+        place = self._places.get(mailbox)
+        if place is not None and mailbox != self._reader.get("is"):
+            place.give_word()
 
     def _tell_reader(self, mailbox: bytes) -> None:
-        with self._guard:
-            if not self._read or mailbox in self._read or self._is_told:
-                return
-            self._is_told, reader = True, self._reader
-        try:
-            self._verbs.ring(reader)
-        except BaseException:
-            self._is_told = False
-            raise
+        if mailbox in self._read or self._told_by:
+            return
+        self._told_by = mailbox
+        self._verbs.ring(self._reader.get("is", mailbox))
 
-    def _wake_up(self, mailbox: bytes) -> None:
-        with self._guard:
-            if self._reader == mailbox:
-                self._reader, self._read = b"", frozenset()
-            if self._bells:
-                self._bells.pop(mailbox, None)
-                self._find_reader()
+    def _forget_telling(self, mailbox: bytes) -> None:
+        if self._told_by == mailbox:
+            self._told_by = b""
+
+    def _rouse(self, mailbox: bytes) -> None:
+        """Have the others look who reads; or ask: a reader who is torn away may have had word for one."""
+        was_reader = self._reader.get("is") == mailbox
+        for place in list(self._places.values()):
+            if was_reader:
+                place.give_word()
+            else:
+                place.bell.ring()
+
+    def _hand_on(self, mailbox: bytes) -> None:
+        if self._reader.get("is") == mailbox:
+            self._told_by, self._read = b"", frozenset()
+            self._reader.pop("is", None)
+        self._find_reader()
 
     def _find_reader(self) -> None:
         # Also when one goes who slept here: it may be he who was asked to take over.
-        if not self._reader and self._bells:
-            next(iter(self._bells.values())).set()
+        sleeping = () if self._reader else list(self._places.values())
+        for place in sleeping:
+            if place.sleeps:
+                place.bell.ring()
+                break
 
 
-_guard = threading.Lock()
 #: Those that still have places, while somebody is in them.
 _rooms: WeakKeyDictionary[Store, WeakValueDictionary[str, Mailroom]] = WeakKeyDictionary()
 
 
 def enter(verbs: LockVerbs, mailbox: bytes) -> Mailroom:
     """Return a mailroom of this process for a lock, with this mailbox in it."""
-    with _guard:
-        rooms = _rooms.setdefault(verbs.store, WeakValueDictionary())
-        room = rooms.get(verbs.lock_name)
-        if room is None or not room.enter(mailbox):
-            room = rooms[verbs.lock_name] = Mailroom(verbs)
-            room.enter(mailbox)
-        return room
+    rooms = _rooms.setdefault(verbs.store, WeakValueDictionary())
+    room = rooms.get(verbs.lock_name)
+    if room is None or not room.enter(mailbox):
+        room = rooms[verbs.lock_name] = Mailroom(verbs)
+        room.enter(mailbox)
+    return room
 
 
 def _after_fork() -> None:
-    # The waiters are threads of the parent; one of them may have had the guard.
-    global _guard, _rooms
-    _guard, _rooms = threading.Lock(), WeakKeyDictionary()
+    # The waiters are threads of the parent.
+    global _rooms
+    _rooms = WeakKeyDictionary()
 
 
 os.register_at_fork(after_in_child=_after_fork)

@@ -7,6 +7,7 @@ lease lasts for the time that their batch allows. The lock is given back by the 
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Mapping
 from enum import IntEnum
 from typing import Any
@@ -16,9 +17,12 @@ from .holding import Holding
 from .lease import Lease, now
 from .meanings import translated
 from .names import keys_of
-from .renewal import renewal_of
+from .renewal import Renewal, pace_of, renewal_of
 from .scripts import DEPART, JOIN, ROLL, STAY
+from .threads import here
 from .topology import Client, store_of
+
+logger = logging.getLogger(__name__)
 
 
 class Left(IntEnum):
@@ -64,6 +68,8 @@ class Member:
         self._token, self._name, self._waited_as = token, name, waited_as
         self._on_lost, self._acks = on_lost, min_replicas
         self._holding = Holding(lock_name, WeakMethod(self._tell))
+        self._renewal: Renewal | None = None
+        self._process = here()
 
     @property
     def loss(self) -> str | None:
@@ -95,21 +101,28 @@ class Member:
             return False
         lease = Lease.granted(self._mark(self._name), 0, ttl_ms, sent_at, None)
         self._holding.take(lease)
-        watch = renewal_of(self._store).watch
-        watch(self._holding, lease, self._keys.shared, renew=True, acks=self._acks, verb=STAY)
+        self._renewal = renewal_of(self._store, pace_of(ttl_ms))
+        watch = self._renewal.watch
+        if not watch(self._holding, lease, self._keys.shared, renew=True, acks=self._acks, verb=STAY):
+            logger.error("lock %r is not renewed while this member of its batch runs", self.lock_name)
         return True
 
     def step_aside(self, idle_ms: int, words: Mapping[str, str]) -> bool:
         """Run no more, and wait: its message comes again, or someone else has to say how it ended.
 
+        Returns:
+            False when the lock is not the batch's, or this process is not the member's.
+
         Raises:
             StoreUnavailable: Redis could not be reached.
         """
+        if self._process is not here():
+            return False
         self._stop_renewing()
         return self._join(self._waited_as or self._name, self._name, idle_ms, words, runs=False)
 
     def depart(self, idle_ms: int, done: str) -> Left:
-        """Be out no more.
+        """Be out no more. In the child of a fork nothing is done: the member is its parent's.
 
         Args:
             idle_ms: How long the lock stays the batch's while others wait and none runs, milliseconds.
@@ -118,6 +131,8 @@ class Member:
         Raises:
             StoreUnavailable: Redis could not be reached; the lock ends with its lease.
         """
+        if self._process is not here():
+            return Left.OTHERS
         self._stop_renewing()
         k = self._keys
         keys = (k.lock, k.holder, k.waiters, k.seen, k.released, k.fence, k.members, k.out, k.wanted)
@@ -136,7 +151,8 @@ class Member:
             return bool(JOIN.run(self._store, self._keys.shared, *arguments, acks=self._acks))
 
     def _stop_renewing(self) -> None:
-        renewal_of(self._store).forget(self._mark(self._name))
+        if self._renewal is not None:
+            self._renewal.forget(self._mark(self._name))
 
     def _mark(self, name: str) -> str:
         return f"{self._token}:{name}"

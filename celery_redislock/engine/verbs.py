@@ -162,7 +162,9 @@ class LockVerbs:
         """Give up the place in line; a turn that came already goes on to the next."""
         self._run(LEAVE, self._left, token, within=within)
 
-    def release(self, token: str, min_hold_ms: int, done: str, queued: str = "") -> Released | None:
+    def release(
+        self, token: str, min_hold_ms: int, done: str, queued: str = "", within: float = CALL_S
+    ) -> Released | None:
         """Give the lock back; None when it was not this token's any more.
 
         Args:
@@ -170,13 +172,14 @@ class LockVerbs:
             min_hold_ms: The lock stays busy until this long after it was taken.
             done: The work that was done under the lock, for the next holder to know; or nothing.
             queued: As in `acquire`: if it had one, the publish lock of a copy of the work ends too.
+            within: As in `acquire`.
         """
         k = self.keys
         keys: tuple[bytes, ...] = (k.lock, k.holder, k.waiters, k.seen, k.released, k.fence, k.wanted)
         if queued:
             keys = (*keys, k.queued)
         try:
-            return _RELEASED[RELEASE.run(self.store, keys, token, min_hold_ms, done)]
+            return _RELEASED[RELEASE.run(self.store, keys, token, min_hold_ms, done, within=within)]
         except REDIS_ERRORS as error:
             raise unavailable(self.lock_name, error) from error
 

@@ -72,7 +72,7 @@ class Waiter:
     def wait(self, timeout_s: float | None, outage_s: float) -> Granted | Refused:
         """Wait in line for the lock.
 
-        Whatever ends the wait but a grant, the place in the queue is given up.
+        A wait that fails gives up the place in the queue; whoever interrupts it has to, see `leave`.
 
         Args:
             timeout_s: Seconds; None waits without end.
@@ -83,16 +83,17 @@ class Waiter:
         """
         deadline = None if timeout_s is None else now() + timeout_s
         try:
-            return self._wait_until(deadline, outage_s)
+            try:
+                return self._wait_until(deadline, outage_s)
+            finally:
+                self._leave_room()
         except StoreUnavailable:
             leave(self._verbs, self._token, LEAVING_S)
             raise
         except BaseException:
-            leave(self._verbs, self._token)
+            # Once more: it may be what was interrupted.
+            self._leave_room()
             raise
-        finally:
-            if self._room is not None:
-                self._room.leave(self._mailbox)
 
     def _wait_until(self, deadline: float | None, outage_s: float) -> Granted | Refused:
         outage = _Outage(outage_s if deadline is None else None)
@@ -110,6 +111,10 @@ class Waiter:
                     raise
                 time.sleep(min(outage.pause(), left))
 
+    def _leave_room(self) -> None:
+        if self._room is not None:
+            self._room.leave(self._mailbox)
+
     def _sleep(self, refused: Refused, left: float) -> None:
         sleep_s = refused.sleep_s + random.uniform(0, JITTER_S)  # noqa: S311
         until_the_end = refused.holder.lease_left == refused.sleep_s or left <= sleep_s
@@ -120,18 +125,12 @@ class Waiter:
 
 
 def ask_once(verbs: LockVerbs, token: str, ttl_ms: int, metadata: str, queued: str) -> Granted | Refused:
-    """Ask for the lock without waiting; interrupted, by a soft time limit say, give back what may have come.
+    """Ask for the lock without waiting.
 
     Raises:
         StoreUnavailable: As in `Waiter.ask`.
     """
-    try:
-        return verbs.acquire(token, ttl_ms, 0, metadata, CALL_S, queued)
-    except StoreUnavailable:
-        raise
-    except BaseException:
-        leave(verbs, token)
-        raise
+    return verbs.acquire(token, ttl_ms, 0, metadata, CALL_S, queued)
 
 
 def leave(verbs: LockVerbs, token: str, within: float = 1.0) -> None:

@@ -9,9 +9,10 @@ from unittest import mock
 import pytest
 import redis
 
-from celery_redislock.engine import renewal
+from celery_redislock.engine import renewal, threads, watch
 from celery_redislock.engine.lease import Lease
-from celery_redislock.engine.renewal import Renewal
+from celery_redislock.engine.renewal import Renewal, pace_of, renewal_of
+from celery_redislock.engine.store import ATTEMPT_S
 
 
 class Clock:
@@ -98,7 +99,7 @@ class Stepper:
 
     def step_to_next(self) -> float:
         """Let time pass until the next lease is due, serve it, and say how long that was."""
-        passed = self.next_due()
+        passed = max(self.next_due(), 0)
         self.clock.now += passed
         self.renewal._serve(self.renewal._next_batch())
         return passed
@@ -110,7 +111,8 @@ def stepper() -> Any:
     stepper = Stepper()
     with (
         mock.patch.object(renewal, "now", stepper.clock),
-        mock.patch.object(renewal.threading, "Thread"),
+        mock.patch.object(watch, "now", stepper.clock),
+        mock.patch.object(threads.threading, "Thread"),
     ):
         yield stepper
 
@@ -146,13 +148,28 @@ def test_many_renewals_go_out_in_pieces(stepper: Stepper) -> None:
     assert not any(holding.lost for holding in holdings)
 
 
-def test_an_attempt_ends_before_the_next_is_due(stepper: Stepper) -> None:
-    long, short = stepper.hold("a", ttl_ms=60_000), stepper.hold("b", ttl_ms=900)
+@pytest.mark.parametrize("ttl_ms", [30, 100, 1000, 3000, 10_000, 11_999, 12_000, 3_600_000])
+def test_an_attempt_takes_a_good_part_of_the_interval_and_ends_before_the_next_is_due(ttl_ms: int) -> None:
+    interval_s = ttl_ms / 3000
 
+    assert min(interval_s / 4, ATTEMPT_S) <= pace_of(ttl_ms) <= min(interval_s / 2, ATTEMPT_S)
+
+
+def test_an_attempt_takes_no_longer_than_its_pace_nor_than_the_lease(stepper: Stepper) -> None:
+    holding = stepper.hold(ttl_ms=60_000)
+    assert holding.lease is not None
+    stepper.step_to_next()
+    stepper.clock.now = holding.lease.valid_until - 0.5
     stepper.step_to_next()
 
-    assert not long.lost + short.lost
-    assert stepper.hears.within[0] <= 0.3
+    assert stepper.hears.within == pytest.approx([ATTEMPT_S, 0.5])
+
+
+def test_leases_of_another_length_have_a_renewal_of_their_own() -> None:
+    store: Any = FakeStore()
+
+    assert renewal_of(store, pace_of(30_000)) is renewal_of(store, pace_of(60_000))
+    assert renewal_of(store, pace_of(30_000)) is not renewal_of(store, pace_of(100))
 
 
 def test_a_renewal_that_is_refused_is_a_loss(stepper: Stepper) -> None:

@@ -1,0 +1,69 @@
+"""Threads: how ours are started, woken, and told from what a fork has inherited.
+
+A signal's handler may raise in a user's thread at any moment: a soft time limit, Ctrl-C. What such a
+thread shares with ours is therefore changed in single steps that the interpreter does not divide, and
+no mutex is held meanwhile. `threading.Condition` and `threading.Event` would be: interrupted in their
+own Python code they stay locked for ever, https://github.com/python/cpython/issues/148874.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+
+logger = logging.getLogger(__name__)
+
+
+class Bell:
+    """Rung by some, waited for by one; rung while nobody waits, it wakes the next who does."""
+
+    def __init__(self) -> None:
+        # Of C, or a greenlet library's own.
+        self._silence = threading.Lock()
+        self._silence.acquire()
+
+    def ring(self) -> None:
+        """Wake who waits."""
+        with suppress(RuntimeError):  # it rings already
+            self._silence.release()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until it rings, or for so many seconds; return whether it rang."""
+        return self._silence.acquire(timeout=min(max(seconds, 0), threading.TIMEOUT_MAX))
+
+
+def begin(work: Callable[[], object], name: str) -> threading.Thread | None:
+    """Start a daemon thread; return None, with an error in the log, where the system has none left.
+
+    At the end of the interpreter none can be started either.
+    """
+    try:
+        thread = threading.Thread(target=work, name=name, daemon=True)
+        thread.start()
+    except (RuntimeError, MemoryError) as error:
+        logger.error("no thread could be started for %s: %s", name, error)  # noqa: TRY400 - it says all
+        return None
+    return thread
+
+
+class Process:
+    """Marks one process: what a fork inherits has the mark of the parent."""
+
+
+_here = Process()
+
+
+def here() -> Process:
+    """Return the mark of this process."""
+    return _here
+
+
+def _after_fork() -> None:
+    global _here
+    _here = Process()
+
+
+os.register_at_fork(after_in_child=_after_fork)
