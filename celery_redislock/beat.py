@@ -15,10 +15,10 @@ claimed in Redis first, and only the leader's token can claim.
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from inspect import isclass
 from typing import Any
 
@@ -28,6 +28,7 @@ from celery.utils.imports import load_extension_class_names, symbol_by_name
 
 from .engine import Ledger, RedisLock
 from .engine.lease import now
+from .engine.threads import Bell, begin
 from .errors import ConfigurationError, StoreUnavailable
 from .options import duration_ms
 from .plugin import install
@@ -225,16 +226,16 @@ class LockedScheduler(Scheduler):
 
     @contextmanager
     def _renewed_meanwhile(self) -> Iterator[None]:
-        done = threading.Event()
-        thread = threading.Thread(target=self._renew_until, args=(done,), name="redislock-beat", daemon=True)
-        thread.start()
+        done = Bell()
+        thread = begin(partial(self._renew_until, done), "redislock-beat")
         try:
             yield
         finally:
-            done.set()
-            thread.join()
+            done.ring()
+            if thread is not None:
+                thread.join()
 
-    def _renew_until(self, done: threading.Event) -> None:
+    def _renew_until(self, done: Bell) -> None:
         ends_at = now() + MAKING_S
         while not done.wait(self._interval_s) and now() < ends_at and self._keeps_the_lead():
             pass

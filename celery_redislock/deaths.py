@@ -14,6 +14,8 @@ import select
 import threading
 from collections.abc import Callable
 
+from .engine.threads import begin
+
 logger = logging.getLogger(__name__)
 
 #: How often a process is asked for where there are no pidfds, seconds.
@@ -48,9 +50,9 @@ class Deaths:
             self._released_by.setdefault(pid, {})[of] = release
             if is_new:
                 self._open(pid)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._watch, name="redislock-deaths", daemon=True)
-                self._thread.start()
+            if self._thread is None or not self._thread.is_alive():
+                # If none can be started: what is expected now is done when the next one is.
+                self._thread = begin(self._watch, "redislock-deaths")
         if is_new:
             os.write(self._waker, b".")
 

@@ -1,4 +1,4 @@
-"""Outage: Redis could not be reached before the body; what `lock_on_error` says about it."""
+"""Outage: the lock could not be had before the body, for no conflict; what `lock_on_error` says of it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from celery import Task
 
 from .conflict import doubled_delay, left_to_retry
-from .errors import StoreUnavailable
+from .errors import RedislockError
 from .republish import bounded_delay, retry_later
 from .settings import LockOptions
 
@@ -19,12 +19,12 @@ logger = logging.getLogger(__name__)
 OUTAGE_HEADER = "redislock_outage"
 
 
-def settle(task: Task[..., Any], options: LockOptions, error: StoreUnavailable) -> None:
+def settle(task: Task[..., Any], options: LockOptions, error: RedislockError) -> None:
     """Do what `lock_on_error` says: return to run without a lock, or raise what Celery is told.
 
     Raises:
         ComesAgain: The task was published again.
-        StoreUnavailable: "fail", or "retry" after `lock_retry_for`; eager calls are not retried.
+        RedislockError: The one given: "fail", or "retry" after `lock_retry_for`; eager calls are not retried.
     """
     if options.on_error == "run":
         logger.warning("Task %s[%s] runs UNLOCKED: %s", task.name, task.request.id, error)

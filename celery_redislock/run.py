@@ -21,6 +21,7 @@ from .attempt import attempt
 from .body import Body, body_here
 from .conflict import RETRY_HEADER, Conflict, announce, settle
 from .engine import RedisLock
+from .engine.threads import here
 from .errors import LockLost, StoreUnavailable
 from .membership import holds_here
 from .named import key_of_message
@@ -52,6 +53,7 @@ class Run:
         # Celery looks it up anew each time that it is asked for.
         self._request = task.request
         self._options = options
+        self._process = here()
         self._is_ours = False
         self._body: Body | None = None
         self._told: LockLost | None = None
@@ -84,7 +86,8 @@ class Run:
         try:
             while not self._settled(lock, plan.naming, args, kwargs):
                 pass  # it was free again before a run of it could be wanted
-        except StoreUnavailable as error:
+        except (StoreUnavailable, LockLost) as error:
+            # Lost before it begins: taken, and given back, since no thread could be started that renews it.
             self.give_back()
             self.lock = Unlocked()
             outage.settle(task, options, error)
@@ -193,7 +196,12 @@ class Run:
             raise self._told
 
     def give_back(self, done: str = "", *, unused: bool = False) -> None:
-        """Release the lock if this run took it and has not released it yet; never raises."""
+        """Release the lock if this run took it and has not released it yet; never raises.
+
+        In the child of a fork nothing is done: the run is its parent's.
+        """
+        if self._process is not here():
+            return
         if done and self._waiting is not None:
             self._waiting.end()
         if not self._is_ours or not isinstance(self.lock, RedisLock):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-import threading
 from base64 import b64decode, b64encode
+from functools import partial
 from typing import Any
 
 from celery import Celery, Task
@@ -13,6 +13,7 @@ from celery.app.task import Context
 from kombu import serialization
 
 from .engine import WantedIndex, WantedRun, WantedRuns, store_of
+from .engine.threads import begin
 from .provider import provider_of
 from .revocation import revoke
 
@@ -86,10 +87,12 @@ def publish_apart(app: Celery, lock_name: str) -> None:
 
     Celery would make the task that ends here the parent of what is published in its thread.
     """
-    thread = threading.Thread(target=_publish_safely, args=(app, lock_name), name="redislock-wanted")
-    thread.daemon = True
-    thread.start()
-    thread.join(PUBLISH_S)
+    work = partial(_publish_safely, app, lock_name)
+    thread = begin(work, "redislock-wanted")
+    if thread is None:
+        work()
+    else:
+        thread.join(PUBLISH_S)
 
 
 def _publish_safely(app: Celery, lock_name: str) -> None:
