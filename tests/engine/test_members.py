@@ -13,7 +13,6 @@ import redis
 from celery_redislock import RedisLock
 from celery_redislock.engine.members import Left, Member, members_out
 from celery_redislock.engine.names import keys_of
-from celery_redislock.engine.renewal import renewal_of
 from celery_redislock.engine.scripts import STAY
 from celery_redislock.engine.topology import store_of
 from celery_redislock.engine.wanted import WantedRun, WantedRuns
@@ -166,7 +165,7 @@ def test_a_running_member_renews_and_keeps_every_companion_alive(batch: Batch) -
 def test_the_dead_count_for_one_ttl_and_then_no_more(batch: Batch) -> None:
     dead, waiting = batch.running(), batch.member()
     waiting.wait(IDLE_MS, {})
-    renewal_of(store_of(batch.client)).forget(dead._mark(dead._name))
+    dead._stop_renewing()
     time.sleep(1.2 * TTL_MS / 1000)
     waiting.run(TTL_MS, {})
     assert depart(waiting) is Left.NOBODY
@@ -175,7 +174,7 @@ def test_the_dead_count_for_one_ttl_and_then_no_more(batch: Batch) -> None:
 def test_when_only_running_members_are_left_the_lease_is_theirs_and_not_idle(batch: Batch) -> None:
     dead, waiting = batch.running(), batch.member()
     waiting.wait(IDLE_MS, {})
-    renewal_of(store_of(batch.client)).forget(dead._mark(dead._name))
+    dead._stop_renewing()
     waiting.run(TTL_MS, {})
     assert depart(waiting) is Left.OTHERS
     assert batch.left_ms() <= TTL_MS
