@@ -15,7 +15,6 @@ from celery_redislock.engine import scripts as loader
 from celery_redislock.engine.ledger import Ledger, Verdict
 from celery_redislock.engine.members import Left, Member, members_out
 from celery_redislock.engine.publish_lock import PublishLock
-from celery_redislock.engine.renewal import renewal_of
 from celery_redislock.engine.topology import store_of
 from celery_redislock.engine.verbs import Granted, LockVerbs, Refused
 from celery_redislock.engine.wanted import WantedIndex, WantedRun, WantedRuns
@@ -205,7 +204,7 @@ def stay(full: Full) -> None:
     assert loader.STAY.run(full.store, full.verbs.keys.shared, mark, later) == 1
     assert full.client.zrange(full.verbs.keys.out, 0, -1, withscores=True)[0][1] > out[0][1]
     assert full.client.pttl(full.verbs.keys.out) > TTL_MS
-    renewal_of(full.store).forget(mark)
+    member._stop_renewing()
 
 
 def join_of_one_that_waited(full: Full) -> None:
