@@ -91,6 +91,7 @@ def test_a_lock_that_was_dropped_frees_itself(one_arena: Arena) -> None:
     assert lock.owned()
 
     del lock
+    gc.collect()  # redis-py 5.0 keeps the frames of a call whose script the server did not know in a cycle
 
     eventually(lambda: not one_arena.client.exists(NAME), within=0.6)
     assert not lost
