@@ -1,8 +1,8 @@
 """Nox: the tests with each supported Celery, on each Python that this machine has.
 
-    nox                            # the oldest Celery on the oldest Python, the newest on the newest
-    nox -s tests                   # every Celery on every Python: an hour
-    nox -s "tests-3.12(celery='5.5')" -- tests/unit
+nox                            # the oldest Celery on the oldest Python, the newest on the newest
+nox -s tests                   # every Celery on every Python: an hour
+nox -s "tests-3.12(celery='5.5')" -- tests/unit
 """
 
 from __future__ import annotations
