@@ -26,7 +26,7 @@ CELERIES = {
 @nox.session(python=PYTHONS)
 @nox.parametrize("celery", list(CELERIES))
 def tests(session: nox.Session, celery: str) -> None:
-    """Run the tests with one Celery; arguments behind ``--`` choose other tests than those of ``make test``."""
+    """Run the tests with one Celery; arguments behind ``--`` choose others than the usual."""
     session.install("--quiet", *CELERIES[celery], "--editable", ".[test]")
     chosen = session.posargs or ["tests/unit", "tests/engine", "tests/worker", "tests/model"]
     session.run("python", "-m", "pytest", "-n", "2", "--dist", "loadfile", *chosen)
