@@ -7,8 +7,8 @@ from functools import wraps
 from typing import Any
 
 from . import handover, mapping, run
+from .call import CALL_HEADER
 from .errors import LockLost
-from .plan import CALL_HEADER
 from .replacement import is_replaced
 
 Hook = Callable[..., Any]

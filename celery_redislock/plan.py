@@ -5,22 +5,14 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from typing import Any
 
 from celery import Celery, Task
 
 from .arguments import Naming
 from .declared import Declared
-from .errors import ConfigurationError
 from .settings import LockOptions, declared_options, key_prefix, resolve
 from .spelling import refuse_options_without_prefix
-
-#: Header of a call's own lock options: what ``apply_async(lock={...})`` was given.
-CALL_HEADER = "redislock"
-
-#: Types that the options of a call may have: they travel with the message.
-_TRAVELS = (str, int, float, bool, list, tuple, type(None))
 
 
 @dataclass(frozen=True)
@@ -76,22 +68,3 @@ def _declared(task_class: type[Task[..., Any]]) -> Declared:
     if isinstance(function, staticmethod):
         return Declared.of_function(function.__func__, is_method=False)
     return Declared.of_function(function, is_method=True)
-
-
-def travelling(task_name: str, lock: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a call's options as they go into the message."""
-    plain = {option: _plain(value) for option, value in lock.items()}
-    for option, value in plain.items():
-        if not isinstance(value, _TRAVELS):
-            raise ConfigurationError(
-                f"lock={{{option!r}: ...}} of a call of task {task_name!r} travels with the message: "
-                f"it must be text, a number or a list, not {type(value).__name__}"
-            )
-    return plain
-
-
-def _plain(value: Any) -> Any:
-    """Return a duration as seconds, also in a pair of them."""
-    if isinstance(value, timedelta):
-        return value.total_seconds()
-    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value

@@ -12,17 +12,19 @@ from typing import Any
 
 from celery import Celery, Signature, _state, signals
 
-from . import ended, hooks, member_request, member_run, membership, start_batch, worker
+from . import call, ended, hooks, member_request, member_run, membership, start_batch, worker
 from .batch_signature import SUBTASK_TYPE, LockedBatch
 from .rescue import RescueStep
 
 #: What is called at which signal of Celery's.
 RECEIVERS: tuple[tuple[Any, Callable[..., Any]], ...] = (
     # in who publishes
+    (signals.before_task_publish, call.put_into_header),
     (signals.before_task_publish, membership.announce),
     (signals.after_task_publish, membership.confirm),
     # in a worker's parent
     (signals.worker_init, member_run.watch_at_start),
+    (signals.task_received, call.warn_of_what_nobody_reads),
     (signals.celeryd_after_setup, worker.warn_of_options_that_nobody_reads),
     (signals.task_unknown, member_request.depart_unknown),
     (signals.task_unknown, ended.refused),

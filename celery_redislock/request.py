@@ -12,6 +12,7 @@ from celery.utils.imports import symbol_by_name
 from celery.worker.request import Request
 
 from . import replacement
+from .call import take_from_properties
 from .deaths import LARGEST_PID, deaths_here
 from .republish import ComesAgain
 from .revocation import Skipped
@@ -34,6 +35,7 @@ class LockedRequest(Request):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._request_dict[TOKEN_HEADER] = uuid4().hex
+        take_from_properties(self._request_dict)
 
     def on_accepted(self, pid: Any, time_accepted: float) -> Any:
         """Watch the child that runs the task now."""

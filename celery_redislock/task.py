@@ -13,12 +13,13 @@ from celery.states import RETRY, REVOKED
 from celery.utils import uuid
 
 from . import ancestry, duplicates, mapping, queued, run, worker
+from .call import CALL_HEADER, travelling
 from .conflict import RETRY_HEADER
 from .engine import RedisLock, release_orphan
 from .errors import LockBusy
 from .hooks import surround_hooks
 from .named import key_of_message, key_to_publish, naming_headers, without_name
-from .plan import CALL_HEADER, Plan, plan_of, travelling
+from .plan import Plan, plan_of
 from .plugin import install, know
 from .provider import provider_of
 from .republish import ComesAgain

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -156,3 +158,60 @@ def test_a_wrong_option_publishes_nothing(stage: Stage) -> None:
     stage.runs(skip, "a")
     assert len(stage.journal.entries("ran")) == 1
     assert not stage.journal.entries("conflict")
+
+
+STRANGER = """
+from celery import Celery
+from celery.canvas import signature
+
+app = Celery("stranger", broker={broker!r}, backend={results!r})
+result = app.send_task("skip", ["a", ["wait", "hold"]], queue={queue!r}, lock={{"key": "mine:{{key}}"}})
+print(result.id)
+"""
+
+
+def by_name(stage: Stage, **options: Any) -> str:
+    sent = tasks_app.app.send_task("skip", ["a", ["wait", "hold"]], queue=stage.queue, **options)
+    return str(sent.id)
+
+
+def by_name_of_a_stranger(stage: Stage, **_: Any) -> str:
+    """Publish from a program that imports nothing of ours."""
+    conf = tasks_app.app.conf
+    program = STRANGER.format(broker=conf.broker_url, results=conf.result_backend, queue=stage.queue)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize("send", [by_name, by_name_of_a_stranger])
+def test_the_options_of_a_call_by_name_hold_for_its_run(
+    send: Callable[..., str], stage_of: Callable[[str], Stage]
+) -> None:
+    for pool in ("prefork", "solo"):
+        stage = stage_of(pool)
+        task_id = send(stage, lock={"key": "mine:{key}"})
+        stage.journal.wait_for("begun", id=task_id)
+
+        assert stage.locks.exists("redislock:mine:a")
+        assert not stage.locks.exists(skip.lock_name("a"))
+
+        stage.journal.open("hold")
+        tasks_app.app.AsyncResult(task_id).get(timeout=10)
+
+
+@pytest.mark.parametrize(
+    ("lock", "named"),
+    [
+        ({"tll": 5}, r"did you mean 'ttl'"),
+        ({"ttl": "soon"}, r'lock=\{"ttl": ...\} of a call of task \'skip\''),
+        ({"key": print}, r'lock=\{"key": ...\} of a call of task \'skip\' must be a name or template'),
+        (5, "must be a dict of options"),
+    ],
+)
+def test_wrong_options_of_a_call_by_name_end_it_before_its_body(lock: Any, named: str, stage: Stage) -> None:
+    result = tasks_app.app.send_task("skip", ["a", ["report", "ran"]], queue=stage.queue, lock=lock)
+
+    with pytest.raises(ConfigurationError, match=named):
+        result.get(timeout=10)
+
+    assert not stage.journal.entries("ran")
