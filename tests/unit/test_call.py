@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from celery import Celery, Task, chain, signature
@@ -18,6 +19,12 @@ from celery_redislock.call import CALL_HEADER, take_from_properties, warn_of_wha
 from celery_redislock.settings import resolve
 
 from .applications import locked
+
+
+@pytest.fixture(autouse=True)
+def queue_of_its_own(app: Celery) -> None:
+    """All apps of a process share what is in memory."""
+    app.conf.task_default_queue = uuid4().hex
 
 
 def published(app: Celery) -> Any:
