@@ -7,9 +7,9 @@ from typing import Any
 from celery import Task, states
 
 from . import redelivery
+from .delivery import TOKEN_HEADER
 from .engine import RedisLock
 from .holder import Holder
-from .request import TOKEN_HEADER
 from .settings import LockOptions
 
 #: How long a run may take from storing its result to giving the lock back, seconds: whoever read the

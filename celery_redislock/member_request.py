@@ -15,6 +15,7 @@ from celery.utils.imports import symbol_by_name
 from celery.worker.request import Request
 
 from .deaths import LARGEST_PID, deaths_here
+from .delivery import noted
 from .membership import BATCH_HEADER, Note, depart, note_in, step_aside
 
 logger = logging.getLogger(__name__)
@@ -40,6 +41,7 @@ class MemberRequest(Request):
         if note is not None:
             self._batch = replace(note, run=uuid4().hex, parent=os.getpid())
             self._request_dict[BATCH_HEADER] = self._batch.as_dict()
+            self._request_dict.update(noted(self.message))
 
     def on_accepted(self, pid: Any, time_accepted: float) -> Any:
         """Watch the child that runs the member now."""

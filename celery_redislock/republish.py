@@ -8,6 +8,9 @@ from typing import Any, NoReturn
 from celery import Task
 from celery.exceptions import Ignore
 
+from .delays import delayed
+from .delivery import destination, how_sent, how_shown, travelling_headers
+
 logger = logging.getLogger(__name__)
 
 
@@ -65,18 +68,36 @@ def publish_again(task: Task[..., Any], delay_s: float, header: str, note: Any) 
 
 def signature_again(task: Task[..., Any], delay_s: float, header: str, note: Any) -> Any:
     """Return what `publish_again` would publish."""
-    request = task.request
-    headers = {**(request.headers or {}), header: note}
-    return task.signature_from_request(
-        request, countdown=bounded_delay(task, delay_s), retries=request.retries, headers=headers
+    signature = as_it_was(task)
+    options = signature.options
+    return signature.set(
+        headers={**options["headers"], header: note}, **delayed(task, options, max(delay_s, 0))
     )
 
 
 def bounded_delay(task: Task[..., Any], delay_s: float) -> float:
-    """Return a delay that the broker keeps, seconds.
+    """Return the delay, seconds, that the broker keeps if the task that runs here is published again."""
+    to = destination(task.app, task.request.delivery_info)
+    return float(delayed(task, to, delay_s).get("countdown", 0.0))
 
-    A worker holds a delayed message unacknowledged: a Redis broker would deliver it a second time
-    after its `visibility_timeout`, and each copy again.
+
+def as_it_was(task: Task[..., Any]) -> Any:
+    """Return the call of the task that runs here as it was sent.
+
+    Every publication of a call that was sent before begins with this: with its id, its place in a canvas, its
+    options, the way it was written, its count of retries, and those of its headers that are its own.
     """
-    visibility_s = (task.app.conf.broker_transport_options or {}).get("visibility_timeout")
-    return min(delay_s, visibility_s / 2) if visibility_s else delay_s
+    request = task.request
+    signature = task.signature_from_request(request, retries=request.retries)
+    for word in _DELIVERIES:
+        signature.options.pop(word, None)
+    headers = travelling_headers(request.headers)
+    if request.parent_id is None and not request.is_eager:
+        # Celery would make the task its own parent.
+        headers["parent_id"] = None
+    to = destination(task.app, request.delivery_info)
+    return signature.set(headers=headers, **how_sent(request), **how_shown(request), **to)
+
+
+#: What Celery takes over from a delivery, though it is none of the call's: see `destination`.
+_DELIVERIES = ("exchange", "routing_key", "queue", "redelivered", "is_eager")

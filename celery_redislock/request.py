@@ -14,11 +14,9 @@ from celery.worker.request import Request
 from . import replacement
 from .call import take_from_properties
 from .deaths import LARGEST_PID, deaths_here
+from .delivery import TOKEN_HEADER, noted
 from .republish import ComesAgain
 from .revocation import Skipped
-
-#: Where a delivery's token stands in the message that the child gets.
-TOKEN_HEADER = "redislock_token"  # noqa: S105
 
 
 class LockedRequest(Request):
@@ -36,6 +34,7 @@ class LockedRequest(Request):
         super().__init__(*args, **kwargs)
         self._request_dict[TOKEN_HEADER] = uuid4().hex
         take_from_properties(self._request_dict)
+        self._request_dict.update(noted(self.message))
 
     def on_accepted(self, pid: Any, time_accepted: float) -> Any:
         """Watch the child that runs the task now."""

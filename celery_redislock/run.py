@@ -20,6 +20,7 @@ from .arguments import Naming
 from .attempt import attempt
 from .body import Body, body_here
 from .conflict import RETRY_HEADER, Conflict, announce, settle
+from .delivery import TOKEN_HEADER
 from .engine import RedisLock
 from .engine.threads import here
 from .errors import LockLost, StoreUnavailable
@@ -27,7 +28,6 @@ from .membership import holds_here
 from .named import key_of_message
 from .plan import Plan
 from .provider import provider_of
-from .request import TOKEN_HEADER
 from .revocation import Skipped
 from .settings import LockOptions
 from .signals import lock_acquired, lock_lost, lock_released

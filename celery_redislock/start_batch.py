@@ -9,11 +9,14 @@ from typing import Any
 
 from celery import Celery, Task
 from celery.exceptions import TaskPredicate
+from celery.worker.request import Request
 
 from . import member_run, outage, rescue
 from .canvas import tasks_of
 from .coalescing import LockFreed, want_call
 from .conflict import announce, retry_delay, settle
+from .delays import delayed
+from .delivery import noted
 from .errors import LockBusy, StoreUnavailable
 from .launch import START_BATCH, Launch, Terms
 from .wanted import WANTED_HEADER, superseded_reason
@@ -21,10 +24,21 @@ from .wanted import WANTED_HEADER, superseded_reason
 logger = logging.getLogger(__name__)
 
 
+class StartRequest(Request):
+    """Its request, in a worker's parent: it knows how the message was sent."""
+
+    _request_dict: dict[str, Any]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._request_dict.update(noted(self.message))
+
+
 class Starter(Task):
     """The class of the task that publishes batches: its end is that of a whole batch."""
 
     abstract = True
+    Request = "celery_redislock.start_batch:StartRequest"
 
     def start_strategy(self, app: Celery, consumer: Any, **kwargs: Any) -> Any:
         """Have a worker know us that reads its tasks: when it starts, and when it is told to read them anew.
@@ -114,7 +128,8 @@ def start_later(launch: Launch, holder: Any) -> None:
     """Have a worker publish a batch that met a busy lock, under the ids that it has."""
     conflict = launch.conflict(holder)
     announce(launch.starter, conflict, launch.terms.policy)
-    _start_of(launch).apply_async(countdown=retry_delay(conflict, 0))
+    start = _start_of(launch)
+    start.apply_async(**delayed(launch.starter, start.options, retry_delay(conflict, 0)))
 
 
 def want_start(launch: Launch, holder: Any) -> bool:
@@ -146,12 +161,21 @@ def _launch(
 def _start_of(launch: Launch) -> Any:
     """Return the call of the task that publishes a batch."""
     arguments = (dict(launch.canvas), launch.terms.as_dict(), dict(launch.call))
-    return launch.starter.signature(arguments, **_queue(launch))
+    return launch.starter.signature(arguments, **_sent_as(launch))
 
 
-def _queue(launch: Launch) -> dict[str, Any]:
-    """Publish it where the batch's own tasks go, if they say so: a worker listens there."""
-    given = [launch.call["options"].get("queue")]
-    given += [task["options"].get("queue") for task in tasks_of(launch.canvas)]
-    queue = next((name for name in given if name), None)
-    return {"queue": queue} if queue else {}
+def _sent_as(launch: Launch) -> dict[str, Any]:
+    """Publish it as the batch's own tasks are, if they say so: it has their arguments in it.
+
+    To the queue that they go to, since a worker listens there; the call's word comes before the tasks'.
+    """
+    tasks = [*tasks_of(launch.canvas)]
+    given: list[Mapping[str, Any]] = [launch.call["options"], *(task["options"] for task in tasks)]
+    given += [
+        {"serializer": getattr(launch.app.tasks.get(task["task"]), "serializer", None)} for task in tasks
+    ]
+    found = {
+        word: next((options[word] for options in given if options.get(word)), None)
+        for word in ("queue", "serializer", "compression")
+    }
+    return {word: value for word, value in found.items() if value}

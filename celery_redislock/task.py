@@ -15,6 +15,7 @@ from celery.utils import uuid
 from . import ancestry, duplicates, mapping, queued, run, worker
 from .call import CALL_HEADER, travelling
 from .conflict import RETRY_HEADER
+from .delivery import how_sent, travelling_headers
 from .engine import RedisLock, release_orphan
 from .errors import LockBusy
 from .hooks import surround_hooks
@@ -122,6 +123,17 @@ class LockedTask(Task):
             self.request_stack.push(self.request)
         else:
             super().push_request(*args, **kwargs)
+
+    def signature_from_request(
+        self, request: Any = None, args: Any = None, kwargs: Any = None, queue: Any = None, **options: Any
+    ) -> Any:
+        """Return the call of a request, as `retry` publishes it: written as it was, with its own headers."""
+        request = self.request if request is None else request
+        signature = super().signature_from_request(request, args, kwargs, queue, **options)
+        signature.options.update({**how_sent(request), **options})
+        # Those that are given take the place of the request's, which Celery before 5.7 does not clean.
+        signature.options["headers"] = travelling_headers(signature.options.get("headers"))
+        return signature
 
     def release_orphan(self, token: str, headers: Mapping[str, Any], args: Any, kwargs: Any) -> None:
         """Give back what the dead child of a worker held, or its place in line.

@@ -15,6 +15,7 @@ from kombu import serialization
 from .engine import WantedIndex, WantedRun, WantedRuns, store_of
 from .engine.threads import begin
 from .provider import provider_of
+from .republish import as_it_was
 from .revocation import revoke
 
 logger = logging.getLogger(__name__)
@@ -43,13 +44,8 @@ def index_of(app: Celery) -> WantedIndex:
 def run_of_request(task: Task[..., Any]) -> WantedRun:
     """Return the task that runs here as a run that is wanted: with its id, options and place in a canvas."""
     request = task.request
-    signature = task.signature_from_request(
-        request, retries=request.retries, headers=dict(request.headers or {})
-    )
-    # Eager calls have it beside the route, where a publication would take it for an option.
-    signature.options.pop("is_eager", None)
     met = int(((request.headers or {}).get(WANTED_HEADER) or {}).get("met", 0))
-    return run_of_signature(task, signature, met)
+    return run_of_signature(task, as_it_was(task), met)
 
 
 def run_of_signature(task: Task[..., Any], signature: Any, met: int = 0) -> WantedRun:
@@ -60,9 +56,8 @@ def run_of_signature(task: Task[..., Any], signature: Any, met: int = 0) -> Want
         signature: Of the call; its options have the ``task_id``.
         met: When its trigger met the lock, microseconds of the server; 0: now.
     """
-    content_type, encoding, body = serialization.dumps(
-        dict(signature), serializer=task.serializer or task.app.conf.task_serializer
-    )
+    serializer = signature.options.get("serializer") or task.serializer or task.app.conf.task_serializer
+    content_type, encoding, body = serialization.dumps(dict(signature), serializer=serializer)
     data = body.encode() if isinstance(body, str) else bytes(body)
     message = json.dumps([content_type, encoding, b64encode(data).decode()])
     return WantedRun(task.name, str(signature.options["task_id"]), message.encode(), met)
