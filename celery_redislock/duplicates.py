@@ -69,7 +69,7 @@ def skip(publication: Publication, conflict: Conflict) -> AsyncResult[Any]:
     # Another program that holds the lock has no result to share.
     if existing is None or (publication.is_fixed and existing != publication.task_id):
         publication.end(TaskRevokedError(conflict.reason), states.REVOKED)
-    return publication.result(existing)
+    return publication.is_answered_by(existing)
 
 
 def fail(publication: Publication, conflict: Conflict) -> AsyncResult[Any]:
@@ -104,7 +104,7 @@ def coalesce(publication: Publication, conflict: Conflict) -> AsyncResult[Any] |
     if publication.is_fixed:
         reason = superseded_reason(conflict.lock_name, asked.successor)
         publication.end(TaskRevokedError(reason), states.REVOKED)
-    return publication.result(asked.successor)
+    return publication.is_answered_by(asked.successor)
 
 
 #: What each policy does about a call that meets an equal one when it is published.

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from . import handover, mapping, run
+from . import handover, mapping, refusal, run, sentry
 from .call import CALL_HEADER
-from .errors import LockLost
+from .errors import LockBusy, LockLost
 from .replacement import is_replaced
 
 Hook = Callable[..., Any]
@@ -30,8 +30,11 @@ def surround_hooks(task_class: Any) -> None:
 def _lock_first(hook: Hook) -> Hook:
     @wraps(hook)
     def before_start(self: Any, task_id: str, args: Any, kwargs: Any) -> Any:
-        plan = self.plan_for((self.request.headers or {}).get(CALL_HEADER))
-        run.begin(self, plan, args, kwargs)
+        try:
+            plan = self.plan_for((self.request.headers or {}).get(CALL_HEADER))
+            run.begin(self, plan, args, kwargs)
+        except Exception as error:  # noqa: BLE001 - raised by the call that Celery makes next
+            return refusal.keep(self.request, error)
         return hook(self, task_id, args, kwargs)
 
     return before_start
@@ -43,6 +46,7 @@ def _in_its_body(hook: Hook) -> Hook:
         mapping.refuse_inside(self)
         begun = run.run_of(self.request)
         try:
+            refusal.tell(self.request)
             if begun is None:
                 return hook(self, *args, **kwargs)
             with begun.called(), begun.body():
@@ -51,6 +55,10 @@ def _in_its_body(hook: Hook) -> Hook:
             if begun is None or not is_replaced(error):
                 raise
             raise begun.end_replaced() from None
+        except LockBusy as error:
+            if self._busy_is_expected_by_us:
+                sentry.report(error)
+            raise
 
     return call
 

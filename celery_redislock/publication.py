@@ -20,7 +20,7 @@ from celery.app.task import Context
 from celery.result import AsyncResult
 from celery.utils import uuid
 
-from . import handover, queued
+from . import handover, queued, sentry
 from .conflict import Conflict, announce
 from .engine import PublishLock
 from .errors import StoreUnavailable
@@ -117,6 +117,11 @@ class Publication:
         """Return the call, to be published later."""
         options = {name: value for name, value in self._options.items() if name not in _OF_THIS_PROCESS}
         return self.task.signature(self._args, self._kwargs, **options)
+
+    def is_answered_by(self, task_id: str | None) -> AsyncResult[Any]:
+        """Return the result of another call that stands for this one, if it has any."""
+        sentry.close_check_in(self._options.get("headers"))
+        return self.result(task_id)
 
     def result(self, task_id: str | None = None) -> AsyncResult[Any]:
         """Return the result of this call, or of another."""

@@ -7,6 +7,8 @@ from typing import Any
 from celery import Task, states
 from celery.exceptions import Ignore, TaskRevokedError
 
+from . import sentry
+
 
 class Skipped(Ignore):
     """The body does not run; the result says why. Celery takes it as a task that is done with."""
@@ -25,6 +27,7 @@ def revoke(task: Task[..., Any], request: Any, reason: str) -> None:
 
     A task that runs in place of others says itself how those end, with `redislock_revoke(request, reason)`.
     """
+    sentry.close_check_in(request.headers)
     revoke_others = getattr(task, "redislock_revoke", None)
     if revoke_others is not None:
         revoke_others(request, reason)

@@ -56,6 +56,9 @@ class LockedTask(Task):
 
     abstract = True
 
+    #: Whether `LockBusy` is among `throws` because we have put it there.
+    _busy_is_expected_by_us = False
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         bases = ancestry.bases_of(cls, LockedTask)
         if bases == cls.__bases__:
@@ -80,6 +83,7 @@ class LockedTask(Task):
         # In the finished class: it may have hooks from several bases and the setting task_annotations.
         surround_hooks(cls)
         throws = cls.throws if isinstance(cls.throws, tuple) else (cls.throws,)
+        cls._busy_is_expected_by_us |= LockBusy not in throws
         if LockBusy not in throws:
             # An expected outcome: logged without a traceback.
             cls.throws = (*throws, LockBusy)
