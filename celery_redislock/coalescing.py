@@ -1,5 +1,6 @@
 """Coalescing: of all triggers that meet a busy lock one more run is wanted, for when the lock is free.
 
+The others stand back until it begins: it may be revoked, or expire, and then one of them runs.
 Where it is kept is told in ``engine/wanted.py``, who publishes it in ``wanted.py``: whoever releases
 the lock, or, where nobody did, the step of any worker (``rescue.py``).
 """
@@ -55,7 +56,8 @@ def want(
 ) -> str:
     """Have the task that runs here run once more when the lock is free, in place of those before it.
 
-    Its result stays PENDING until then; ``RETRY`` if Celery tracks the start of tasks.
+    Its result stays PENDING until then, or until one that stands for it begins; ``RETRY`` if Celery tracks
+    the start of tasks.
 
     Args:
         task: The task; its request is the one that met the lock.
@@ -66,7 +68,7 @@ def want(
         stop_after_ms: Ask the holder to stop, and have it ended after so many milliseconds.
 
     Returns:
-        The id of the task that stands for this one; empty: this one is wanted itself.
+        The id of the task that stands for this one; empty: this one is wanted itself, or stands back.
 
     Raises:
         LockFreed: Try again to take the lock: nothing was recorded.
@@ -102,7 +104,8 @@ def want_call(
 
     Returns:
         What became of it. `is_free`: nothing was recorded, the call may be published. `successor`: the
-        task id that stands for this call, whose own end is up to the caller.
+        task id that stands for this call, whose own end is up to the caller. `behind`: the task id that
+        will stand for it once that begins.
 
     Raises:
         StoreUnavailable: Redis could not be reached.
@@ -129,7 +132,7 @@ def _ask(
         if stop_after_ms != NEVER:
             within_s = min(within_s, stop_after_ms / 1000)
         asked = _noted_first(task, lock_name, max(LEAST_S, within_s), partial(ask, noted=True))
-    _end_superseded(task, runs, asked, run.id)
+    _end_superseded(task, runs, asked, asked.behind or run.id)
     return asked
 
 

@@ -21,6 +21,7 @@ from .revocation import Skipped, revoke
 from .settings import LockOptions
 from .signals import lock_conflict
 from .wanted import superseded_reason
+from .withdrawal import withdraw_here
 
 logger = logging.getLogger(__name__)
 
@@ -149,6 +150,7 @@ def skip(task: Task[..., Any], conflict: Conflict) -> NoReturn:
     chord is told, so that nobody waits for what will not come.
     """
     announce(task, conflict, "skip")
+    withdraw_here(task)
     _end_skipped(task, conflict.reason)
 
 
@@ -194,9 +196,9 @@ def retry(task: Task[..., Any], conflict: Conflict) -> NoReturn:
 def coalesce(task: Task[..., Any], conflict: Conflict) -> NoReturn:
     """Have one more run wanted for all that meet the lock, published when it is free.
 
-    It keeps the id of the task it stands for, whose result is PENDING until then; the others end as
-    with `skip`. An eager call is wanted too: as it returns, its result is ``RETRY``, and a worker runs
-    it later.
+    It keeps the id of the task it stands for, whose result is PENDING until then. The others end as with
+    `skip` once it begins; if it is revoked or expires before that, one of them runs in its place. An eager
+    call is wanted too: as it returns, its result is ``RETRY``, and a worker runs it later.
     """
     _want(task, conflict, "coalesce", conflict.options.keep, coalescing.NEVER)
 

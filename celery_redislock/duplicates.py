@@ -84,7 +84,7 @@ def coalesce(publication: Publication, conflict: Conflict) -> AsyncResult[Any] |
     A call that waits to begin is that run already: its message cannot be changed any more.
 
     Returns:
-        The result of the run that stands for this call; None: there is nothing to wait for by now.
+        The result of the run that is to stand for this call; None: there is nothing to wait for by now.
     """
     holder = conflict.holder
     if holder.since is None and "id" in holder.metadata:
@@ -100,7 +100,7 @@ def coalesce(publication: Publication, conflict: Conflict) -> AsyncResult[Any] |
         return None
     announce(publication.task, conflict, "coalesce")
     if not asked.successor:
-        return publication.result()
+        return publication.result(asked.behind)
     if publication.is_fixed:
         reason = superseded_reason(conflict.lock_name, asked.successor)
         publication.end(TaskRevokedError(reason), states.REVOKED)

@@ -29,6 +29,7 @@ from .revocation import Skipped
 from .run import current_lock
 from .unlocked import Unlocked
 from .wanted import publish_what_is_wanted
+from .withdrawal import withdraw_apart
 
 __all__ = ["LockedTask", "current_lock"]
 
@@ -149,6 +150,7 @@ class LockedTask(Task):
             kwargs: Of the call.
         """
         queued.free_of_message(self.app, headers, headers.get("id"))
+        withdraw_apart(self.app, self.name, str(headers.get("id")), headers)
         name = self.locked_name_of(headers, args, kwargs)
         if name is None:
             return

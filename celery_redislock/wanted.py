@@ -20,8 +20,8 @@ from .revocation import revoke
 
 logger = logging.getLogger(__name__)
 
-#: Header of a run that was wanted: token of the claim that published it, and when its trigger met the
-#: lock. Of a retry of such a run the token is missing.
+#: Header of a run that was wanted: the lock, token of the claim that published it, and when its trigger
+#: met the lock. Of a retry of such a run only the last is there.
 WANTED_HEADER = "redislock_wanted"
 
 #: How long a publication may take before the task that ends here goes on without it, seconds.
@@ -60,7 +60,8 @@ def run_of_signature(task: Task[..., Any], signature: Any, met: int = 0) -> Want
     content_type, encoding, body = serialization.dumps(dict(signature), serializer=serializer)
     data = body.encode() if isinstance(body, str) else bytes(body)
     message = json.dumps([content_type, encoding, b64encode(data).decode()])
-    return WantedRun(task.name, str(signature.options["task_id"]), message.encode(), met)
+    expires = signature.options.get("expires", task.expires) is not None
+    return WantedRun(task.name, str(signature.options["task_id"]), message.encode(), met, expires)
 
 
 def publish_what_is_wanted(app: Celery, lock_name: str) -> None:
@@ -128,14 +129,15 @@ def _serve_task(task: Task[..., Any], runs: WantedRuns) -> int | None:
 def _publish(task: Task[..., Any], runs: WantedRuns, run: WantedRun, token: str) -> bool:
     """Publish a claimed run; return whether another of its task is wanted by now."""
     signature = _signature(task, run)
-    headers = {**(signature.options.get("headers") or {}), WANTED_HEADER: {"token": token, "met": run.met}}
+    note = {"lock": runs.lock_name, "token": token, "met": run.met}
+    headers = {**(signature.options.get("headers") or {}), WANTED_HEADER: note}
     signature.set(headers=headers).apply_async()
     logger.info("Task %s[%s] published: lock %r is free", task.name, run.id, runs.lock_name)
     return runs.confirm(run, token)
 
 
 def end_superseded(task: Task[..., Any], runs: WantedRuns, run: WantedRun, successor: str) -> None:
-    """Let a run that was wanted end as `skip` does: another run stands for it."""
+    """Let a run that was wanted end as `skip` does: another run stands for it, and has begun."""
     reason = superseded_reason(runs.lock_name, successor)
     logger.info("Task %s[%s] skipped: %s", task.name, run.id, reason)
     revoke(task, _request(_signature(task, run)), reason)

@@ -1,9 +1,10 @@
 """Wanted: runs of tasks that are wanted once a lock is free, and the index of the locks that have some.
 
-A trigger that meets a busy lock is recorded, and stands for those that met it before. When the lock
-is free somebody claims the run and publishes it. The record goes only when the run begins: a claim
-has a deadline, after which another may claim it, and each claim a token that travels with the
-message, so that of several messages of one run only one counts. What is kept is described in
+A trigger that meets a busy lock is recorded, and those that met it before stand back. When the lock is
+free somebody claims the run and publishes it. The record goes only when the run begins: a claim has a
+deadline, after which another may claim it, and each claim a token that travels with the message, so
+that of several messages of one run only one counts. Those that stand back are superseded when the run
+begins; if it ends before that, the first of them is wanted in its place. What is kept is described in
 ``pending.lua``.
 """
 
@@ -19,13 +20,15 @@ from ..holder import Holder
 from . import holder as holders
 from .meanings import translated
 from .names import index_of, keys_of
-from .scripts import BEGIN, CLAIM_RUN, CONFIRM, DUE, EXPEL, NOTE, WANT
+from .scripts import BEGIN, CLAIM_RUN, CONFIRM, DUE, EXPEL, NOTE, WANT, WITHDRAW
 from .store import Store
 
 #: How long a claim lasts, milliseconds: a publication that takes longer may be made twice.
 CLAIM_MS = 5000
 #: A lock with wanted runs is looked at so often, milliseconds, though its lease goes on.
 LOOK_MS = 5000
+#: Whether an entry expires, as it stands before its message.
+_EXPIRES, _LASTS = b"expires", b"lasts"
 #: Locks that are looked at in one go.
 DUE_AT_ONCE = 100
 
@@ -39,22 +42,25 @@ class WantedRun:
         id: Its task id.
         message: What is needed to publish it.
         met: When its trigger met the lock, microseconds of the server; 0: not known yet.
+        expires: It is not to run any more after some time.
     """
 
     task: str
     id: str
     message: bytes
     met: int = 0
+    expires: bool = False
 
     def entry(self) -> bytes:
         """Return the run as the scripts keep it."""
-        return b"%d %s %s %s" % (self.met, _word(self.task), _word(self.id), self.message)
+        word = _EXPIRES if self.expires else _LASTS
+        return b"%d %s %s %s %s" % (self.met, _word(self.task), _word(self.id), word, self.message)
 
     @classmethod
     def of_entry(cls, entry: bytes) -> WantedRun:
         """Return the run that a script has kept."""
-        met, task, task_id, message = entry.split(b" ", 3)
-        return cls(_text(task), _text(task_id), message, int(met))
+        met, task, task_id, word, message = entry.split(b" ", 4)
+        return cls(_text(task), _text(task_id), message, int(met), word == _EXPIRES)
 
 
 @dataclass(frozen=True)
@@ -66,13 +72,15 @@ class Asked:
         is_free: The lock is free by now: nothing was recorded.
         is_copy: Another message of the same run counts: nothing was recorded.
         successor: The task id that stands for the caller; empty: the caller is wanted itself.
-        superseded: Those for which the caller stands: their ends are to be stored.
+        behind: The task id behind which the caller stands back: it runs if that goes away; or empty.
+        superseded: Those for which the caller stands, or the one before it: their ends are to be stored.
     """
 
     is_new: bool = False
     is_free: bool = False
     is_copy: bool = False
     successor: str = ""
+    behind: str = ""
     superseded: tuple[WantedRun, ...] = ()
 
 
@@ -134,6 +142,8 @@ class WantedRuns:
         if answer == b"copy":
             self._forget_spent(run.task, run.id, facts[0])
             return Asked(is_copy=True)
+        if answer == b"behind":
+            return Asked(behind=_text(facts[0]), superseded=_runs(facts[1:]))
         return Asked(is_new=answer == b"note", is_free=answer == b"free", superseded=_runs(facts))
 
     def begin(self, task: str, task_id: str, *, keep: str, met: int, token: str = "") -> Asked:
@@ -174,6 +184,16 @@ class WantedRuns:
     def confirm(self, run: WantedRun, token: str) -> bool:
         """Say that a claimed run was published; return whether another of its task is wanted by now."""
         return bool(self._run(CONFIRM, (self._keys.wanted,), _word(run.task), _word(run.id), token))
+
+    def withdraw(self, task: str, task_id: str, token: str) -> bool:
+        """Say that a run has ended before it began; return whether another of its task is wanted.
+
+        Args:
+            task: Name of the task.
+            task_id: Of the run.
+            token: Of the claim that published its message.
+        """
+        return bool(self._run(WITHDRAW, (self._keys.wanted,), _word(task), _word(task_id), token))
 
     def successor(self, token: str) -> str:
         """Return the task id for which the holder with this token is asked to stop; empty: it is not."""

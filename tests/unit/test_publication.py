@@ -588,6 +588,14 @@ def test_a_call_cannot_mix_them_either(app: Celery) -> None:
 # ---- coalesce
 
 
+def begin_what_was_published(app: Celery, task: Any) -> Any:
+    """Run the one message here, and return it."""
+    with app.connection_for_read() as connection:
+        message = connection.SimpleQueue("celery").get(timeout=1)
+    task.apply(message.payload[0], task_id=message.headers["id"], headers=message.headers)
+    return message
+
+
 def test_calls_that_meet_a_run_are_one_more_run_with_the_latest_arguments(app: Celery) -> None:
     """It is published when the lock is free, under the id that was returned."""
     task = scoped(app, lock_on_conflict="coalesce")
@@ -596,22 +604,24 @@ def test_calls_that_meet_a_run_are_one_more_run_with_the_latest_arguments(app: C
         assert published(app) == 0
     publish_what_is_wanted(app, lock.name)
 
-    assert [first.state, second.state, third.state] == ["REVOKED", "REVOKED", "PENDING"]
-    assert third.id in str(second.result)
+    assert {first.state, second.state, third.state} == {"PENDING"}, "it may still be revoked, or expire"
     assert published(app) == 1
-    with app.connection_for_read() as connection:
-        message = connection.SimpleQueue("celery").get(timeout=1)
+    message = begin_what_was_published(app, task)
     assert message.headers["id"] == third.id
     assert message.payload[0] == ["c"]
+    assert [first.state, second.state] == ["REVOKED", "REVOKED"]
+    assert third.id in str(second.result)
 
 
 def test_with_first_the_later_calls_are_answered_with_the_one_that_is_wanted(app: Celery) -> None:
     task = scoped(app, lock_on_conflict="coalesce", lock_keep="first")
-    with busy_run(app, task, "the one that runs"):
+    with busy_run(app, task, "the one that runs") as lock:
         results = [task.delay() for _ in range(3)]
         fixed = task.apply_async(task_id="given")
+    publish_what_is_wanted(app, lock.name)
 
     assert len({result.id for result in results} | {fixed.id}) == 1
+    begin_what_was_published(app, task)
     assert app.AsyncResult("given").state == "REVOKED"
 
 

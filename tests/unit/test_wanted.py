@@ -1,8 +1,12 @@
-"""Wanted runs: triggers, releasers and messages in any order, some dead half-way; each trigger ends once."""
+"""Wanted runs: triggers, releasers and messages in any order, some dead half-way; each trigger ends once.
+
+Some messages end before their run begins: revoked, or expired. Then a trigger that stood back runs.
+"""
 
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -43,7 +47,10 @@ class World:
     met: list[str] = field(default_factory=list)
     begun: list[str] = field(default_factory=list)
     superseded: dict[str, str] = field(default_factory=dict)
+    revoked: set[str] = field(default_factory=set)
+    gone: set[str] = field(default_factory=set)
     all_live: bool = False
+    revokes: bool = False
 
     def trigger(self) -> None:
         """Somebody publishes the task."""
@@ -52,7 +59,20 @@ class World:
     def deliver(self) -> None:
         """A worker gets one of the messages, whichever."""
         if self.queue:
-            self.arrive(self.queue.pop(self.chance.randrange(len(self.queue))))
+            message = self.queue.pop(self.chance.randrange(len(self.queue)))
+            (self.discard if message.id in self.revoked else self.arrive)(message)
+
+    def revoke(self) -> None:
+        """Somebody revokes one of the tasks that have not begun; its messages are discarded from now on."""
+        waiting = sorted({*self.met, *(message.id for message in self.queue)} - set(self.begun))
+        if waiting:
+            self.revoked.add(self.chance.choice(waiting))
+
+    def discard(self, message: Message) -> None:
+        """A worker does not run what was revoked."""
+        self.gone.add(message.id)
+        if message.token and self.runs.withdraw(TASK, message.id, message.token):
+            self.claim()
 
     def arrive(self, message: Message) -> None:
         """A worker tries to take the lock for a message."""
@@ -82,7 +102,7 @@ class World:
         if asked.successor:
             self.superseded[message.id] = asked.successor
         if not asked.is_copy:
-            self.end(asked, message.id)
+            self.end(asked, asked.behind or message.id)
 
     def end(self, asked: Asked, successor: str) -> None:
         """Store the ends of the superseded, or die before that."""
@@ -126,6 +146,7 @@ class World:
         """Let things happen, while no claim lasts; then let them come to rest."""
         acts: list[Callable[[], None]] = [self.trigger, self.deliver, self.release, self.claim]
         acts += [self.publish, self.confirm, self.deliver, self.die]
+        acts += [self.revoke] if self.revokes else []
         for _ in range(steps):
             with mock.patch.object(engine_wanted, "CLAIM_MS", 0):
                 self.chance.choice(acts)()
@@ -139,23 +160,31 @@ class World:
 
 
 def played(
-    seed: int, client: redis.Redis, runs: type[WantedRuns] = WantedRuns, keep: str = "latest"
+    seed: int,
+    client: redis.Redis,
+    runs: type[WantedRuns] = WantedRuns,
+    keep: str = "latest",
+    revokes: bool = False,
 ) -> World:
     """Play a world and look whether every trigger came to one end."""
-    world = World(client, runs(store_of(client), f"lock {seed}"), keep, random.Random(seed))
+    chance = random.Random(seed)
+    world = World(client, runs(store_of(client), f"lock {seed}"), keep, chance, revokes=revokes)
     world.live(60)
     assert len(world.begun) == len(set(world.begun)), "a run began twice"
     assert not world.superseded.keys() & set(world.begun), "a run began that another stood for"
-    lost = set(world.met) - set(world.begun) - world.superseded.keys()
+    lost = set(world.met) - set(world.begun) - world.superseded.keys() - world.gone
     assert not lost, "a trigger came to no end"
     for successor in world.superseded.values():
         while successor not in world.begun:
             assert successor in world.superseded, "a successor came to no end"
             successor = world.superseded[successor]
-    if keep == "latest" and world.met:
-        assert world.begun[-1] == world.met[-1], "the last run is not that of the last trigger"
-    rest = client.hgetall(f"redislock.wanted:{{lock {seed}}}").values()
-    assert all(entry.startswith(b"-") for entry in rest), "something is wanted still"
+    stays = [each for each in world.met if each not in world.gone]
+    if keep == "latest" and stays:
+        assert world.begun[-1] == stays[-1], "the last run is not that of the last trigger"
+    rest = client.hgetall(f"redislock.wanted:{{lock {seed}}}").items()
+    assert all(field.startswith(b"sent ") and entry.startswith(b"-") for field, entry in rest), (
+        "something is wanted still"
+    )
     return world
 
 
@@ -168,9 +197,18 @@ def test_every_trigger_runs_once_or_is_superseded_whoever_dies_or_is_late(
     assert sum(len(world.superseded) for world in worlds) > 100, "too little was superseded to see anything"
 
 
+@pytest.mark.parametrize("keep", ["latest", "first"])
+def test_one_that_stood_back_runs_where_the_one_before_it_is_revoked(keep: str, client: redis.Redis) -> None:
+    """So nobody is told of a successor that never ran."""
+    worlds = [played(seed, client, keep=keep, revokes=True) for seed in SEEDS]
+
+    assert sum(len(world.gone) for world in worlds) > 100, "too little was revoked to see anything"
+    assert sum(len(world.superseded) for world in worlds) > 20, "too little was superseded to see anything"
+
+
 def test_the_scripts_do_the_same_on_fakeredis(fake_client: redis.Redis) -> None:
     for seed in range(5):
-        played(seed, fake_client)
+        played(seed, fake_client, revokes=True)
 
 
 # ---- what the play must see
@@ -218,11 +256,22 @@ class KeepsWhatIsOlder(WantedRuns):
         return super().begin(task, task_id, **{**facts, "keep": "first"})
 
 
-@pytest.mark.parametrize("wrong", [ClaimsNothing, DropsWhatItClaims, LetsEveryMessageCount, KeepsWhatIsOlder])
+class ForgetsWhoStoodBack(WantedRuns):
+    """Nobody hears of a run that ends before it begins."""
+
+    def withdraw(self, task: str, task_id: str, token: str) -> bool:
+        """Do nothing."""
+        return False
+
+
+WRONG = [ClaimsNothing, DropsWhatItClaims, LetsEveryMessageCount, KeepsWhatIsOlder, ForgetsWhoStoodBack]
+
+
+@pytest.mark.parametrize("wrong", WRONG)
 def test_the_play_sees_when_it(wrong: type[WantedRuns], client: redis.Redis) -> None:
     def play_all() -> None:
         for seed in SEEDS:
-            played(seed, client, wrong)
+            played(seed, client, wrong, revokes=wrong is ForgetsWhoStoodBack)
 
     with pytest.raises(AssertionError):
         play_all()
@@ -274,6 +323,86 @@ def test_a_wish_does_not_supersede_itself(runs: WantedRuns) -> None:
 
     assert want(runs, "1") == Asked()
     assert want(runs, "1", keep="first") == Asked()
+
+
+def claimed(runs: WantedRuns, client: redis.Redis) -> tuple[str, list[str]]:
+    """Claim what is wanted of the free lock; return the token and the ids."""
+    client.delete("lock")
+    claim = runs.claim(TASK)
+    return claim.token, [run.id for run in claim.to_publish]
+
+
+@pytest.mark.parametrize(("keep", "first", "then"), [("latest", "3", "2"), ("first", "1", "2")])
+def test_the_next_in_line_is_wanted_where_a_run_ends_before_it_begins(
+    runs: WantedRuns, client: redis.Redis, keep: str, first: str, then: str
+) -> None:
+    for task_id in "123":
+        assert want(runs, task_id, keep=keep).superseded == (), "nothing has run in its place yet"
+    token, ids = claimed(runs, client)
+    assert ids == [first]
+
+    assert [runs.withdraw(TASK, first, token) for _ in range(2)] == [True, True]
+
+    token, ids = claimed(runs, client)
+    assert ids == [then]
+    begun = runs.begin(TASK, then, keep=keep, met=time.time_ns(), token=token)
+    assert [run.id for run in begun.superseded] == [{"latest": "1", "first": "3"}[keep]]
+
+
+def test_a_run_that_has_begun_cannot_be_withdrawn(runs: WantedRuns, client: redis.Redis) -> None:
+    want(runs, "1")
+    want(runs, "2")
+    token, _ = claimed(runs, client)
+    begun = runs.begin(TASK, "2", keep="latest", met=time.time_ns(), token=token)
+    assert [run.id for run in begun.superseded] == ["1"]
+
+    assert not runs.withdraw(TASK, "2", token)
+
+
+def test_a_message_that_does_not_count_withdraws_nothing(runs: WantedRuns, client: redis.Redis) -> None:
+    want(runs, "1")
+    want(runs, "2")
+    claimed(runs, client)
+
+    assert not runs.withdraw(TASK, "2", "another token")
+
+
+def test_a_newcomer_that_got_the_free_lock_does_not_stand_for_those_behind_the_first(
+    runs: WantedRuns,
+) -> None:
+    want(runs, "1", keep="first")
+    assert want(runs, "2", keep="first").behind == "1"
+
+    assert runs.begin(TASK, "newcomer", keep="first", met=time.time_ns()).superseded == ()
+
+
+@pytest.mark.parametrize("keep", ["latest", "first"])
+def test_the_line_is_bounded_and_keeps_one_that_never_expires(runs: WantedRuns, keep: str) -> None:
+    """All others may expire before they can run."""
+    count, told = 40, []
+    lasting = 0 if keep == "latest" else count - 1
+    for number in range(count):
+        run = WantedRun(TASK, f"{number}", b"message", expires=number != lasting)
+        asked = runs.want(run, keep=keep, mark=uuid4().hex, noted=True)
+        told += [each.id for each in asked.superseded] + ([run.id] if asked.successor else [])
+
+    assert len(told) == count - (1 + 16 + 1), "one is wanted, 16 and the one that lasts stand back"
+    assert f"{lasting}" not in told
+
+
+def test_what_was_purged_gives_way_to_the_next_in_line(runs: WantedRuns, client: redis.Redis) -> None:
+    """Nobody hears of a message that was thrown away, or that a broker has lost."""
+    want(runs, "1")
+    want(runs, "2")
+    token, _ = claimed(runs, client)
+    assert runs.confirm(WantedRun(TASK, "2", b""), token) is False
+    claim = runs.claim(TASK)
+    assert claim.to_publish == ()
+    assert claim.look_again_ms == 15_000
+
+    client.hset("redislock.wanted:{lock}", "late " + engine_wanted._word(TASK).decode(), 1)
+
+    assert claimed(runs, client)[1] == ["1"]
 
 
 def test_tasks_that_share_a_lock_have_a_wanted_run_each(runs: WantedRuns, client: redis.Redis) -> None:

@@ -23,6 +23,7 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 pass_maxmemory(wanted)
 local field = 'sent ' .. task .. ' ' .. id
 local sent = redis.call('HGET', wanted, field)
+local is_wanted = sent
 if sent then
     local state, sent_token, times, entry = sent_parts(sent)
     if token ~= '' and sent_token ~= token then
@@ -35,16 +36,24 @@ if sent then
     end
 end
 
-local begun = {}
-if ARGV[4] == 'latest' then
-    begun = supersede_older(wanted, now, task, id, tonumber(ARGV[5]), now + tonumber(ARGV[6]))
-end
 local entry = redis.call('HGET', wanted, 'next ' .. task)
 if entry then
     local _, _, next_id = parts(entry)
     if next_id == id then
+        is_wanted = true
         redis.call('HDEL', wanted, 'next ' .. task)
     end
+end
+redis.call('HDEL', wanted, 'back ' .. task .. ' ' .. id)
+
+local begun, claimed_until = {}, now + tonumber(ARGV[6])
+if ARGV[4] == 'latest' then
+    begun = supersede_older(wanted, now, task, id, tonumber(ARGV[5]), claimed_until)
+elseif is_wanted then
+    begun = supersede_line(wanted, task, id, claimed_until)
+end
+if #line_of(wanted, task) == 0 then
+    redis.call('HDEL', wanted, 'late ' .. task)
 end
 table.insert(begun, 1, 'begun')
 return begun

@@ -18,6 +18,10 @@ local task, token, claim_ms = ARGV[1], ARGV[2], tonumber(ARGV[3])
 
 -- A busy lock is looked at so often, milliseconds: whoever takes it away early need not tell anybody.
 local LOOK_MS = 5000
+-- What was published is taken for lost after this, where others stand back behind it: purged, say.
+local LATE_MS = 3600000
+-- A line behind a published run is looked at so often, milliseconds: it is gone when that has begun.
+local LINE_MS = 15000
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -63,25 +67,44 @@ local function serve_over(over)
     end
 end
 
-local all, closed = redis.call('HGETALL', wanted), 0
+local all, closed, is_under_way = redis.call('HGETALL', wanted), 0, false
 for i = 1, #all, 2 do
     local kind, of = string.match(all[i], '^(%S+) (%S+)')
     if of == task and kind == 'sent' then
-        closed = closed + (serve_sent(all[i], all[i + 1]) and 1 or 0)
+        local is_closed = serve_sent(all[i], all[i + 1])
+        closed = closed + (is_closed and 1 or 0)
+        is_under_way = is_under_way or not is_closed
     elseif of == task and kind == 'over' then
         serve_over(all[i + 1])
     end
 end
 
-local entry = redis.call('HGET', wanted, 'next ' .. task)
+local next_field, late_field = 'next ' .. task, 'late ' .. task
+local function is_late()
+    return not is_under_way or tonumber(redis.call('HGET', wanted, late_field) or now) <= now
+end
+
+local has_line = #line_of(wanted, task) > 0
+if has_line and redis.call('HEXISTS', wanted, next_field) == 0 and is_late() then
+    move_up(wanted, task)
+end
+local entry = redis.call('HGET', wanted, next_field)
 if entry and is_free then
     local _, _, id = parts(entry)
     local sent = redis.call('HGET', wanted, 'sent ' .. task .. ' ' .. id)
     local _, _, times = sent_parts(sent or '0 - 0 ')
     publish(entry, times + 1)
-    redis.call('HDEL', wanted, 'next ' .. task)
+    redis.call('HDEL', wanted, next_field)
+    redis.call('HSET', wanted, late_field, string.format('%.0f', now + LATE_MS))
 elseif entry then
     look_in(busy_for)
+elseif has_line then
+    look_in(math.min(redis.call('HGET', wanted, late_field) - now, LINE_MS))
+end
+if #line_of(wanted, task) == 0 then
+    redis.call('HDEL', wanted, late_field)
+elseif entry and is_free then
+    look_in(LINE_MS)
 end
 if closed * 2 == #all then
     redis.call('PEXPIRE', wanted, CLOSED_MS)

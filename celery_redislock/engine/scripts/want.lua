@@ -16,7 +16,8 @@
 -- returns  {"free"} the lock is free: try to take it; {"note"} note it first, nothing was wanted yet;
 --          {"copy", 1 if the caller is its last message}
 --          its message does not count; {"superseded", successor} another stands for the caller;
---          {"wanted", entry ...} the caller stands for these
+--          {"behind", other, entry ...} the caller runs if the other goes away before it begins, and the
+--          other stands for these; {"wanted", entry ...} the caller is wanted, and stands for these
 
 -- pending.lua
 
@@ -68,22 +69,38 @@ elseif sent then
     redis.call('HDEL', wanted, sent_field)
 end
 
-local is_newer = not current or met > current_met
-local wins = current_id == id or not current or is_newer == (ARGV[3] == 'latest')
-if not wins then
-    return {'superseded', current_id}
+local function remember()
+    redis.call('PEXPIRE', wanted, WANTED_TTL_MS)
+    redis.call('LPUSH', asked, ARGV[1])
+    redis.call('LTRIM', asked, 0, ASKED_KEPT - 1)
+    redis.call('PEXPIRE', asked, ASKED_TTL_MS)
 end
 
+local is_newer = not current or met > current_met
+local wins = current_id == id or not current or is_newer == (ARGV[3] == 'latest')
 local claimed_until = now + tonumber(ARGV[4])
-local superseded = {}
+local back_field = 'back ' .. task .. ' ' .. id
+if not wins then
+    stand_back(wanted, entry, ARGV[3])
+    local superseded = shorten_line(wanted, task, current_id, claimed_until)
+    if redis.call('HEXISTS', wanted, back_field) == 0 then
+        -- The caller itself, which stores its own end. Others were superseded when they came.
+        redis.call('HDEL', wanted, 'over ' .. task .. ' ' .. id)
+        return {'superseded', current_id}
+    end
+    remember()
+    table.insert(superseded, 1, current_id)
+    table.insert(superseded, 1, 'behind')
+    return superseded
+end
+
+redis.call('HDEL', wanted, back_field)
 if ARGV[3] == 'latest' then
-    superseded = supersede_older(wanted, now, task, id, met, claimed_until)
+    older_stand_back(wanted, now, task, id, met)
 elseif current and current_id ~= id then
-    supersede(wanted, current, id, claimed_until)
-    superseded = {current}
+    stand_back(wanted, current, ARGV[3])
 end
 redis.call('HSET', wanted, 'next ' .. task, entry)
-redis.call('PEXPIRE', wanted, WANTED_TTL_MS)
 local stop_after = tonumber(ARGV[6])
 if stop_after >= 0 then
     local stop = redis.call('HGET', wanted, 'stop') or ''
@@ -92,8 +109,7 @@ if stop_after >= 0 then
     stop_at = mark == owner and stop_at or string.format('%.0f', now + stop_after)
     redis.call('HSET', wanted, 'stop', owner .. ' ' .. id .. ' ' .. stop_at)
 end
-redis.call('LPUSH', asked, ARGV[1])
-redis.call('LTRIM', asked, 0, ASKED_KEPT - 1)
-redis.call('PEXPIRE', asked, ASKED_TTL_MS)
+remember()
+local superseded = shorten_line(wanted, task, id, claimed_until)
 table.insert(superseded, 1, 'wanted')
 return superseded

@@ -1,0 +1,109 @@
+"""Withdrawal: a wanted run has ended before it began, and the one that stood back behind it is wanted now.
+
+It was revoked, or had expired; its task was not known or its message refused by a worker; it failed, or
+its process died, before it had its lock. Whoever hears of such an end says so in Redis, and publishes.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from celery import Celery, Task, states
+from celery.signals import task_postrun, task_rejected, task_revoked, task_unknown
+
+from . import wanted
+from .errors import StoreUnavailable
+from .wanted import WANTED_HEADER
+
+logger = logging.getLogger(__name__)
+
+#: A worker's step looks at the lock after this, should whoever withdraws die before it publishes, seconds.
+LOOK_S = 1.0
+#: How long a worker goes on trying while Redis is away, and how often, seconds. What was not withdrawn by
+#: then is taken for lost an hour after its publication.
+PATIENCE_S, PAUSE_S = 60.0, 1.0
+
+
+def withdraw(app: Celery, task_name: str, task_id: str, headers: Mapping[str, Any]) -> None:
+    """Have the next in line wanted, if the message with these headers was that of a wanted run.
+
+    A run that has begun, and a message that does not count, are left as they are.
+
+    Raises:
+        StoreUnavailable: Redis could not be reached.
+    """
+    note = _note_of(headers)
+    if note is None:
+        return
+    lock_name = note["lock"]
+    # First: nobody forgets the lock from then on, whatever becomes of us.
+    wanted.index_of(app).note(lock_name, int(LOOK_S * 1000))
+    if wanted.runs_of(app, lock_name).withdraw(task_name, task_id, note["token"]):
+        logger.info(
+            "Task %s[%s] did not begin: under lock %r the next one does", task_name, task_id, lock_name
+        )
+        wanted.publish_what_is_wanted(app, lock_name)
+
+
+def withdraw_here(task: Task[..., Any]) -> None:
+    """Do `withdraw` for the task that runs here; never raises."""
+    _try(task.app, task.name, str(task.request.id), task.request.headers or {})
+
+
+def withdraw_apart(app: Celery, task_name: str, task_id: str, headers: Mapping[str, Any]) -> None:
+    """Do `withdraw` in a thread of its own: a worker's parent has messages to take; never raises."""
+    if _note_of(headers) is None:
+        return
+    arguments = (app, task_name, task_id, headers)
+    try:
+        threading.Thread(target=_patiently, args=arguments, name="redislock-withdraw", daemon=True).start()
+    except RuntimeError:  # no thread can be started just now
+        _try(*arguments)
+
+
+def _note_of(headers: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    note = headers.get(WANTED_HEADER) or {}
+    return note if "lock" in note and "token" in note else None
+
+
+def _patiently(*arguments: Any) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not _try(*arguments) and time.monotonic() < deadline:
+        time.sleep(PAUSE_S)
+
+
+def _try(app: Celery, task_name: str, task_id: str, headers: Mapping[str, Any]) -> bool:
+    """Return False if it is worth another try."""
+    try:
+        withdraw(app, task_name, task_id, headers)
+    except StoreUnavailable as error:
+        logger.warning("Task %s[%s] did not begin; the next one comes later: %s", task_name, task_id, error)
+        return False
+    except Exception as error:  # noqa: BLE001 - a worker's step publishes it later
+        logger.warning("Task %s[%s] did not begin; the next one comes later: %r", task_name, task_id, error)
+    return True
+
+
+@task_revoked.connect(weak=False)
+def _was_revoked(sender: Any = None, request: Any = None, **_: Any) -> None:
+    # Expired, too: sent by the worker's parent.
+    if request is not None and sender is not None:
+        withdraw_apart(sender.app, sender.name, str(request.id), vars(request))
+
+
+@task_unknown.connect(weak=False)
+@task_rejected.connect(weak=False)
+def _was_refused(sender: Any = None, message: Any = None, **_: Any) -> None:
+    headers = getattr(message, "headers", None) or {}
+    withdraw_apart(sender.app, str(headers.get("task")), str(headers.get("id")), headers)
+
+
+@task_postrun.connect(weak=False)
+def _has_failed(sender: Any = None, state: str | None = None, **_: Any) -> None:
+    # In its body, too: then it has begun, and nothing is done.
+    if sender is not None and state == states.FAILURE:
+        withdraw_here(sender)
