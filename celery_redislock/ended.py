@@ -1,8 +1,10 @@
-"""Ended: a message that has ended, in whatever way, gives back the publish lock that it came with.
+"""Ended: a message that has ended, in whatever way, gives back what it came with.
 
-Nearly always the run itself has done that when it took its lock. Here are the other ends: the task is
-unknown here, or not locked here (yet); its content is refused; it was revoked or has expired; what it was
-called with gives no name. Every worker that the command line starts listens, whatever tasks it has.
+That is its publish lock, and its place before those that are wanted under the same lock, see
+``withdrawal.py``. Nearly always the run itself has done that when it took its lock. Here are the other
+ends: the task is unknown here, or not locked here (yet); its content is refused; it was revoked or has
+expired; what it was called with gives no name. Every worker that the command line starts listens,
+whatever tasks it has.
 
 The message alone says which lock and which token: see ``queued.py``. Where no worker could say that a
 message has ended, its stored result does, see ``publication.py``.
@@ -19,7 +21,7 @@ from typing import Any
 from celery import Celery, states
 from celery.exceptions import Reject
 
-from . import queued
+from . import queued, withdrawal
 from .queued import QUEUED_HEADER
 from .redelivery import PutOff
 from .republish import ComesAgain
@@ -57,7 +59,11 @@ def ran(sender: Any = None, retval: Any = None, state: Any = None, **_: Any) -> 
     """At ``task_postrun``: a run that took no lock, or one of another name, has ended."""
     # Of what has taken its lock nothing is left to be freed. What comes again goes on waiting.
     request = getattr(sender, "request", None)
-    if request is None or QUEUED_HEADER not in (request.headers or {}):
+    if request is None or not request.headers:
+        return
+    if state == states.FAILURE:
+        withdrawal.withdraw_here(sender)
+    if QUEUED_HEADER not in request.headers:
         return
     if state == states.RETRY or isinstance(retval, ComesAgain | PutOff):
         return
@@ -70,11 +76,15 @@ def broke(sender: Any = None, request: Any = None, **_: Any) -> None:
     headers = request if isinstance(request, Mapping) else vars(request or object)
     if sender is not None:
         queued.free_of_message(sender.app, headers, headers.get("id"))
+        withdrawal.withdraw_apart(sender.app, headers)
 
 
 def _free_apart(app: Celery, headers: Any) -> None:
     """Free the publish lock of a message in a thread: a worker's loop must not wait for Redis."""
-    if isinstance(headers, Mapping) and QUEUED_HEADER in headers:
+    if not isinstance(headers, Mapping):
+        return
+    withdrawal.withdraw_apart(app, headers)
+    if QUEUED_HEADER in headers:
         _freeing(os.getpid()).submit(queued.free_of_message, app, dict(headers), headers.get("id"))
 
 

@@ -150,7 +150,7 @@ class LockedTask(Task):
             kwargs: Of the call.
         """
         queued.free_of_message(self.app, headers, headers.get("id"))
-        withdraw_apart(self.app, self.name, str(headers.get("id")), headers)
+        withdraw_apart(self.app, headers)
         name = self.locked_name_of(headers, args, kwargs)
         if name is None:
             return

@@ -1,7 +1,8 @@
 """Withdrawal: a wanted run has ended before it began, and the one that stood back behind it is wanted now.
 
 It was revoked, or had expired; its task was not known or its message refused by a worker; it failed, or
-its process died, before it had its lock. Whoever hears of such an end says so in Redis, and publishes.
+its process died, before it had its lock. Whoever hears of such an end, see ``ended.py``, says so in Redis,
+and publishes.
 """
 
 from __future__ import annotations
@@ -12,8 +13,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from celery import Celery, Task, states
-from celery.signals import task_postrun, task_rejected, task_revoked, task_unknown
+from celery import Celery, Task
 
 from . import wanted
 from .errors import StoreUnavailable
@@ -54,11 +54,11 @@ def withdraw_here(task: Task[..., Any]) -> None:
     _try(task.app, task.name, str(task.request.id), task.request.headers or {})
 
 
-def withdraw_apart(app: Celery, task_name: str, task_id: str, headers: Mapping[str, Any]) -> None:
-    """Do `withdraw` in a thread of its own: a worker's parent has messages to take; never raises."""
+def withdraw_apart(app: Celery, headers: Mapping[str, Any]) -> None:
+    """Do `withdraw` for a message in a thread: a worker's parent has others to take; never raises."""
     if _note_of(headers) is None:
         return
-    arguments = (app, task_name, task_id, headers)
+    arguments = (app, str(headers.get("task")), str(headers.get("id")), headers)
     try:
         threading.Thread(target=_patiently, args=arguments, name="redislock-withdraw", daemon=True).start()
     except RuntimeError:  # no thread can be started just now
@@ -66,8 +66,8 @@ def withdraw_apart(app: Celery, task_name: str, task_id: str, headers: Mapping[s
 
 
 def _note_of(headers: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    note = headers.get(WANTED_HEADER) or {}
-    return note if "lock" in note and "token" in note else None
+    note = headers.get(WANTED_HEADER)
+    return note if isinstance(note, Mapping) and "lock" in note and "token" in note else None
 
 
 def _patiently(*arguments: Any) -> None:
@@ -86,24 +86,3 @@ def _try(app: Celery, task_name: str, task_id: str, headers: Mapping[str, Any]) 
     except Exception as error:  # noqa: BLE001 - a worker's step publishes it later
         logger.warning("Task %s[%s] did not begin; the next one comes later: %r", task_name, task_id, error)
     return True
-
-
-@task_revoked.connect(weak=False)
-def _was_revoked(sender: Any = None, request: Any = None, **_: Any) -> None:
-    # Expired, too: sent by the worker's parent.
-    if request is not None and sender is not None:
-        withdraw_apart(sender.app, sender.name, str(request.id), vars(request))
-
-
-@task_unknown.connect(weak=False)
-@task_rejected.connect(weak=False)
-def _was_refused(sender: Any = None, message: Any = None, **_: Any) -> None:
-    headers = getattr(message, "headers", None) or {}
-    withdraw_apart(sender.app, str(headers.get("task")), str(headers.get("id")), headers)
-
-
-@task_postrun.connect(weak=False)
-def _has_failed(sender: Any = None, state: str | None = None, **_: Any) -> None:
-    # In its body, too: then it has begun, and nothing is done.
-    if sender is not None and state == states.FAILURE:
-        withdraw_here(sender)
