@@ -21,8 +21,6 @@ from .wanted import WANTED_HEADER
 
 logger = logging.getLogger(__name__)
 
-#: A worker's step looks at the lock after this, should whoever withdraws die before it publishes, seconds.
-LOOK_S = 1.0
 #: How long a worker goes on trying while Redis is away, and how often, seconds. What was not withdrawn by
 #: then is taken for lost an hour after its publication.
 PATIENCE_S, PAUSE_S = 60.0, 1.0
@@ -40,12 +38,11 @@ def withdraw(app: Celery, task_name: str, task_id: str, headers: Mapping[str, An
     if note is None:
         return
     lock_name = note["lock"]
-    # First: nobody forgets the lock from then on, whatever becomes of us.
-    wanted.index_of(app).note(lock_name, int(LOOK_S * 1000))
     if wanted.runs_of(app, lock_name).withdraw(task_name, task_id, note["token"]):
         logger.info(
             "Task %s[%s] did not begin: under lock %r the next one does", task_name, task_id, lock_name
         )
+        # Should we die here: while somebody stands back, a worker's step looks at the lock now and then.
         wanted.publish_what_is_wanted(app, lock_name)
 
 

@@ -279,6 +279,17 @@ def begin_in_place_of_others(full: Full) -> None:
     assert full.client.pttl(full.verbs.keys.wanted) > 0
 
 
+def withdraw(full: Full) -> None:
+    token = full.held()
+    full.wants("a")
+    full.wants("b")
+    full.verbs.release(token, 0, done="")
+    claimed = full.runs.claim("task")
+    full.fills()
+    assert full.runs.withdraw("task", "b", claimed.token)
+    assert full.client.hexists(full.verbs.keys.wanted, "next task")
+
+
 def expel(full: Full) -> None:
     full.held()
     run = WantedRun("task", "a", b"message")
@@ -324,6 +335,7 @@ WORKS = [
     confirm,
     begin,
     begin_in_place_of_others,
+    withdraw,
     expel,
     recall,
     note_that_nothing_is_to_be_done,

@@ -5,6 +5,8 @@
 -- ARGV[2]  id      its task id
 -- ARGV[3]  token   of the claim that published the message that has ended
 --
+-- maxmemory  works
+--
 -- returns  1 another run of the task is wanted, 0 not
 
 -- pending.lua
@@ -19,6 +21,7 @@ local sent = redis.call('HGET', wanted, field)
 if sent then
     local state, sent_token, times, entry = sent_parts(sent)
     if state >= 0 and sent_token == token then
+        pass_maxmemory(wanted)
         if times > 1 then
             close(wanted, now, '-', times, entry)
         else
