@@ -70,7 +70,6 @@ elseif sent then
 end
 
 local function remember()
-    redis.call('PEXPIRE', wanted, WANTED_TTL_MS)
     redis.call('LPUSH', asked, ARGV[1])
     redis.call('LTRIM', asked, 0, ASKED_KEPT - 1)
     redis.call('PEXPIRE', asked, ASKED_TTL_MS)
@@ -94,6 +93,8 @@ if not wins then
     return superseded
 end
 
+-- First: on a full server it is refused, and nothing was done.
+remember()
 redis.call('HDEL', wanted, back_field)
 if ARGV[3] == 'latest' then
     older_stand_back(wanted, now, task, id, met)
@@ -109,7 +110,7 @@ if stop_after >= 0 then
     stop_at = mark == owner and stop_at or string.format('%.0f', now + stop_after)
     redis.call('HSET', wanted, 'stop', owner .. ' ' .. id .. ' ' .. stop_at)
 end
-remember()
+redis.call('PEXPIRE', wanted, WANTED_TTL_MS)
 local superseded = shorten_line(wanted, task, id, claimed_until)
 table.insert(superseded, 1, 'wanted')
 return superseded
