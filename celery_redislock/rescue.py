@@ -16,6 +16,7 @@ from celery import Celery, bootsteps
 
 from . import replacement, wanted
 from .errors import RedislockError
+from .switch import is_off
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +67,8 @@ class Rescuer:
         Raises:
             RedislockError: Redis could not be reached.
         """
+        if is_off(self._app):
+            return ASK_S
         index = wanted.index_of(self._app)
         next_ms, due = index.due()
         for lock_name, mark in due:

@@ -106,8 +106,10 @@ class LockedTask(Task):
             TypeError: The call does not fit the function.
             LockKeyError: An argument cannot be made part of a name.
         """
-        provider_of(self.app)  # refuses wrong settings
-        return self.plan_for().key(args, kwargs)
+        plan = self.plan_for()
+        if plan.options.mode != "off":
+            provider_of(self.app)  # refuses wrong settings
+        return plan.key(args, kwargs)
 
     def lock_for(self, *args: Any, **kwargs: Any) -> RedisLock:
         """Return the lock that this call would take, for use outside Celery.

@@ -17,6 +17,8 @@ from .provider import provider_of
 from .replacement import TERMINATE
 from .request import LockedRequest
 from .settings import OPTIONS
+from .spelling import check_unknown_settings
+from .switch import is_off
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +28,10 @@ class LockStep(bootsteps.Step):
 
     def __init__(self, parent: Any, **kwargs: Any) -> None:
         super().__init__(parent, **kwargs)
+        if is_off(parent.app):
+            check_unknown_settings(parent.app.conf)
+            logger.warning("locks: off for each task of this worker (lock_mode)")
+            return
         provider = provider_of(parent.app)
         try:
             reaches(provider.client)

@@ -103,6 +103,54 @@ def test_a_worker_warns_of_a_plain_task_with_lock_options(store: str, tmp_path: 
     assert "Task other" not in output
 
 
+OFF = """
+import logging
+
+from celery import Celery
+from celery.contrib.testing.worker import start_worker
+
+from celery_redislock import locked_task
+
+app = Celery("off", broker="memory://", backend="cache+memory://")
+app.conf.redislock_mode = "off"
+
+
+@locked_task(app=app)
+def one(a):
+    return a
+
+
+@locked_task(app=app, lock_scope="task")
+def two(a):
+    return a
+
+
+if __name__ == "__main__":
+    logging.basicConfig()
+    with start_worker(app, pool="solo", perform_ping_check=False, loglevel="WARNING"):
+        print(one.delay(1).get(timeout=20), two.delay(2).get(timeout=20), one.apply((3,)).get())
+"""
+
+
+def test_a_worker_whose_locks_are_off_needs_no_redis(tmp_path: Path) -> None:
+    """As in users' tests: everything is in memory."""
+    (tmp_path / "off.py").write_text(OFF)
+
+    ended = subprocess.run(
+        [sys.executable, "off.py"],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert ended.stdout == "1 2 3\n", ended.stderr
+    assert ended.returncode == 0
+    assert "Redis" not in ended.stderr
+    assert ended.stderr.count("locks: ") == ended.stderr.count("locks: off for each task") == 1
+
+
 def test_a_worker_without_redis_for_its_locks_says_so_and_works_when_it_is_back(store: str) -> None:
     with Server("redis", password="hunter2") as server:
         url = server.url

@@ -1,0 +1,19 @@
+"""Switch: whether the tasks of an app take locks at all; where none does, nobody looks for a Redis."""
+
+from __future__ import annotations
+
+from celery import Celery
+
+
+def is_off(app: Celery) -> bool:
+    """Whether there are locked tasks, and `lock_mode` is "off" for each of them.
+
+    Asked anew each time: Celery may learn of a task at any time. Celery's own tasks, which are locked ones
+    where `LockedTask` is the app's task class, do not count.
+    """
+    locked = [
+        task
+        for name, task in list(app.tasks.items())
+        if hasattr(task, "plan_for") and not name.startswith("celery.")
+    ]
+    return bool(locked) and all(task.plan_for().options.mode == "off" for task in locked)
