@@ -60,9 +60,14 @@ def translated(lock_name: str) -> Iterator[None]:
         raise unavailable(lock_name, error) from error
 
 
-def unavailable(lock_name: str, error: Exception) -> StoreUnavailable:
-    """Return what an error of `REDIS_ERRORS` means for a lock; to be chained to it."""
-    return StoreUnavailable(lock_name, meaning_of(error))
+def unavailable(lock_name: str, error: Exception, what: str = "") -> StoreUnavailable:
+    """Return what an error of `REDIS_ERRORS` means for a lock, and what it came of; to be chained to it."""
+    return StoreUnavailable(lock_name, what + meaning_of(error))
+
+
+def is_refusal(error: BaseException | None) -> bool:
+    """Whether Redis, or a proxy before it, does not take such a command, now or later."""
+    return isinstance(error, redis.ResponseError) and code_of(error) in {"", "NOPERM", "WRONGTYPE"}
 
 
 def meaning_of(error: Exception) -> str:

@@ -207,7 +207,10 @@ class Renewal:
         try:
             replies = self._line.exchange(commands, within, acks)
             if any(isinstance(reply, NoScriptError) for reply in replies):
-                replies = self._line.exchange([("SCRIPT", "LOAD", verb.source), *commands], within, acks)[1:]
+                load = ("SCRIPT", "LOAD", verb.source)
+                loaded, *replies = self._line.exchange([load, *commands], within, acks)
+                if isinstance(loaded, Exception):
+                    replies = [loaded] * len(commands)
         except BaseException:
             self._hang_up()
             raise
@@ -225,6 +228,9 @@ class Renewal:
         elif reply == 0:
             self._report_lost(watch, "its lease ran out in Redis, or the lock was taken or deleted")
         else:
+            reply = watch.way[1].forbidden(reply) or reply
+            if not watch.failure and isinstance(reply, redis.ResponseError):
+                logger.warning("could not renew a lock; it is tried again until it is lost: %s", reply)
             watch.schedule(now() + watch.pause_s, failure=f"it could not be renewed ({reply})")
 
     def _report_lost(self, watch: Watch, reason: str) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoPermissionError, NoScriptError, ResponseError
 
 from .lease import now
 from .store import CALL_S, Store
@@ -22,6 +23,12 @@ def _read(name: str) -> str:
 
 #: Functions that several scripts share: a line that names them stands in their place.
 _SHARED = {f"-- {name}.lua\n": _read(name) for name in ("turn", "pending")}
+
+
+#: A command that the user of a script may not run: Redis before 7.2 tells its line alone.
+_FORBIDDEN = "can't run this command"
+_LINE = re.compile(r"user_script: ?(\d+)")
+_COMMAND = re.compile(r"redis\.call\('(\w+)'")
 
 
 @dataclass(frozen=True)
@@ -64,11 +71,26 @@ class Script:
         """
         began_at = now()
         try:
-            return store.call(("EVALSHA", self.sha, len(keys), *keys, *arguments), within, acks, undo)
-        except NoScriptError:
-            # After a restart, a failover or SCRIPT FLUSH; EVAL makes the server remember it again.
-            left_s = within - (now() - began_at)
-            return store.call(self.in_full(keys, *arguments), left_s, acks, undo)
+            try:
+                return store.call(("EVALSHA", self.sha, len(keys), *keys, *arguments), within, acks, undo)
+            except NoScriptError:
+                # After a restart, a failover or SCRIPT FLUSH; EVAL makes the server remember it again.
+                left_s = within - (now() - began_at)
+                return store.call(self.in_full(keys, *arguments), left_s, acks, undo)
+        except ResponseError as error:
+            forbidden = self.forbidden(error)
+            if forbidden is None:
+                raise
+            raise forbidden from error
+
+    def forbidden(self, error: Exception) -> NoPermissionError | None:
+        """Return what a script has met if its user may not run one of its commands, with their names."""
+        said = str(error)
+        line = _LINE.search(said)
+        if _FORBIDDEN not in said or line is None:
+            return None
+        commands = _COMMAND.findall(self.source.splitlines()[int(line[1]) - 1])
+        return NoPermissionError(f"the user may not run {' or '.join(commands)}: {said}")
 
     def command(self, keys: tuple[bytes, ...], *arguments: Argument) -> Command:
         """Return the command that runs the script where the server knows it."""

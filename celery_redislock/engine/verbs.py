@@ -151,7 +151,7 @@ class LockVerbs:
         except redis.TimeoutError:
             return None
         except REDIS_ERRORS as error:
-            raise unavailable(self.lock_name, error) from error
+            raise unavailable(self.lock_name, error, "whoever waits sleeps in BLPOP: ") from error
         return word
 
     def ring(self, mailbox: bytes) -> None:

@@ -19,11 +19,15 @@ from __future__ import annotations
 import logging
 import random
 import time
+from weakref import WeakSet
+
+import redis
 
 from ..errors import StoreUnavailable
 from . import mailroom
 from .lease import now
-from .store import CALL_S, LEAST_ATTEMPT_S
+from .meanings import is_refusal
+from .store import CALL_S, LEAST_ATTEMPT_S, Store
 from .verbs import Granted, LockVerbs, Refused
 
 logger = logging.getLogger(__name__)
@@ -36,6 +40,9 @@ JITTER_S = 0.02
 LEAVING_S = 0.03
 #: Pauses while Redis is away, seconds: the first, and the longest that it grows to.
 AWAY_FIRST_S, AWAY_LONGEST_S = 0.05, 0.5
+#: Where Redis answers and yet a sleep fails each time, a waiter asks no more often than this, seconds; and
+#: after so many failures in a row it says so.
+SLEEPLESS_S, SLEEPLESS_TIMES = 1.0, 5
 #: A sleeper waits this long for Redis to wake it at the end of its sleep, seconds. A server without
 #: other work looks at its clock ten times a second: where the end matters we do not wait for that.
 LATE_S, PUNCTUAL_S = 1.0, 0.01
@@ -96,20 +103,33 @@ class Waiter:
             raise
 
     def _wait_until(self, deadline: float | None, outage_s: float) -> Granted | Refused:
-        outage = _Outage(outage_s if deadline is None else None)
+        outage, sleepless = _Outage(outage_s if deadline is None else None), _Sleepless(self._verbs)
         while True:
             left = CALL_S if deadline is None else deadline - now()
             try:
                 answer = self.ask(max(0.0, min(PATIENCE_S, left)), max(0.0, left) + LEAST_ATTEMPT_S)
-                outage.ended()
-                if isinstance(answer, Granted) or left <= 0:
-                    return answer
-                self._sleep(answer, left)
-            except StoreUnavailable:
+            except StoreUnavailable as error:
                 left = CALL_S if deadline is None else deadline - now()
                 if left <= 0 or outage.is_too_long():
                     raise
-                time.sleep(min(outage.pause(), left))
+                time.sleep(min(outage.pause(error), left))
+                continue
+            if isinstance(answer, Granted):
+                return answer
+            if left <= 0:
+                return outage.checked(answer)
+            outage.ended()
+            self._sleep_somehow(answer, left, sleepless)
+
+    def _sleep_somehow(self, refused: Refused, left: float, sleepless: _Sleepless) -> None:
+        try:
+            self._sleep(refused, left)
+            sleepless.ended()
+        except StoreUnavailable as error:
+            # Redis has just answered: it is not away.
+            if is_refusal(error.__cause__):
+                raise
+            time.sleep(max(0.0, min(sleepless.pause(error), left)))
 
     def _leave_room(self) -> None:
         if self._room is not None:
@@ -145,16 +165,39 @@ def leave(verbs: LockVerbs, token: str, within: float = 1.0) -> None:
         logger.debug("could not leave the queue: %s", error)
 
 
+class _Sleepless:
+    """How often in a row Redis has answered one waiter, and its sleep has failed."""
+
+    def __init__(self, verbs: LockVerbs) -> None:
+        self._verbs = verbs
+        self._failures = 0
+
+    def ended(self) -> None:
+        self._failures = 0
+
+    def pause(self, error: StoreUnavailable) -> float:
+        self._failures += 1
+        store = self._verbs.store
+        if self._failures == SLEEPLESS_TIMES and store not in _sleepless:
+            _sleepless.add(store)
+            logger.warning("waiters ask once a second: Redis answers, but %s", error)
+        return float(min(AWAY_FIRST_S * 2**self._failures, SLEEPLESS_S))
+
+
+#: Of which it was said.
+_sleepless: WeakSet[Store] = WeakSet()
+
+
 class _Outage:
     """How long Redis has been away from one waiter."""
 
     def __init__(self, longest_s: float | None) -> None:
         self._longest_s = longest_s
-        self._since: float | None = None
-        self._pause_s = AWAY_FIRST_S
+        self.ended()
 
     def ended(self) -> None:
-        self._since = None
+        self._since: float | None = None
+        self._refusal: StoreUnavailable | None = None
         self._pause_s = AWAY_FIRST_S
 
     def is_too_long(self) -> bool:
@@ -162,7 +205,14 @@ class _Outage:
             self._since = now()
         return self._longest_s is not None and now() - self._since >= self._longest_s
 
-    def pause(self) -> float:
+    def checked(self, refused: Refused) -> Refused:
+        """Return the last answer to a waiter; raise what kept it out of the line, if something did."""
+        if self._refusal is not None:
+            raise self._refusal
+        return refused
+
+    def pause(self, error: StoreUnavailable) -> float:
+        self._refusal = error if isinstance(error.__cause__, redis.ResponseError) else None
         pause_s = self._pause_s
         self._pause_s = min(2 * pause_s, AWAY_LONGEST_S)
         return random.uniform(pause_s / 2, pause_s)  # noqa: S311
