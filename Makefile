@@ -9,7 +9,7 @@ ARGS ?=
 SECONDS ?= 60
 
 # Tests that start many workers each; the other tests take less than five minutes.
-SCENARIOS := $(addprefix tests/,batch beat benchmarks coalesce ends scope topology)
+SCENARIOS := $(addprefix tests/,batch beat benchmarks coalesce ends monitors projects scope topology)
 
 VENV := .venv
 BIN := $(VENV)/bin
