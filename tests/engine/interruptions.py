@@ -1,76 +1,81 @@
-"""Interruptions: an exception out of nothing, as a signal handler raises it, at a chosen point of a call."""
+"""Interruptions: what a signal's handler does to a program, at each line in turn, or at random moments."""
 
 from __future__ import annotations
 
+import random
+import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import redis
-
 import celery_redislock
 
-_OURS = str(Path(celery_redislock.__file__).parent)
-_REDIS_PYS = str(Path(redis.__file__).parent)
+PACKAGE = str(Path(celery_redislock.__file__).parent)
 
 
-class Interruption(BaseException):
-    """What the handler raises."""
+class SoftLimit(Exception):
+    """What a time limit raises."""
 
 
-def interrupted_everywhere(call: Callable[[], object], *, each: int = 1) -> Iterator[bool]:
-    """Make a call again and again, interrupted one point later each time, until it goes through.
+class CtrlC(BaseException):
+    """What the terminal raises."""
 
-    The points are each bytecode of ours, and each line of redis-py.
 
-    Args:
-        call: Made once for each point; what else it raises counts as well.
-        each: Only each so many points.
+def interrupted_at(number: int, work: Callable[[], object], files: Sequence[str] = (PACKAGE,)) -> bool:
+    """Do something, and be interrupted at the so-many-th line, or call of a function, of the package.
 
-    Yields:
-        After each call: whether it was interrupted.
+    Returns:
+        False when the work was done before.
     """
-    point = 0
-    while True:
-        point += each
-        tracer = _Tracer(point)
-        try:
-            sys.settrace(tracer.enter)
-            try:
-                call()
-            finally:
-                sys.settrace(None)
-        except Interruption:
-            yield True
-            continue
-        except redis.RedisError:
-            pass
-        if not tracer.has_struck:
-            yield False
-            return
-        yield True
+    seen = 0
 
-
-class _Tracer:
-    def __init__(self, point: int) -> None:
-        self._left = point
-        self.has_struck = False
-
-    def enter(self, frame: FrameType, _event: str, _argument: Any) -> Any:
-        name = frame.f_code.co_filename
-        if name.startswith(_OURS):
-            frame.f_trace_opcodes = True
-        elif not name.startswith(_REDIS_PYS):
+    def handle(frame: FrameType, event: str, _: Any) -> Any:
+        nonlocal seen
+        if not frame.f_code.co_filename.startswith(tuple(files)):
             return None
-        return self.step
+        if event in ("call", "line"):
+            seen += 1
+            if seen == number:
+                raise SoftLimit if number % 2 else CtrlC
+        return handle
 
-    def step(self, frame: FrameType, event: str, _argument: Any) -> Any:
-        is_point = event == "opcode" or (event == "line" and not frame.f_trace_opcodes)
-        if is_point and not self.has_struck:
-            self._left -= 1
-            if self._left == 0:
-                self.has_struck = True
-                raise Interruption
-        return self.step
+    before = sys.gettrace()
+    sys.settrace(handle)
+    try:
+        work()
+    except (SoftLimit, CtrlC):
+        return True
+    finally:
+        sys.settrace(before)
+    # Some of it may have been swallowed, by what must not fail: a callback that is told of a loss.
+    return seen >= number
+
+
+@contextmanager
+def alarms() -> Iterator[Callable[[Callable[[], object]], bool]]:
+    """Give what does a work that a real signal interrupts at a random moment soon."""
+
+    def strike(_number: int, _frame: FrameType | None) -> None:
+        raise SoftLimit
+
+    before = signal.signal(signal.SIGALRM, strike)
+
+    def interrupted(work: Callable[[], object]) -> bool:
+        try:
+            signal.setitimer(signal.ITIMER_REAL, random.uniform(2e-5, 1e-3))
+            try:
+                work()
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+        except SoftLimit:
+            return True
+        return False
+
+    try:
+        yield interrupted
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
