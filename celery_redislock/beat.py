@@ -28,6 +28,7 @@ from celery.utils.imports import load_extension_class_names, symbol_by_name
 
 from .engine import Ledger, RedisLock
 from .engine.lease import now
+from .engine.store import CALL_S
 from .engine.threads import Bell, begin
 from .errors import ConfigurationError, StoreUnavailable
 from .options import duration_ms
@@ -226,19 +227,20 @@ class LockedScheduler(Scheduler):
 
     @contextmanager
     def _renewed_meanwhile(self) -> Iterator[None]:
-        done = Bell()
-        thread = begin(partial(self._renew_until, done), "redislock-beat")
+        done, ended = Bell(), Bell()
+        is_renewed = begin(partial(self._renew_until, done, ended), "redislock-beat")
         try:
             yield
         finally:
             done.ring()
-            if thread is not None:
-                thread.join()
+            if is_renewed:
+                ended.wait(2 * CALL_S)
 
-    def _renew_until(self, done: Bell) -> None:
+    def _renew_until(self, done: Bell, ended: Bell) -> None:
         ends_at = now() + MAKING_S
         while not done.wait(self._interval_s) and now() < ends_at and self._keeps_the_lead():
             pass
+        ended.ring()
 
     def _keeps_the_lead(self) -> bool:
         """Renew the lease when it is time, and say whether there still is one."""

@@ -33,7 +33,7 @@ class Deaths:
         self._released_by: dict[int, dict[str, Callable[[], object]]] = {}
         self._pidfds: dict[int, int] = {}
         self._wake_end, self._waker = os.pipe()
-        self._thread: threading.Thread | None = None
+        self._is_watching = False
 
     def expect(self, pid: int, release: Callable[[], object], of: str = "lock") -> None:
         """Have `release` called, in a thread of its own, when the child dies; its earlier one is forgotten.
@@ -50,9 +50,9 @@ class Deaths:
             self._released_by.setdefault(pid, {})[of] = release
             if is_new:
                 self._open(pid)
-            if self._thread is None or not self._thread.is_alive():
+            if not self._is_watching:
                 # If none can be started: what is expected now is done when the next one is.
-                self._thread = begin(self._watch, "redislock-deaths")
+                self._is_watching = begin(self._watch, "redislock-deaths")
         if is_new:
             os.write(self._waker, b".")
 

@@ -13,7 +13,7 @@ from celery.app.task import Context
 from kombu import serialization
 
 from .engine import WantedIndex, WantedRun, WantedRuns, store_of
-from .engine.threads import begin
+from .engine.threads import Bell, begin
 from .provider import provider_of
 from .republish import as_it_was
 from .revocation import revoke
@@ -83,19 +83,20 @@ def publish_apart(app: Celery, lock_name: str) -> None:
 
     Celery would make the task that ends here the parent of what is published in its thread.
     """
-    work = partial(_publish_safely, app, lock_name)
-    thread = begin(work, "redislock-wanted")
-    if thread is None:
+    done = Bell()
+    work = partial(_publish_safely, app, lock_name, done)
+    if not begin(work, "redislock-wanted"):
         work()
-    else:
-        thread.join(PUBLISH_S)
+    done.wait(PUBLISH_S)
 
 
-def _publish_safely(app: Celery, lock_name: str) -> None:
+def _publish_safely(app: Celery, lock_name: str, done: Bell) -> None:
     try:
         publish_what_is_wanted(app, lock_name)
     except Exception as error:  # noqa: BLE001 - a worker's step does it later
         logger.warning("lock %r: what is wanted of it is published later: %s", lock_name, error)
+    finally:
+        done.ring()
 
 
 def serve(app: Celery, lock_name: str) -> int | None:

@@ -133,7 +133,7 @@ class Holding:
             return
         # In a thread of its own: whoever is told slowly must not keep other locks from being renewed.
         work = partial(self._tell_once, tell, once)
-        if begin(work, "redislock-tell") is None:
+        if not begin(work, "redislock-tell"):
             work()
 
     def _tell_once(self, tell: Callable[[], object], once: list[bool]) -> None:

@@ -94,7 +94,7 @@ class Renewal:
         )
         if self._back_by < watch.began_at:
             self._give_up_the_thread()
-        if not self._runs.locked() and begin(self._run, "redislock-renewal") is None:
+        if not self._runs.locked() and not begin(self._run, "redislock-renewal"):
             self._watches.pop(lease.token, None)
             return False
         # Looked at after it was added: the thread has seen it, or is rung.

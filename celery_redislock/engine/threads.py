@@ -8,6 +8,7 @@ own Python code they stay locked for ever, https://github.com/python/cpython/iss
 
 from __future__ import annotations
 
+import _thread
 import logging
 import os
 import threading
@@ -35,18 +36,26 @@ class Bell:
         return self._silence.acquire(timeout=min(max(seconds, 0), threading.TIMEOUT_MAX))
 
 
-def begin(work: Callable[[], object], name: str) -> threading.Thread | None:
-    """Start a daemon thread; return None, with an error in the log, where the system has none left.
+def begin(work: Callable[[], object], name: str) -> bool:
+    """Start a daemon thread; return False, with an error in the log, where the system has none left.
 
     At the end of the interpreter none can be started either.
     """
     try:
-        thread = threading.Thread(target=work, name=name, daemon=True)
-        thread.start()
+        # In one step: interrupted in `threading.Thread.start`, a thread may hang before its first line.
+        _thread.start_new_thread(_begin_known, (work, name))
     except (RuntimeError, MemoryError) as error:
         logger.error("no thread could be started for %s: %s", name, error)  # noqa: TRY400 - it says all
-        return None
-    return thread
+        return False
+    return True
+
+
+def _begin_known(work: Callable[[], object], name: str) -> None:
+    """Do the work in a thread that `threading` knows. No signal's handler runs here."""
+    try:
+        threading.Thread(target=work, name=name, daemon=True).start()
+    except (RuntimeError, MemoryError):
+        work()
 
 
 class Process:

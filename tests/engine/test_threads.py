@@ -118,7 +118,7 @@ def test_a_thread_that_dies_is_told_of_and_replaced(
 ) -> None:
     before, lock = renewing(), RedisLock(fresh, NAME, 0.6, renew=True)
     assert lock.acquire()
-    (thread,) = renewing() - before
+    (thread,) = eventually(lambda: renewing() - before)
 
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(SystemExit))
     eventually(lambda: not thread.is_alive(), within=2)

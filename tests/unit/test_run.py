@@ -250,6 +250,7 @@ def test_a_loss_that_only_the_release_notices_is_told_after_the_run_is_gone(
 
     task.apply()
     gc.collect()
+    eventually(lambda: late)
     for thread in late:
         start(thread)
         thread.join(5)
