@@ -27,7 +27,7 @@ def attempt(task: Task[..., Any], lock: RedisLock, options: LockOptions) -> Hold
     holder = lock.attempt(blocking=wait_s > 0, timeout=wait_s, token=token)
     if holder is None or request.is_eager:
         return holder
-    if redelivery.is_same_task(task, holder):
+    if redelivery.may_be_its_own(task, holder):
         redelivery.put_off(task, lock, holder, token)
         return None
     longest_s = _until_returned(task, holder)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
+from uuid import uuid4
 
 from celery import Celery, Signature
 from celery.canvas import maybe_signature
@@ -112,7 +113,8 @@ class LockedBatch(Signature):
 
     def _launch(self, args: Any, kwargs: Any, options: Mapping[str, Any]) -> Launch:
         given = {name: value for name, value in {**self.options, **options}.items() if value is not None}
-        call = {"args": list(args or ()), "kwargs": dict(kwargs or {}), "options": given}
+        # Of its own: two batches may be given one id for their results.
+        call = {"id": uuid4().hex, "args": list(args or ()), "kwargs": dict(kwargs or {}), "options": given}
         return Launch(self.app, plain(self.kwargs["canvas"]), Terms(**self.kwargs["terms"]), call)
 
     def _settle(self, launch: Launch, holder: Any) -> bool:

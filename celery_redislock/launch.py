@@ -55,7 +55,7 @@ class Launch:
         app: Its app.
         canvas: As `plain` returns it; frozen here, unless it is already.
         terms: Of its lock.
-        call: ``args``, ``kwargs`` and ``options`` of ``apply_async``.
+        call: ``args``, ``kwargs`` and ``options`` of ``apply_async``, and its own ``id``.
     """
 
     def __init__(self, app: Celery, canvas: Mapping[str, Any], terms: Terms, call: Mapping[str, Any]) -> None:
@@ -74,7 +74,7 @@ class Launch:
         self.start_id = f"start-of-{self.result.id}"
         provider = provider_of(app)
         self._client = provider.client
-        self.metadata = {**told_of_us(str(self.canvas.task)), "id": str(self.result.id)}
+        self.metadata = {**told_of_us(str(self.canvas.task)), "id": str(self.result.id), "call": call["id"]}
         self.lock = RedisLock(
             provider.client,
             provider.prefix + terms.lock_key,
@@ -100,7 +100,7 @@ class Launch:
         holder = self.lock.attempt(token=token)
         if holder is not None and self._is_returning(holder):
             holder = self.lock.attempt(blocking=True, timeout=RETURNING_S, token=token)
-        if holder is None and unless_over and self.lock.last_done == self.result.id:
+        if holder is None and unless_over and self.lock.last_done == self.call["id"]:
             self._give_back()
         elif holder is None:
             self._begin(wanted_as)
@@ -127,7 +127,7 @@ class Launch:
         Raises:
             StoreUnavailable: Redis could not be reached.
         """
-        if holder.metadata.get("id") != self.result.id:
+        if holder.metadata.get("call") != self.call["id"]:
             return False
         return bool(members_out(self._client, self.lock.name))
 
@@ -157,6 +157,7 @@ class Launch:
             self.lock.name,
             token,
             str(self.result.id),
+            self.call["id"],
             self.terms.ttl_ms,
             self.terms.idle_ms,
             self.terms.policy,

@@ -99,7 +99,7 @@ def _take_again(task: Task[..., Any], note: Note) -> None:
         provider_of(task.app).client,
         note.lock,
         note.ttl_ms / 1000,
-        metadata={**told_of_us(task.name), "id": note.id},
+        metadata={**told_of_us(task.name), "id": note.id, "call": note.call},
     )
     holder = lock.attempt(token=note.token)
     if holder is None:

@@ -42,6 +42,7 @@ class Note:
         lock: The Redis key.
         token: What the batch holds it with.
         id: The batch: the id of its last result.
+        call: The call that published it: two batches may be given one id.
         ttl_ms: Length of the lease while a member runs.
         idle_ms: Length of the lease while members only wait.
         policy: What a member does that finds the lock with somebody else.
@@ -54,6 +55,7 @@ class Note:
     lock: str
     token: str
     id: str
+    call: str
     ttl_ms: int
     idle_ms: int
     policy: str
@@ -179,7 +181,7 @@ def depart(app: Celery, member: Member, note: Note) -> None:
     Whoever gives it back publishes the runs that are wanted of it.
     """
     try:
-        left = member.depart(note.idle_ms, note.id)
+        left = member.depart(note.idle_ms, note.call)
     except StoreUnavailable as error:
         logger.warning("could not tell that a member of batch %s has ended: %s", note.id, error)
         return

@@ -5,6 +5,10 @@ task id, another run. The lock of the first run is still there, and whether that
 be told. To skip the copy would lose the task if the first run is dead; to run it would run the
 task twice at once if it lives. So the copy is put off until the lease ends: then the first run has
 finished, and the copy is dropped; or it is dead, and the copy runs.
+
+A copy is what the broker marks as redelivered, and what became of it. The task's id alone makes none: two
+calls that were given one id are two calls. A task that comes again by itself (`retry`, `replace`, after an
+outage) is no copy either, but may meet a lock that its earlier run could not give back: it waits too.
 """
 
 from __future__ import annotations
@@ -18,16 +22,15 @@ from celery.exceptions import Ignore
 
 from .engine import RedisLock
 from .holder import Holder
+from .outage import OUTAGE_HEADER
 from .republish import publish_again
-from .wanted import WANTED_HEADER
 
 logger = logging.getLogger(__name__)
 
-#: Header of a copy that was put off: how often.
+#: Header of a copy, also when it is published again: how often it was put off.
 COPY_HEADER = "redislock_copy"
-
-#: Of what was published a second time.
-_COPY_HEADERS = frozenset({COPY_HEADER, WANTED_HEADER})
+#: Header of a task that is no copy, and was put off until its own earlier lock ends: how often.
+PUT_OFF_HEADER = "redislock_put_off"
 
 #: So much of a lease is waited for in the worker's slot rather than at the broker, seconds.
 SHORT_S = 1.0
@@ -41,9 +44,19 @@ class Done(Ignore):
     """The task was finished by an earlier delivery. Its result stays."""
 
 
-def is_same_task(task: Task[..., Any], holder: Holder) -> bool:
-    """Whether the lock is held by another run of this very task id."""
-    return holder.metadata.get("id") == task.request.id
+def mark(request: Any) -> None:
+    """Note in the headers that this delivery is a copy: what is published of it again is one too."""
+    if (request.delivery_info or {}).get("redelivered"):
+        request.headers.setdefault(COPY_HEADER, 0)
+
+
+def may_be_its_own(task: Task[..., Any], holder: Holder) -> bool:
+    """Whether the lock is, or may be, that of another run of this very message."""
+    request = task.request
+    if holder.metadata.get("id") != request.id:
+        return False
+    comes_by_itself = request.retries or request.replaced_task_nesting
+    return _is_copy(request) or bool(comes_by_itself) or not _OWN_HEADERS.isdisjoint(request.headers or {})
 
 
 def put_off(task: Task[..., Any], lock: RedisLock, holder: Holder, token: str | None) -> None:
@@ -58,7 +71,8 @@ def put_off(task: Task[..., Any], lock: RedisLock, holder: Holder, token: str | 
     left_s = holder.lease_left if holder.lease_left is not None else SHORT_S
     if left_s <= SHORT_S and lock.attempt(blocking=True, timeout=left_s + 0.1, token=token) is None:
         return
-    count = int((task.request.headers or {}).get(COPY_HEADER, 0)) + 1
+    header = COPY_HEADER if _is_copy(task.request) else PUT_OFF_HEADER
+    count = int((task.request.headers or {}).get(header, 0)) + 1
     delay_s = left_s + random.uniform(0, 1)  # noqa: S311
     logger.info(
         "Task %s[%s] delivered again while it holds lock %r: put off for %.1f s (time %d)",
@@ -68,7 +82,7 @@ def put_off(task: Task[..., Any], lock: RedisLock, holder: Holder, token: str | 
         delay_s,
         count,
     )
-    publish_again(task, delay_s, COPY_HEADER, count)
+    publish_again(task, delay_s, header, count)
     raise PutOff(f"put off: an earlier delivery of this task may still hold lock {lock.name!r}")
 
 
@@ -114,4 +128,8 @@ def begin_again(task: Task[..., Any]) -> NoReturn:
 
 def _is_copy(request: Any) -> bool:
     redelivered = (request.delivery_info or {}).get("redelivered")
-    return bool(redelivered) or not _COPY_HEADERS.isdisjoint(request.headers or {})
+    return bool(redelivered) or COPY_HEADER in (request.headers or {})
+
+
+#: Of a task that comes again though it has not run, or not to its end: its own lock may be left behind.
+_OWN_HEADERS = frozenset({PUT_OFF_HEADER, OUTAGE_HEADER})

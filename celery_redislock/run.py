@@ -269,6 +269,7 @@ def begin(task: Task[..., Any], plan: Plan, args: Any, kwargs: Any) -> None:
         # A copy of a request, which Celery makes for a direct call, would take the run for a header.
         request.headers = {}
     setattr(request, _ATTRIBUTE, run)
+    redelivery.mark(request)
     _runs.set((*_runs.get(), run))
     try:
         run.take(plan, args, kwargs)
@@ -306,6 +307,6 @@ def told_of_us(task_name: str, task_id: str | None = None) -> dict[str, str]:
 
 def _forget_earlier_attempts(request: Any) -> None:
     """The next retry of this task, for whatever reason, begins to count anew."""
-    counted = (RETRY_HEADER, redelivery.COPY_HEADER, outage.OUTAGE_HEADER)
+    counted = (RETRY_HEADER, redelivery.COPY_HEADER, redelivery.PUT_OFF_HEADER, outage.OUTAGE_HEADER)
     for header in (*counted, TOKEN_HEADER, queued.QUEUED_HEADER):
         (request.headers or {}).pop(header, None)

@@ -22,7 +22,14 @@ from ..servers import free_port
 from .applications import application, busy, locked, shared_tasks_forgotten
 
 #: What differs between a message and the same message published once more: when it is due, and our notes.
-_OURS = {"eta", "redislock_retry", "redislock_outage", "redislock_copy", "redislock_wanted"}
+_OURS = {
+    "eta",
+    "redislock_retry",
+    "redislock_outage",
+    "redislock_copy",
+    "redislock_put_off",
+    "redislock_wanted",
+}
 #: What a transport in memory writes into each message, and Celery into each that it sends again.
 _OF_THE_TRANSPORT = {"delivery_tag", "delivery_info", "body_encoding", "origin", "expiration"}
 #: What brokers and workers write into a message, and what only tells a broker where to send copies.
