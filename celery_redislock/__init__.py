@@ -19,9 +19,12 @@ from .errors import (
     StoreUnavailable,
 )
 from .holder import Holder
+from .typed import CallOptions, TaskLock
+from .unlocked import Unlocked
 
 if TYPE_CHECKING:
     from .batch import locked_batch
+    from .conflict import Conflict
     from .decorator import locked_task
     from .request import LockedRequest
     from .task import LockedTask, current_lock
@@ -33,8 +36,12 @@ __all__ = [
     "Holder",
     "RedisLock",
     # the Celery layer
+    "CallOptions",
+    "Conflict",
     "LockedRequest",
     "LockedTask",
+    "TaskLock",
+    "Unlocked",
     "current_lock",
     "locked_batch",
     "locked_task",
@@ -48,6 +55,7 @@ __all__ = [
 ]
 
 _CELERY_LAYER = {
+    "Conflict": ".conflict",
     "LockedRequest": ".request",
     "LockedTask": ".task",
     "current_lock": ".task",
@@ -56,12 +64,15 @@ _CELERY_LAYER = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _CELERY_LAYER:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    # Whoever uses any name of the Celery layer publishes or runs tasks that all of it must know.
-    importlib.import_module(".plugin", __name__).install()
-    return getattr(importlib.import_module(_CELERY_LAYER[name], __name__), name)
+# To a type checker the names above are all that there are.
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        if name not in _CELERY_LAYER:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        # Whoever uses any name of the Celery layer publishes or runs tasks that all of it must know.
+        importlib.import_module(".plugin", __name__).install()
+        return getattr(importlib.import_module(_CELERY_LAYER[name], __name__), name)
 
 
 def __dir__() -> list[str]:

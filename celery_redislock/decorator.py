@@ -3,33 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, overload
 
 from celery import Celery, shared_task
-from celery.result import AsyncResult
 
 from .ancestry import BASE
-from .engine import RedisLock
 from .task import LockedTask
+from .typed import Locked, LockedOfBase, P, R, TaskOptions
 
-P = ParamSpec("P")
-R = TypeVar("R", covariant=True)
-
-
-class Locked(Protocol[P, R]):
-    """A locked task to a type checker: called and published with the function's own arguments."""
-
-    name: str
-
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
-
-    def delay(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[Any]: ...
-
-    def lock_name(self, *args: P.args, **kwargs: P.kwargs) -> str: ...
-
-    def lock_for(self, *args: P.args, **kwargs: P.kwargs) -> RedisLock: ...
-
-    def __getattr__(self, name: str) -> Any: ...
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 @overload
@@ -38,12 +21,34 @@ def locked_task(function: Callable[P, R], /) -> Locked[P, R]: ...
 
 @overload
 def locked_task(
-    *, app: Celery | None = None, bind: Literal[True], **options: Any
+    *, app: Celery | None = None, bind: Literal[True], base: None = None, **options: Unpack[TaskOptions]
 ) -> Callable[[Callable[Concatenate[Any, P], R]], Locked[P, R]]: ...
 
 
 @overload
-def locked_task(*, app: Celery | None = None, **options: Any) -> Callable[[Callable[P, R]], Locked[P, R]]: ...
+def locked_task(
+    *,
+    app: Celery | None = None,
+    bind: Literal[False] = False,
+    base: None = None,
+    **options: Unpack[TaskOptions],
+) -> Callable[[Callable[P, R]], Locked[P, R]]: ...
+
+
+@overload
+def locked_task(
+    *, app: Celery | None = None, bind: Literal[True], base: type | str, **options: Unpack[TaskOptions]
+) -> Callable[[Callable[Concatenate[Any, P], R]], LockedOfBase[P, R]]: ...
+
+
+@overload
+def locked_task(
+    *,
+    app: Celery | None = None,
+    bind: Literal[False] = False,
+    base: type | str,
+    **options: Unpack[TaskOptions],
+) -> Callable[[Callable[P, R]], LockedOfBase[P, R]]: ...
 
 
 def locked_task(function: Any = None, /, *, app: Celery | None = None, **options: Any) -> Any:

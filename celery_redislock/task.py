@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celery import Celery, Task
 from celery.exceptions import Retry, TaskRevokedError
@@ -31,6 +31,9 @@ from .unlocked import Unlocked
 from .wanted import publish_what_is_wanted
 from .withdrawal import withdraw_apart
 
+if TYPE_CHECKING:
+    from .typed import CallOptions, LockedSignature, TaskLock
+
 __all__ = ["LockedTask", "current_lock"]
 
 logger = logging.getLogger(__name__)
@@ -56,6 +59,16 @@ class LockedTask(Task):
     """
 
     abstract = True
+
+    if TYPE_CHECKING:
+
+        def s(self, *args: Any, **kwargs: Any) -> LockedSignature[Any]: ...
+
+        def si(self, *args: Any, **kwargs: Any) -> LockedSignature[Any]: ...
+
+        def signature(self, args: Any = None, kwargs: Any = None, **options: Any) -> LockedSignature[Any]: ...
+
+        def retry(self, *args: Any, lock: CallOptions | None = None, **options: Any) -> Retry: ...
 
     #: Whether `LockBusy` is among `throws` because we have put it there.
     _busy_is_expected_by_us = False
@@ -94,7 +107,7 @@ class LockedTask(Task):
         return bound
 
     @property
-    def lock(self) -> RedisLock | Unlocked:
+    def lock(self) -> TaskLock:
         """The lock of the run that goes on here; one that does nothing where there is none."""
         begun = run.run_of(self.request)
         return begun.lock if begun is not None else Unlocked()
@@ -170,7 +183,12 @@ class LockedTask(Task):
         return key_of_message(plan, headers, headers.get("id"), args, kwargs)
 
     def apply_async(
-        self, args: Any = None, kwargs: Any = None, *positional: Any, lock: Any = None, **options: Any
+        self,
+        args: Any = None,
+        kwargs: Any = None,
+        *positional: Any,
+        lock: CallOptions | None = None,
+        **options: Any,
     ) -> AsyncResult[Any]:
         """Publish the task, as Celery's own does.
 
@@ -200,7 +218,12 @@ class LockedTask(Task):
         return super().apply_async(args, kwargs, **_named(plan, args, kwargs, options))
 
     def apply(
-        self, args: Any = None, kwargs: Any = None, *positional: Any, lock: Any = None, **options: Any
+        self,
+        args: Any = None,
+        kwargs: Any = None,
+        *positional: Any,
+        lock: CallOptions | None = None,
+        **options: Any,
     ) -> EagerResult[Any]:
         """Run the task here and now, with its lock; `lock` as in `apply_async`.
 
