@@ -13,7 +13,7 @@ from celery.exceptions import TaskRevokedError
 from celery.result import EagerResult, GroupResult
 from celery.states import REVOKED
 
-from .canvas import app_of, plain
+from .canvas import app_of, plain, revived
 from .conflict import announce, retry_delay
 from .engine import RedisLock
 from .errors import ConfigurationError
@@ -99,6 +99,20 @@ class LockedBatch(Signature):
             lock.release()
             if lock.wanted:
                 publish_apart(launch.app, lock.name)
+
+    def stamp(self, visitor: Any = None, append_stamps: bool = False, **headers: Any) -> LockedBatch:
+        """Stamp the canvas, as it does itself: every task in it.
+
+        The canvas that the batch was made of keeps what it has.
+
+        Args:
+            visitor: Of Celery's stamping API.
+            append_stamps: Whether a stamp that is there already is kept beside the new one.
+            **headers: Stamps.
+        """
+        self.kwargs["canvas"] = canvas = revived(plain(self.kwargs["canvas"]), self.app)
+        canvas.stamp(visitor, append_stamps, **headers)
+        return self
 
     def freeze(self, *_args: Any, **_kwargs: Any) -> Any:
         """Refuse: a batch begins and ends by itself.

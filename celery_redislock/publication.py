@@ -38,7 +38,7 @@ PUBLISHING_MS = 60_000
 AWAY_S = 5.0
 
 #: Celery's options of a call that mean something in the process that makes it only.
-_OF_THIS_PROCESS = ("producer", "connection", "publisher", "router")
+OF_THIS_PROCESS = ("producer", "connection", "publisher", "router")
 
 Send = Callable[..., "AsyncResult[Any]"]
 
@@ -115,7 +115,7 @@ class Publication:
 
     def signature(self) -> Signature[Any]:
         """Return the call, to be published later."""
-        options = {name: value for name, value in self._options.items() if name not in _OF_THIS_PROCESS}
+        options = {name: value for name, value in self._options.items() if name not in OF_THIS_PROCESS}
         return self.task.signature(self._args, self._kwargs, **options)
 
     def is_answered_by(self, task_id: str | None) -> AsyncResult[Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 from celery import Celery, Task
@@ -19,6 +20,7 @@ from .delays import delayed
 from .delivery import noted
 from .errors import LockBusy, StoreUnavailable
 from .launch import START_BATCH, Launch, Terms
+from .publication import OF_THIS_PROCESS
 from .wanted import WANTED_HEADER, superseded_reason
 
 logger = logging.getLogger(__name__)
@@ -160,8 +162,26 @@ def _launch(
 
 def _start_of(launch: Launch) -> Any:
     """Return the call of the task that publishes a batch."""
-    arguments = (dict(launch.canvas), launch.terms.as_dict(), dict(launch.call))
+    call = {**launch.call, "options": _lasting(launch.app, launch.call["options"])}
+    arguments = (dict(launch.canvas), launch.terms.as_dict(), call)
     return launch.starter.signature(arguments, **_sent_as(launch))
+
+
+def _lasting(app: Celery, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a call as they are to be read later, by another process."""
+    lasting = {name: value for name, value in options.items() if name not in OF_THIS_PROCESS}
+    if lasting.get("countdown"):
+        lasting["eta"] = _moment(app, lasting.pop("countdown"))
+    if "expires" in lasting:
+        lasting["expires"] = _moment(app, lasting["expires"])
+    return lasting
+
+
+def _moment(app: Celery, given: Any) -> Any:
+    """Return when a time that is counted from now is over; any other as it is."""
+    if isinstance(given, int | float):
+        given = timedelta(seconds=given)
+    return app.now() + given if isinstance(given, timedelta) else given
 
 
 def _sent_as(launch: Launch) -> dict[str, Any]:
@@ -175,7 +195,7 @@ def _sent_as(launch: Launch) -> dict[str, Any]:
         {"serializer": getattr(launch.app.tasks.get(task["task"]), "serializer", None)} for task in tasks
     ]
     found = {
-        word: next((options[word] for options in given if options.get(word)), None)
-        for word in ("queue", "serializer", "compression")
+        word: next((options[word] for options in given if options.get(word) is not None), None)
+        for word in ("queue", "serializer", "compression", "priority")
     }
-    return {word: value for word, value in found.items() if value}
+    return {word: value for word, value in found.items() if value is not None}

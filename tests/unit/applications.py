@@ -30,8 +30,12 @@ def locked(app: Celery, function: Callable[..., Any], **options: Any) -> Any:
 def busy(task: Any, *args: Any, **kwargs: Any) -> Iterator[RedisLock]:
     """Have another program hold the lock of a call."""
     lock: RedisLock = task.lock_for(*args, **kwargs)
-    with lock:
+    # A test run that stands still for a moment must not give up as `lock_wait` of none would have it.
+    assert lock.acquire(blocking=True, timeout=5)
+    try:
         yield lock
+    finally:
+        lock.release()
 
 
 @contextmanager

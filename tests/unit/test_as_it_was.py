@@ -10,8 +10,6 @@ from uuid import uuid4
 import pytest
 import redis
 from celery import Celery
-from celery.app.trace import trace_task_ret
-from celery.utils.imports import symbol_by_name
 from kombu import Exchange, Queue
 
 from celery_redislock import RedisLock
@@ -20,18 +18,8 @@ from celery_redislock.wanted import publish_what_is_wanted
 
 from ..servers import free_port
 from .applications import application, busy, locked, shared_tasks_forgotten
+from .broker import Broker, as_sent
 
-#: What differs between a message and the same message published once more: when it is due, and our notes.
-_OURS = {
-    "eta",
-    "redislock_retry",
-    "redislock_outage",
-    "redislock_copy",
-    "redislock_put_off",
-    "redislock_wanted",
-}
-#: What a transport in memory writes into each message, and Celery into each that it sends again.
-_OF_THE_TRANSPORT = {"delivery_tag", "delivery_info", "body_encoding", "origin", "expiration"}
 #: What brokers and workers write into a message, and what only tells a broker where to send copies.
 BROKERS_OWN = {
     "x-death": [{"queue": "celery_delayed_2", "count": 1}],
@@ -48,41 +36,6 @@ BROKERS_OWN = {
     "BCC": ["copies"],
     "redelivered": True,
 }
-
-
-class Broker:
-    """A queue in memory: what is in it is taken out as a worker's parent does, and run as its child does."""
-
-    def __init__(self, app: Celery) -> None:
-        self.app = app
-        self._connection = app.connection_for_read()
-        self._channel = self._connection.default_channel
-
-    def message(self, queue: str) -> Any:
-        """Take the next message out."""
-        message = self.app.amqp.queues[queue](self._channel).get(no_ack=True, accept=["json", "pickle"])
-        assert message is not None, f"there should be a message in {queue}"
-        return message
-
-    def run(self, message: Any, **changed: Any) -> None:
-        """Receive a message and run its task."""
-        task = self.app.tasks[message.headers["task"]]
-        message.headers.update(changed)
-        # Celery gives each request of a worker its own.
-        request = symbol_by_name(task.Request)(message, app=self.app, task=task)
-        trace_task_ret(
-            task.name,
-            request.id,
-            dict(request.request_dict),
-            message.body,
-            message.content_type,
-            message.content_encoding,
-            app=self.app,
-        )
-
-    def close(self) -> None:
-        """Let go of what is left."""
-        self._connection.close()
 
 
 @pytest.fixture
@@ -143,19 +96,6 @@ def everything_but_the_way(app: Celery) -> dict[str, Any]:
         "tenant": "acme",
         "retries": 2,
         "replaced_task_nesting": 1,
-    }
-
-
-def as_sent(message: Any) -> dict[str, Any]:
-    """Return all that a message is, but for what another publication of it may change."""
-    return {
-        "headers": {name: value for name, value in message.headers.items() if name not in _OURS},
-        "properties": {
-            name: value for name, value in message.properties.items() if name not in _OF_THE_TRANSPORT
-        },
-        "content": (message.content_type, message.content_encoding),
-        "route": (message.delivery_info["exchange"], message.delivery_info["routing_key"]),
-        "body": message.payload,
     }
 
 

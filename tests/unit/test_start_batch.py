@@ -1,0 +1,114 @@
+"""Start batch: a batch that is published later is published as it would have been at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import redis
+from celery import Celery, chain
+
+from celery_redislock import RedisLock, locked_batch
+from celery_redislock.wanted import publish_what_is_wanted
+
+from .applications import application, shared_tasks_forgotten
+from .broker import Broker, as_sent
+
+
+@pytest.fixture
+def app(redis_url: str, client: redis.Redis) -> Iterator[Celery]:
+    """Give an app with a queue of its own, which takes whatever is written."""
+    with shared_tasks_forgotten():
+        app = application(redis_url, accept_content=["json", "pickle"], task_default_queue=uuid4().hex)
+        yield app
+        app.close()
+
+
+@pytest.fixture
+def broker(app: Celery) -> Iterator[Broker]:
+    """Give the app's broker."""
+    broker = Broker(app)
+    yield broker
+    broker.close()
+
+
+def step(ids: Any, **_: Any) -> None:
+    """Do nothing."""
+
+
+def batch(app: Celery, policy: str, **task_options: Any) -> Any:
+    """Return a batch whose arguments are no JSON."""
+    task = app.task(step, name="step", shared=False, lazy=False, **task_options)
+    return locked_batch(chain(task.si({1, 2}), task.si({3})), lock_key="b", lock_on_conflict=policy)
+
+
+def members_message(app: Celery, client: redis.Redis, broker: Broker, policy: str, publish: Any) -> Any:
+    """Publish a batch that meets a busy lock; return the message of its first member."""
+    queue = app.conf.task_default_queue
+    with RedisLock(client, "redislock:b") as lock:
+        publish()
+        if policy == "retry":
+            started = broker.message(queue)
+            broker.run(started)
+            again = broker.message(queue)
+            assert as_sent(again) == as_sent(started)
+        lock.release()
+    if policy == "coalesce":
+        publish_what_is_wanted(app, "redislock:b")
+        again = broker.message(queue)
+    broker.run(again)
+    return broker.message(queue)
+
+
+@pytest.mark.parametrize("policy", ["retry", "coalesce"])
+def test_it_is_written_as_the_call_says(
+    app: Celery, client: redis.Redis, broker: Broker, policy: str
+) -> None:
+    options = {"serializer": "pickle", "compression": "gzip", "priority": 0, "headers": {"mine": 1}}
+    published = batch(app, policy)
+
+    message = members_message(app, client, broker, policy, lambda: published.apply_async(**options))
+
+    assert message.content_type == "application/x-python-serialize"
+    assert message.headers["compression"] == "application/x-gzip"
+    assert (message.headers["mine"], message.properties["priority"]) == (1, 0)
+    assert list(message.payload[0]) == [{1, 2}]
+
+
+def test_it_is_written_as_its_tasks_are(app: Celery, client: redis.Redis, broker: Broker) -> None:
+    published = batch(app, "retry", serializer="pickle")
+
+    message = members_message(app, client, broker, "retry", published.delay)
+
+    assert list(message.payload[0]) == [{1, 2}]
+
+
+@pytest.mark.parametrize("policy", ["retry", "coalesce"])
+def test_its_times_count_from_when_it_was_called(
+    app: Celery, client: redis.Redis, broker: Broker, policy: str
+) -> None:
+    published = batch(app, policy, serializer="pickle")
+    called = datetime.now(timezone.utc)
+
+    message = members_message(
+        app, client, broker, policy, lambda: published.apply_async(countdown=100, expires=200)
+    )
+
+    for header, after_s in (("eta", 100), ("expires", 200)):
+        moment = datetime.fromisoformat(message.headers[header])
+        assert abs(moment - called - timedelta(seconds=after_s)) < timedelta(seconds=0.2), header
+
+
+def test_what_means_something_in_one_process_only_is_left_out(
+    app: Celery, client: redis.Redis, broker: Broker
+) -> None:
+    published = batch(app, "retry", serializer="pickle")
+
+    def publish() -> None:
+        with app.producer_pool.acquire() as producer:
+            published.apply_async(producer=producer)
+
+    assert list(members_message(app, client, broker, "retry", publish).payload[0]) == [{1, 2}]
