@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Callable, Mapping
+from functools import cache, partial
 from time import monotonic
 from typing import Any
 
 from redis.backoff import NoBackoff
 from redis.connection import AbstractConnection, SSLConnection
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 #: One step, to connect, to send or to be answered: so that a lost reply leaves time for a second attempt.
@@ -61,7 +63,7 @@ class BoundedSocket:
         deadline: Of the monotonic clock; None: it waits as `settimeout` says.
     """
 
-    __slots__ = ("_clock", "_sent_at", "_sock", "_timeout_s", "deadline")
+    __slots__ = ("_clock", "_is_begun", "_sent_at", "_sock", "_timeout_s", "deadline")
 
     def __init__(self, sock: Any, clock: Clock) -> None:
         self._sock = sock
@@ -69,15 +71,35 @@ class BoundedSocket:
         self._clock: Clock | None = clock
         self._sent_at = 0.0
         self._timeout_s: float | None = None
+        self._is_begun = False
         self.deadline: float | None = clock.deadline
 
     def is_open(self) -> None:
         """From now on each step may take the whole time until the deadline."""
         self._clock = None
 
+    def begin(self, data: bytes, deadline: float, left_s: float) -> None:
+        """Send, and wait for what comes back until the deadline, `left_s` seconds from now.
+
+        Raises:
+            redis.RedisError: It could not be sent.
+        """
+        self.deadline = deadline
+        timeout_s = self._timeout_s
+        if timeout_s is None or not left_s <= timeout_s <= left_s + SLACK_S:
+            self._set(left_s)
+        # The first to read need not look at the clock again.
+        self._is_begun = True
+        try:
+            self._sock.sendall(data)
+        except TimeoutError as error:
+            raise RedisTimeoutError("it could not be sent in time") from error
+        except OSError as error:
+            raise RedisConnectionError(f"it could not be sent: {error}") from error
+
     def settimeout(self, seconds: float | None) -> None:
         """Wait for so long at each step, until there is a deadline again."""
-        self.deadline = None
+        self.deadline, self._is_begun = None, False
         self._set(seconds)
 
     def sendall(self, data: Any) -> None:
@@ -87,17 +109,23 @@ class BoundedSocket:
             self._sent_at = monotonic()
         self._sock.sendall(data)
 
-    def recv_into(self, *arguments: Any) -> int:
+    def recv_into(self, buffer: Any) -> int:
         """Receive, as hiredis does."""
-        self._bound()
-        count: int = self._sock.recv_into(*arguments)
+        if self._is_begun:
+            self._is_begun = False
+        else:
+            self._bound()
+        count: int = self._sock.recv_into(buffer)
         if self._clock is not None:
             self._take_note(self._clock)
         return count
 
     def recv(self, *arguments: Any) -> bytes:
         """Receive, as redis-py's own parser does."""
-        self._bound()
+        if self._is_begun:
+            self._is_begun = False
+        else:
+            self._bound()
         received: bytes = self._sock.recv(*arguments)
         if self._clock is not None:
             self._take_note(self._clock)
@@ -133,6 +161,20 @@ class BoundedSocket:
         self._timeout_s = seconds
 
 
+class NoSocket:
+    """In place of a socket, where a connection has none: fakeredis has not."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self.deadline: float | None = None
+
+    def begin(self, data: bytes, _: float, left_s: float) -> None:
+        """Send, and wait for what comes back."""
+        self._connection.send_packed_command((data,), False)
+        if not self._connection.can_read(timeout=left_s):
+            raise RedisTimeoutError(f"no answer within {left_s:.1f} s")
+
+
 class _Bounded:
     """Stands before a connection class of redis-py."""
 
@@ -164,7 +206,6 @@ class _Bounded:
         began_at = monotonic()
         sock = super()._connect()  # type: ignore[misc]
         self.clock.round_trip_s = monotonic() - began_at
-        # fakeredis has no socket to wait for.
         return BoundedSocket(sock, self.clock) if hasattr(sock, "settimeout") else sock
 
 
@@ -174,8 +215,19 @@ def _bounded_class(connection_class: type) -> type:
     return type(f"Bounded{connection_class.__name__}", (_Bounded, connection_class), own)
 
 
-def connected(connection_class: type, options: Mapping[str, Any], clock: Clock) -> Any:
-    """Return an open connection.
+def reader_of(connection: Any) -> Callable[[], Any]:
+    """Return what reads a reply; what Redis refused is returned or raised, and nothing is closed."""
+    if type(connection).read_response is AbstractConnection.read_response:
+        # What redis-py does around it is for others, and takes as long as to parse a reply.
+        read: Callable[[], Any] = connection._parser.read_response
+        return read
+    return partial(connection.read_response, disconnect_on_error=False)
+
+
+def connected(
+    connection_class: type, options: Mapping[str, Any], clock: Clock
+) -> tuple[Any, BoundedSocket | NoSocket]:
+    """Return an open connection, and its socket.
 
     Raises:
         redis.RedisError: It could not be opened until the deadline, or Redis refused it.
@@ -188,9 +240,10 @@ def connected(connection_class: type, options: Mapping[str, Any], clock: Clock) 
         connection.disconnect()
         raise
     sock = connection._sock
-    if isinstance(sock, BoundedSocket):
-        sock.is_open()
-    return connection
+    if not isinstance(sock, BoundedSocket):
+        return connection, NoSocket(connection)
+    sock.is_open()
+    return connection, sock
 
 
 def of_our_own(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from .cluster_line import ClusterLine
 from .redirection import Redirection, key_of, redirection
 from .routed import LOOK_UP_S, Address, RoutedStore, passes, placed, share_of
 from .server import Server
-from .wire import Command
+from .wire import Command, Undo
 
 #: A slot that is sent to and fro more often than this is not followed further.
 REDIRECTIONS = 5
@@ -64,7 +64,7 @@ class ClusterStore(RoutedStore):
         deadline: float,
         within: float = math.inf,
         acks: int = 0,
-        undo: Command | None = None,
+        undo: Undo | None = None,
     ) -> Any:
         """Send a command to the master of its key's slot, and on to where that sends it."""
         key = key_of(command)

@@ -9,14 +9,15 @@ from contextlib import suppress
 from typing import Any
 
 import redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from .bounded import BoundedSocket, Clock
+from .bounded import BoundedSocket, Clock, NoSocket, reader_of
 from .replication import missing_acks, wait_for
 from .wire import Command, packed
 
-#: Makes an open connection of redis-py, until the clock's deadline.
-Connect = Callable[[Clock], Any]
+#: Makes an open connection of redis-py, and its socket, until the clock's deadline.
+Connect = Callable[[Clock], tuple[Any, BoundedSocket | NoSocket]]
 
 #: What an idle line is given for a sign of life, seconds; or so many round trips.
 SIGN_OF_LIFE_S, ROUND_TRIPS = 0.1, 4
@@ -47,6 +48,7 @@ class Line:
         self._step_s = step_s
         self._connection: Any = None
         self._sock: Any = None
+        self._read: Callable[[], Any] = _nothing
         self._round_trip_s = 0.0
         self.is_ready = False
         self.is_owed = False
@@ -78,25 +80,24 @@ class Line:
         if not self.is_ready:
             now = self._open(deadline)
         if now + within < deadline:
-            deadline = now + within
+            deadline, left_s = now + within, within
         else:
-            self._ensure_time(deadline - now)
+            left_s = deadline - now
+            self._ensure_time(left_s)
         # Marked before anything is sent, whatever happens from here on.
         self.is_ready = self.is_owed = False
-        connection = self._connection
-        if self._sock is not None:
-            self._sock.deadline = deadline
-        connection.send_packed_command((packed(command),), False)
+        self._sock.begin(packed(command), deadline, left_s)
         self.is_owed = True
         try:
-            if self._sock is None:
-                self._wait(deadline)
-            # Left open when no reply comes, for a last word.
-            reply = connection.read_response(disconnect_on_error=False)
-        except redis.ResponseError:
-            self.is_ready = True
-            raise
+            # It stays open when no reply comes, for a last word.
+            reply = self._read()
+        except redis.ResponseError as error:
+            reply = error
+        except OSError as error:
+            raise _lost(error) from error
         self.is_ready = True
+        if isinstance(reply, redis.ResponseError):
+            raise reply
         return reply
 
     def ask_replicated(
@@ -123,16 +124,13 @@ class Line:
         if acks:
             commands = [*commands, wait_for(acks, left_s)]
         self.is_ready = self.is_owed = False
-        if self._sock is not None:
-            self._sock.deadline = deadline
-        self._connection.send_packed_command((b"".join(map(packed, commands)),), False)
+        self._sock.begin(b"".join(map(packed, commands)), deadline, left_s)
         self.is_owed = True
 
     def receive(self, count: int, deadline: float, acks: int = 0) -> list[Any]:
         """Return the replies to `count` commands that were sent, until `deadline` of the monotonic clock."""
-        if self._sock is not None:
-            self._sock.deadline = deadline
-        replies = [self._reply_or_error(deadline) for _ in range(count + bool(acks))]
+        self._sock.deadline = deadline
+        replies = [self._reply_or_error() for _ in range(count + bool(acks))]
         self.is_ready = True
         missing = missing_acks(replies.pop(), acks) if acks else None
         return [missing if missing and not isinstance(reply, Exception) else reply for reply in replies]
@@ -159,15 +157,13 @@ class Line:
         """
         if not self.is_owed:
             return
-        if self._sock is not None:
-            self._sock.deadline = time.monotonic() + LAST_WORD_S
         with suppress(redis.RedisError, OSError):
-            self._connection.send_packed_command((packed(command),), False)
+            self._sock.begin(packed(command), time.monotonic() + LAST_WORD_S, LAST_WORD_S)
 
     def close(self) -> None:
         """Close the connection; it opens again when it is used."""
         self.is_ready = self.is_owed = False
-        connection, self._connection, self._sock = self._connection, None, None
+        connection, self._connection, self._sock, self._read = self._connection, None, None, _nothing
         if connection is not None:
             connection.disconnect()
 
@@ -183,13 +179,12 @@ class Line:
         self.was_slow = False
         clock = Clock(deadline, self._step_s)
         try:
-            connection = self._connect(clock)
+            connection, sock = self._connect(clock)
         except RedisTimeoutError:
             self.was_slow = clock.is_answered and time.monotonic() >= deadline
             raise
         self._round_trip_s = clock.round_trip_s
-        self._connection = connection
-        self._sock = connection._sock if isinstance(connection._sock, BoundedSocket) else None
+        self._connection, self._sock, self._read = connection, sock, reader_of(connection)
         self.used_at = time.monotonic()
         self.is_ready = True
         return self.used_at
@@ -205,15 +200,20 @@ class Line:
             self._round_trip_s *= 0.75
             raise RedisTimeoutError(f"not sent: no round trip fits into the {max(left_s, 0):.2f} s left")
 
-    def _wait(self, deadline: float) -> None:
-        left_s = max(deadline - time.monotonic(), 0)
-        if not self._connection.can_read(timeout=left_s):
-            raise RedisTimeoutError(f"no answer within {left_s:.1f} s")
-
-    def _reply_or_error(self, deadline: float) -> Any:
+    def _reply_or_error(self) -> Any:
         try:
-            if self._sock is None:
-                self._wait(deadline)
-            return self._connection.read_response(disconnect_on_error=False)
+            return self._read()
         except redis.ResponseError as error:
             return error
+        except OSError as error:
+            raise _lost(error) from error
+
+
+def _nothing() -> Any:
+    raise RedisConnectionError("it is closed")
+
+
+def _lost(error: OSError) -> redis.RedisError:
+    if isinstance(error, TimeoutError):
+        return RedisTimeoutError("no answer in time")
+    return RedisConnectionError(f"the connection was lost: {error}")

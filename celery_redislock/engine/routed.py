@@ -15,7 +15,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from .bounded import step_of
 from .meanings import code_of
 from .store import CALL_S, Store
-from .wire import Command
+from .wire import Command, Undo
 
 #: Pauses of a call between two attempts, seconds: the first, and the longest that it grows to.
 PAUSE_FIRST_S, PAUSE_LONGEST_S = 0.02, 0.25
@@ -42,9 +42,7 @@ class RoutedStore(Store):
     def __init__(self, options: Mapping[str, Any]) -> None:
         self._attempt_s = step_of(options)
 
-    def call(
-        self, command: Command, within: float = CALL_S, acks: int = 0, undo: Command | None = None
-    ) -> Any:
+    def call(self, command: Command, within: float = CALL_S, acks: int = 0, undo: Undo | None = None) -> Any:
         """Send a command, again if its reply is lost, or if another server may take it soon."""
         now, pause_s = time.monotonic(), PAUSE_FIRST_S
         deadline = now + min(within, CALL_S)

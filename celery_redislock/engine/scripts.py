@@ -12,7 +12,7 @@ from redis.exceptions import NoPermissionError, NoScriptError, ResponseError
 
 from .lease import now
 from .store import CALL_S, Store
-from .wire import Argument, Command
+from .wire import Argument, Command, Undo
 
 _FOLDER = files(__package__) / "scripts"
 
@@ -53,7 +53,7 @@ class Script:
         *arguments: Argument,
         within: float = CALL_S,
         acks: int = 0,
-        undo: Command | None = None,
+        undo: Undo | None = None,
     ) -> Any:
         """Run the script and return its reply, in at most `within` seconds.
 

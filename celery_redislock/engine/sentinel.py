@@ -14,7 +14,7 @@ from redis.sentinel import MasterNotFoundError
 from .line import Line
 from .routed import LOOK_UP_S, Address, RoutedStore, left_until, passes, placed, share_of
 from .server import Server
-from .wire import Command
+from .wire import Command, Undo
 
 
 class SentinelStore(RoutedStore):
@@ -52,7 +52,7 @@ class SentinelStore(RoutedStore):
         deadline: float,
         within: float = math.inf,
         acks: int = 0,
-        undo: Command | None = None,
+        undo: Undo | None = None,
     ) -> Any:
         """Send a command once, to the master."""
         if self._is_stale or self._known is None:

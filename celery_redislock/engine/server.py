@@ -22,10 +22,10 @@ from redis.exceptions import AuthenticationError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from .bounded import Clock, connected, step_of
+from .bounded import BoundedSocket, Clock, NoSocket, connected, step_of
 from .line import Line
 from .store import CALL_S, KEPT, Store
-from .wire import Command
+from .wire import Command, Undo
 
 #: Attempts after the first, and the pauses before them: many clients do not all come back at once.
 RETRIES = 3
@@ -67,9 +67,7 @@ class Server(Store):
         self._tidier: threading.Thread | None = None
         self._opener: threading.Thread | None = None
 
-    def call(
-        self, command: Command, within: float = CALL_S, acks: int = 0, undo: Command | None = None
-    ) -> Any:
+    def call(self, command: Command, within: float = CALL_S, acks: int = 0, undo: Undo | None = None) -> Any:
         """Send a command, again if its reply is lost."""
         now = time.monotonic()
         deadline = now + (within if within < CALL_S else CALL_S)
@@ -95,7 +93,7 @@ class Server(Store):
         deadline: float,
         within: float = math.inf,
         acks: int = 0,
-        undo: Command | None = None,
+        undo: Undo | None = None,
     ) -> Any:
         """Send a command once."""
         idle = self._idle
@@ -155,7 +153,7 @@ class Server(Store):
         """Return this one."""
         return [self]
 
-    def _connect(self, clock: Clock) -> Any:
+    def _connect(self, clock: Clock) -> tuple[Any, BoundedSocket | NoSocket]:
         return connected(self._connection_class, self._options, clock)
 
     def _look_at(self, line: Line, now: float, deadline: float) -> None:
@@ -173,7 +171,7 @@ class Server(Store):
         error: BaseException,
         deadline: float,
         within: float,
-        undo: Command | None,
+        undo: Undo | None,
     ) -> None:
         if line.is_ready:
             # Redis refused, or nothing was sent.
@@ -191,8 +189,8 @@ class Server(Store):
             # Those that were not used for longer have met the same fate.
             _close_all(idle)
 
-    def _leave_with(self, line: Line, undo: Command, now: float) -> None:
-        line.say(undo)
+    def _leave_with(self, line: Line, undo: Undo, now: float) -> None:
+        line.say(undo())
         line.used_at = now
         self._left.append(line)
         self._tidy_later()

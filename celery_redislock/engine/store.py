@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from .bounded import STEP_S
-from .wire import Command
+from .wire import Command, Undo
 
 #: A call is over after this many seconds, whatever the client's own settings say.
 CALL_S = 5.0
@@ -29,9 +29,7 @@ class Store(ABC):
     """
 
     @abstractmethod
-    def call(
-        self, command: Command, within: float = CALL_S, acks: int = 0, undo: Command | None = None
-    ) -> Any:
+    def call(self, command: Command, within: float = CALL_S, acks: int = 0, undo: Undo | None = None) -> Any:
         """Send a command, again if its reply is lost, and return the reply.
 
         Only for commands that may be sent twice. One deadline holds for all: to find the server, to open
@@ -70,7 +68,7 @@ class Store(ABC):
         deadline: float,
         within: float = math.inf,
         acks: int = 0,
-        undo: Command | None = None,
+        undo: Undo | None = None,
     ) -> Any:
         """Send a command once and return its reply.
 
@@ -82,8 +80,8 @@ class Store(ABC):
             deadline: When all must be over, on that clock.
             within: Seconds for the reply, once the connection is open.
             acks: As in `ask`.
-            undo: Sent behind the command if that was sent and not answered, and no time is left to ask
-                again: what was done unseen does not stay.
+            undo: Gives what is sent behind the command if that was sent and not answered, and no time is
+                left to ask again: what was done unseen does not stay.
 
         Raises:
             NotReplicated: As in `ask`.

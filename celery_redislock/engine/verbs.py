@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, NamedTuple
 
 import redis
@@ -119,7 +120,7 @@ class LockVerbs:
     ) -> Granted | Refused:
         sent_at = now()
         try:
-            undo = LEAVE.in_full(self._left, token)
+            undo = partial(LEAVE.in_full, self._left, token)
             reply = ACQUIRE.run(
                 self.store, keys, *arguments, within=within, acks=self.min_replicas, undo=undo
             )

@@ -6,12 +6,15 @@ scripts with the same keys again and again, and packs that part of them once.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import TypeAlias
 
 Argument: TypeAlias = bytes | str | int | float
 #: A command's words.
 Command: TypeAlias = tuple[Argument, ...]
+#: Gives the command that takes back what another did; asked only when that is needed.
+Undo: TypeAlias = Callable[[], Command]
 
 #: Heads that are kept: as many as lock names; and numbers.
 _KEPT = 4096
