@@ -93,6 +93,11 @@ class ClusterStore(RoutedStore):
         for server in list(self._servers.values()):
             server.rest()
 
+    def take_back(self, undo: Undo | None) -> None:
+        """Take back what the masters were asked."""
+        for server in list(self._servers.values()):
+            server.take_back(undo)
+
     def close(self) -> None:
         """Close the connections to all nodes."""
         for server in list(self._servers.values()):

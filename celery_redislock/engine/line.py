@@ -14,7 +14,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from .bounded import BoundedSocket, Clock, NoSocket, reader_of
 from .replication import missing_acks, wait_for
-from .wire import Command, packed
+from .wire import Command, Undo, packed
 
 #: Makes an open connection of redis-py, and its socket, until the clock's deadline.
 Connect = Callable[[Clock], tuple[Any, BoundedSocket | NoSocket]]
@@ -41,6 +41,7 @@ class Line:
         is_owed: All was sent, and not all replies came.
         was_slow: It could not be opened in time, although somebody answered.
         used_at: When the last exchange began, monotonic clock.
+        undo: What takes back the question that was not answered.
     """
 
     def __init__(self, connect: Connect, step_s: float) -> None:
@@ -54,6 +55,7 @@ class Line:
         self.is_owed = False
         self.was_slow = False
         self.used_at = 0.0
+        self.undo: Undo | None = None
 
     def open(self, _: Sequence[Command], within: float) -> None:
         """Open the connection, if it is not; see `Exchange`.

@@ -53,6 +53,7 @@ class RoutedStore(Store):
                 # After a silence the next attempt may take as long as the last one.
                 needed_s = self._attempt_s if isinstance(error, RedisTimeoutError) else pause_s
                 if not passes(error) or time.monotonic() + needed_s >= deadline:
+                    self.take_back(undo)
                     raise
             time.sleep(pause_s)
             now, pause_s = time.monotonic(), min(2 * pause_s, PAUSE_LONGEST_S)

@@ -74,6 +74,11 @@ class SentinelStore(RoutedStore):
         if self._known is not None:
             self._known[1].rest()
 
+    def take_back(self, undo: Undo | None) -> None:
+        """Take back what the master was asked."""
+        if self._known is not None:
+            self._known[1].take_back(undo)
+
     def close(self) -> None:
         """Close the connections to the master and to the sentinels."""
         known = [] if self._known is None else [self._known[1]]

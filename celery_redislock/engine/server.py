@@ -62,7 +62,7 @@ class Server(Store):
         """Know of no connection. So begins the child of a fork: the sockets are the parent's."""
         #: Who has a line brings it back to where he took it from: this one is exchanged to forget all.
         self._idle: deque[Line] = deque()
-        #: Not answered in time, kept open so that what was sent arrives.
+        #: Not answered in time, kept open for some seconds: what was sent arrives, and can be taken back.
         self._left: deque[Line] = deque()
         self._tidier: threading.Thread | None = None
         self._opener: threading.Thread | None = None
@@ -82,6 +82,7 @@ class Server(Store):
                 # After a silence the next attempt may take as long as the last one.
                 needed_s = self._attempt_s if isinstance(error, RedisTimeoutError) else 0.0
                 if failures > RETRIES or time.monotonic() + needed_s >= deadline:
+                    self.take_back(undo)
                     raise
             time.sleep(min(_BACKOFF.compute(failures), max(deadline - time.monotonic(), 0)))
             now = time.monotonic()
@@ -110,7 +111,7 @@ class Server(Store):
             else:
                 reply = line.ask(command, now, deadline, within)
         except BaseException as error:
-            self._after_failure(idle, line, error, deadline, within, undo)
+            self._after_failure(idle, line, error, is_call=within < math.inf, undo=undo)
             raise
         idle.append(line)
         if len(idle) > KEPT:
@@ -131,7 +132,7 @@ class Server(Store):
             line.open(commands, deadline - now)
             replies = line.exchange(commands, min(within, deadline - time.monotonic()), acks)
         except BaseException as error:
-            self._after_failure(idle, line, error, deadline, within, None)
+            self._after_failure(idle, line, error, is_call=True, undo=None)
             raise
         idle.append(line)
         return replies
@@ -148,6 +149,12 @@ class Server(Store):
         """Close the connections that nobody uses now, and the others when they are no longer used."""
         idle, self._idle = self._idle, deque()
         _close_all(idle)
+
+    def take_back(self, undo: Undo | None) -> None:
+        """Send what takes back the question of a call behind each copy of it that was not answered."""
+        for line in list(self._left):
+            if undo is not None and line.undo is undo:
+                line.say(undo())
 
     def masters(self) -> Sequence[Server]:
         """Return this one."""
@@ -169,31 +176,25 @@ class Server(Store):
         idle: deque[Line],
         line: Line,
         error: BaseException,
-        deadline: float,
-        within: float,
+        *,
+        is_call: bool,
         undo: Undo | None,
     ) -> None:
         if line.is_ready:
             # Redis refused, or nothing was sent.
             idle.append(line)
             return
-        now = time.monotonic()
-        is_silent = isinstance(error, RedisTimeoutError)
-        if is_silent and line.is_owed and undo is not None and now + within >= deadline:
-            self._leave_with(line, undo, now)
+        if isinstance(error, RedisTimeoutError) and line.is_owed and undo is not None:
+            line.undo = undo
+            self._left.append(line)
+            self._tidy_later()
             return
         line.close()
         if line.was_slow:
             self._open_later()
-        elif isinstance(error, RedisConnectionError) or within < math.inf:
+        elif isinstance(error, RedisConnectionError) or is_call:
             # Those that were not used for longer have met the same fate.
             _close_all(idle)
-
-    def _leave_with(self, line: Line, undo: Undo, now: float) -> None:
-        line.say(undo())
-        line.used_at = now
-        self._left.append(line)
-        self._tidy_later()
 
     def _open_later(self) -> None:
         """Open a connection for the next who asks: this one had too little time for it."""
@@ -215,7 +216,7 @@ class Server(Store):
         """Close what was not used for some seconds, but for a few; whether there is nothing more to close."""
         before = time.monotonic() - SURPLUS_S
         self._close_surplus(before)
-        while self._left and self._left[0].used_at < before:
+        while self._left and self._left[0].used_at < before - CALL_S:
             with suppress(IndexError):
                 self._left.popleft().close()
         return len(self._idle) <= KEPT and not self._left

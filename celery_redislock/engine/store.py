@@ -39,7 +39,8 @@ class Store(ABC):
             command: The command and its arguments.
             within: Seconds after which it is over; at most `CALL_S`.
             acks: As in `ask`.
-            undo: As in `attempt`, when it is given up.
+            undo: Gives what is sent behind the command when it was sent, not answered, and is given up:
+                what was done unseen does not stay.
 
         Raises:
             redis.RedisError: Redis refused, or could not be reached.
@@ -80,13 +81,16 @@ class Store(ABC):
             deadline: When all must be over, on that clock.
             within: Seconds for the reply, once the connection is open.
             acks: As in `ask`.
-            undo: Gives what is sent behind the command if that was sent and not answered, and no time is
-                left to ask again: what was done unseen does not stay.
+            undo: As in `call`, for `take_back`.
 
         Raises:
             NotReplicated: As in `ask`.
             redis.RedisError: Redis refused, or did not answer in time.
         """
+
+    @abstractmethod
+    def take_back(self, undo: Undo | None) -> None:
+        """Send what takes back the question of a call behind each copy of it that was not answered."""
 
     @abstractmethod
     def line(self, timeout_s: float) -> Exchange:
