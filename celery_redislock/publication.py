@@ -34,8 +34,10 @@ logger = logging.getLogger(__name__)
 
 #: How long the publish lock lasts until the message is out, milliseconds.
 PUBLISHING_MS = 60_000
-#: With `lock_on_error="retry"`: how long a publisher goes on asking while Redis is away, seconds.
+#: How long a publisher goes on asking while Redis is away, all steps together, seconds.
 AWAY_S = 5.0
+#: What the last step has for itself when that time is over, seconds.
+LAST_STEP_S = 0.1
 
 #: Celery's options of a call that mean something in the process that makes it only.
 OF_THIS_PROCESS = ("producer", "connection", "publisher", "router")
@@ -66,6 +68,7 @@ class Publication:
         self._options = {**options, "task_id": self.task_id, "headers": headers}
         self._token = uuid4().hex
         self._lock: PublishLock | None = None
+        self._until = 0.0
         self._is_marked = True
         self._is_own = task.request.id == self.task_id
         self.is_sent_by_celery = options.get("parent_id") is not None and not self._comes_again()
@@ -79,7 +82,7 @@ class Publication:
             there = self._take_patiently(self._lock)
         except StoreUnavailable as error:
             if not self._comes_again() and options.on_error != "run" and options.mode != "shadow":
-                queued.free(self._lock, self._token)
+                queued.free(self._lock, self._token, self._left_s())
                 raise
             logger.warning("Task %s[%s] is published UNLOCKED: %s", self.task.name, self.task_id, error)
             return None
@@ -110,7 +113,7 @@ class Publication:
         if lock is not None:
             # Where Redis is away just now, it lasts for a minute only.
             with suppress(StoreUnavailable):
-                lock.keep(self._token, self._waiting_ms(), within=queued.FREE_S)
+                lock.keep(self._token, self._waiting_ms(), within=self._left_s())
         return result
 
     def signature(self) -> Signature[Any]:
@@ -148,27 +151,31 @@ class Publication:
 
     def _take_patiently(self, lock: PublishLock) -> Holder | None:
         is_patient = self._plan.options.on_error == "retry" and self._plan.options.mode != "shadow"
-        deadline = time.monotonic() + AWAY_S
+        self._until = time.monotonic() + AWAY_S
         while True:
-            left_s = deadline - time.monotonic()
             try:
-                return self._take(lock, within=max(left_s, 0.0))
+                return self._take(lock)
             except StoreUnavailable:
                 pause_s = random.uniform(0.05, 0.3)  # noqa: S311
-                if not is_patient or self._comes_again() or left_s <= pause_s:
+                if not is_patient or self._comes_again() or self._until - time.monotonic() <= pause_s:
                     raise
                 time.sleep(pause_s)
 
-    def _take(self, lock: PublishLock, within: float) -> Holder | None:
+    def _left_s(self) -> float:
+        """Return what is left of the time for Redis, for a last step: as much as one that answers needs."""
+        return min(max(self._until - time.monotonic(), LAST_STEP_S), queued.FREE_S)
+
+    def _take(self, lock: PublishLock) -> Holder | None:
         facts: dict[str, Any] = {
             "again": self._comes_again(),
             "runs": self._plan.options.scope == "task",
-            "within": within,
         }
         ttl_ms = min(PUBLISHING_MS, self._waiting_ms())
-        there = lock.take(self._token, self.task_id, ttl_ms, exempt=self._sender(), **facts)
+        within = self._until - time.monotonic()
+        there = lock.take(self._token, self.task_id, ttl_ms, exempt=self._sender(), within=within, **facts)
         if there is not None and self._has_returned(there):
-            there = lock.take(self._token, self.task_id, ttl_ms, exempt=there.metadata["id"], **facts)
+            exempt, within = there.metadata["id"], self._until - time.monotonic()
+            there = lock.take(self._token, self.task_id, ttl_ms, exempt=exempt, within=within, **facts)
         return there
 
     def _comes_again(self) -> bool:

@@ -50,10 +50,10 @@ def publish_lock(app: Celery, lock_name: str) -> PublishLock:
     return PublishLock(provider_of(app).client, lock_name)
 
 
-def free(lock: PublishLock, token: str) -> None:
-    """Give a publish lock back, if it is this token's; never raises."""
+def free(lock: PublishLock, token: str, within: float = FREE_S) -> None:
+    """Give a publish lock back, if it is this token's, in so many seconds; never raises."""
     try:
-        lock.free(token, within=FREE_S)
+        lock.free(token, within=within)
     except StoreUnavailable as error:
         logger.warning("could not free the publish lock: %s; it ends by itself with lock_queue_ttl", error)
 

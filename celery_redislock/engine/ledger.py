@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
+from .lease import now
 from .meanings import translated
 from .names import keys_of
 from .scripts import CLAIM, RECALL
+from .store import CALL_S
 from .topology import Client, store_of
 
 #: An entry that was not sent for so long is forgotten, milliseconds: a yearly one, and a month to spare.
@@ -74,9 +76,10 @@ class Ledger:
 
     def note_seen(self, entry: str, at_ms: int) -> None:
         """Remember since when an entry waits to be sent for the first time, unless that is known."""
+        until = now() + CALL_S
         with translated(self._name):
             self._store.call(("HSETNX", self._keys.sent, entry, f"0 {at_ms} -"))
-            self._store.call(("PEXPIRE", self._keys.sent, KEPT_MS))
+            self._store.call(("PEXPIRE", self._keys.sent, KEPT_MS), until - now())
 
     def claim(self, token: str, entry: str, due_ms: int, mark: str) -> Answer:
         """Claim a due time of an entry, for the leader alone and once.

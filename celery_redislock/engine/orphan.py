@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .lease import now
 from .store import CALL_S
 from .topology import Client, store_of
 from .verbs import LockVerbs
@@ -26,7 +27,8 @@ def release_orphan(client: Client, lock_name: str, token: str, min_hold_ms: int)
     """
     verbs = LockVerbs(store_of(client), lock_name)
     # Most children die of old age, with everything given back: a release would only say that it was.
+    until = now() + CALL_S
     if verbs.is_held_with(token):
-        return verbs.release(token, min_hold_ms, done="") is not None
-    verbs.leave(token, within=CALL_S)
+        return verbs.release(token, min_hold_ms, done="", within=until - now()) is not None
+    verbs.leave(token, within=until - now())
     return False

@@ -8,9 +8,11 @@ the step that grants the lock), when it is freed, or with its lease.
 from __future__ import annotations
 
 import json
+from functools import partial
 
 from ..holder import Holder
 from . import holder as holders
+from .lease import now
 from .meanings import translated
 from .names import keys_of
 from .scripts import DEQUEUE, ENQUEUE, ENQUEUED
@@ -64,7 +66,9 @@ class PublishLock:
         mark = f'"id":{json.dumps(exempt)}'
         arguments = (token, work, ttl_ms, int(again), int(runs and not again), exempt, mark)
         with translated(self.name):
-            reply = ENQUEUE.run(self._store, (k.lock, k.holder, k.queued, k.fence), *arguments, within=within)
+            keys = (k.lock, k.holder, k.queued, k.fence)
+            undo = partial(DEQUEUE.in_full, (k.queued,), token)
+            reply = ENQUEUE.run(self._store, keys, *arguments, within=within, undo=undo)
         if reply[0] == 1:
             return None
         _, left_ms, waiting, description = reply
@@ -72,9 +76,12 @@ class PublishLock:
 
     def waiting(self) -> Holder | None:
         """Ask which work waits; None when none does."""
+        until = now() + CALL_S
         with translated(self.name):
             record = self._store.call(("GET", self._keys.queued))
-            return _waits(record[33:], self._store.call(("PTTL", self._keys.queued))) if record else None
+            if not record:
+                return None
+            return _waits(record[33:], self._store.call(("PTTL", self._keys.queued), until - now()))
 
     def force_free(self) -> bool:
         """Take it from whichever work waits, which will run all the same; False when none does."""
