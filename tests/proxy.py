@@ -132,6 +132,15 @@ class Proxy:
         """
         self._change(lambda state: setattr(state, "is_blackhole", True))
 
+    def forget_connections(self) -> None:
+        """Let nothing arrive on the connections that are open now, as a firewall that has forgotten them."""
+
+        def change(state: _State) -> None:
+            for link in state.links:
+                link.fault = Fault.SWALLOW
+
+        self._change(change)
+
     def heal(self) -> None:
         """Forget all faults and delays, and accept connections on the same port again."""
         self._run(self._heal())

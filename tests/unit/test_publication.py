@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import socket
+import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -455,6 +457,20 @@ def test_without_redis_a_call_is_refused(
         task.delay()
 
     assert published(without_redis) == 0
+
+
+@pytest.mark.parametrize("on_error", ["fail", "retry"])
+def test_a_call_waits_five_seconds_for_a_silent_redis_all_steps_together(on_error: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent, shared_tasks_forgotten():
+        app = application(f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
+        task = scoped(app, lock_on_error=on_error)
+        began_at = time.monotonic()
+
+        with pytest.raises(StoreUnavailable):
+            task.delay()
+
+        assert time.monotonic() - began_at < 5.25
+        app.close()
 
 
 def test_retry_bridges_an_outage_of_a_moment(app: Celery, monkeypatch: pytest.MonkeyPatch) -> None:
