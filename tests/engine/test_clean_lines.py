@@ -13,7 +13,7 @@ from celery_redislock.engine.scripts import Script
 from celery_redislock.engine.server import Server
 from celery_redislock.engine.store import Store
 
-from .interruptions import interrupted_everywhere
+from .every_point import interrupted_everywhere
 
 # Interrupted while it closes, a socket is left to the collector.
 pytestmark = pytest.mark.filterwarnings(
