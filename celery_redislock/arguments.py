@@ -86,7 +86,7 @@ class Naming:
         if isinstance(self.lock_key, Template):
             return self._checked(self._rendered(self.lock_key, arguments))
         if self.lock_key is not None:
-            return self._checked(self._called(self.lock_key, args, kwargs))
+            return self._checked(self._called(self.lock_key, *self._as_the_body_gets_them(args, kwargs)))
         forms = self._forms(self._counted(arguments))
         return f"{self.task_name}:{_digest(forms)[:_NAME_DIGITS]}" if forms else self.task_name
 
@@ -152,8 +152,9 @@ class Naming:
             default = self.declared.defaults.get(name)
             if default is not None and default.is_itself(value):
                 continue
+            model = self.declared.models.get(name)
             try:
-                form = canonical(value)
+                form = canonical(value if model is None else model.written(value))
             except Refused as refused:
                 raise LockKeyError(
                     f"task {self.task_name!r}: argument {name!r} (a {type_name(value)}) cannot be "
@@ -166,9 +167,32 @@ class Naming:
 
     def _rendered(self, template: Template, arguments: dict[str, Any]) -> str:
         try:
-            return template.render({**self._default_values, **self._with_extras(arguments)})
+            known = {**self._default_values, **self._with_extras(arguments)}
+            return template.render({**known, **self._models_in(known)})
         except Refused as refused:
             raise LockKeyError(f"task {self.task_name!r}: {refused}") from refused.__cause__
+
+    def _models_in(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Those of the arguments that are models in the body, as such."""
+        models = self.declared.models
+        return {name: model.of(arguments[name]) for name, model in models.items() if name in arguments}
+
+    def _as_the_body_gets_them(
+        self, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> tuple[Sequence[Any], Mapping[str, Any]]:
+        if not self.declared.models:
+            return args, kwargs
+        parameters = self.declared.signature.parameters.values()
+        places = [parameter.name for parameter in parameters if _has_place(parameter)]
+        try:
+            by_place = self._models_in(dict(zip(places, args, strict=False)))
+            by_name = self._models_in(kwargs)
+        except Refused as refused:
+            raise LockKeyError(
+                f"task {self.task_name!r}: an argument of lock_key: {refused}"
+            ) from refused.__cause__
+        given = [by_place.get(name, value) for name, value in zip(places, args, strict=False)]
+        return [*given, *args[len(given) :]], {**kwargs, **by_name}
 
     def _called(self, lock_key: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         try:

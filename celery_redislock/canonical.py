@@ -5,8 +5,8 @@ makes tuples into lists, dict keys into text and enums that are also ``str`` or 
 ones; dates, ``Decimal``, ``UUID`` and bytes come back as what they were, or do not travel at all.
 Dates count as their ISO text, because encoders other than kombu's send just that.
 
-What only the encoder of one serializer knows (a type registered with kombu, a lazy translation)
-has no canonical form before it was sent; an object that defines ``__json__`` has.
+An object that defines ``__json__``, or whose type is registered with kombu, counts as what that makes of
+it. What only the encoder of another serializer knows (a lazy translation) has no canonical form.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal
 from enum import Enum
 from typing import Any
 from uuid import UUID
+
+from kombu.utils.json import JSONEncoder
 
 __all__ = ["Refused", "canonical", "plain_text", "type_name"]
 
@@ -57,7 +59,7 @@ def canonical(value: Any, inside: tuple[int, ...] = ()) -> str:
         return canonical(_reduced(value), inside)
     if isinstance(value, Enum):
         return canonical(value.value, inside)
-    return _tagged(value)
+    return _tagged(value, inside)
 
 
 def plain_text(value: Any) -> str | None:
@@ -131,7 +133,7 @@ def _reduced(value: Any) -> Any:
         raise Refused(f"the __json__ of {type_name(value)} raised {type_name(error)}") from error
 
 
-def _tagged(value: Any) -> str:
+def _tagged(value: Any, inside: tuple[int, ...]) -> str:
     if isinstance(value, date | time):
         return json.dumps(_iso(value))
     if isinstance(value, Decimal):
@@ -140,7 +142,15 @@ def _tagged(value: Any) -> str:
         return f'uuid"{value.hex}"'
     if isinstance(value, bytes | bytearray | memoryview):
         return f'bytes"{bytes(value).hex()}"'
-    raise Refused(f"a {type_name(value)} has no canonical form")
+    return canonical(_registered(value), inside)
+
+
+def _registered(value: Any) -> Any:
+    """What kombu sends for an object of a type that was registered with it."""
+    try:
+        return JSONEncoder().default(value)
+    except Exception:  # noqa: BLE001 - an encoder of the user's: what it says may show the value
+        raise Refused(f"a {type_name(value)} has no canonical form") from None
 
 
 def _iso(value: date | time) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from .canonical import canonical
+from .models import Model, models_of
 
 __all__ = ["Declared", "Default"]
 
@@ -32,10 +33,10 @@ class Default:
     form: str | None
 
     @classmethod
-    def of(cls, value: Any) -> Default:
-        """Note a default, whatever it is."""
+    def of(cls, value: Any, model: Model | None) -> Default:
+        """Note a default, whatever it is; of an argument that is a model, as such."""
         try:
-            return cls(deepcopy(value), canonical(value))
+            return cls(deepcopy(value), canonical(value if model is None else model.written(value)))
         except Exception:  # noqa: BLE001 - also what an object raises that only stands for another
             return cls(value, None)
 
@@ -51,16 +52,19 @@ class Declared:
     Attributes:
         signature: Without ``self``.
         defaults: Of the parameters that have one, by name.
+        models: Of the parameters that Celery makes models of, by name.
     """
 
     signature: inspect.Signature
     defaults: Mapping[str, Default]
+    models: Mapping[str, Model]
 
     @classmethod
-    def of(cls, signature: inspect.Signature) -> Declared:
+    def of(cls, signature: inspect.Signature, models: Mapping[str, Model] | None = None) -> Declared:
         """Note what a function takes."""
-        parameters = signature.parameters.values()
-        return cls(signature, {p.name: Default.of(p.default) for p in parameters if p.default is not p.empty})
+        models = models or {}
+        given = [p for p in signature.parameters.values() if p.default is not p.empty]
+        return cls(signature, {p.name: Default.of(p.default, models.get(p.name)) for p in given}, models)
 
     @classmethod
     def of_function(cls, function: Callable[..., Any], *, is_method: bool) -> Declared:
@@ -70,7 +74,7 @@ class Declared:
             signature = inspect.signature(function)
             if is_method:
                 signature = signature.replace(parameters=list(signature.parameters.values())[1:])
-            noted[is_method] = cls.of(signature)
+            noted[is_method] = cls.of(signature, models_of(function))
         return noted[is_method]
 
 

@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 import redis
-from celery import Celery
+from celery import Celery, Task
 from celery.result import AsyncResult
 
+from ..celery_version import not_with_5_4
 from ..deadlines import eventually
 from ..workers import Worker, running_worker
-from .versions import FAILING, SCOPES, STORE, WORKERS, publisher
+from .versions import FAILING, SCOPES, STORE, WORKERS, Order, publisher
 
 #: Celery's Redis backend stores with a command that redis-py calls deprecated.
 pytestmark = pytest.mark.filterwarnings("ignore:Call to deprecated setex:DeprecationWarning")
@@ -131,3 +132,20 @@ def test_the_next_call_is_published_after_one_that_was_revoked(
 
     eventually(first.ready, 20)
     freed(locks, task, first, number)
+
+
+@not_with_5_4("it has no tasks of models")
+@pytest.mark.parametrize("key", ["template", "arguments"])
+@pytest.mark.parametrize("scope", ["run", "task"])
+def test_a_model_has_one_lock_on_both_sides(
+    app: Celery, worker: Worker, locks: redis.Redis, scope: str, key: str
+) -> None:
+    task, number = app.tasks[f"ship, {scope}, {key}"], time.time_ns()
+    ways: list[Any] = [{"id": number}, {"id": str(number), "kind": "web"}]
+    if hasattr(Task, "_dump_pydantic_arguments"):  # Celery 5.7 sends models too
+        ways.append(Order(id=number))
+
+    for way in ways:
+        first = task.delay(way)
+        assert first.get(timeout=20) == f"{task.lock_name(ways[0])} of {number}"
+        eventually(lambda: not publish_locks(locks, task, ways[0]), SOON_S)

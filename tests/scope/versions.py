@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from celery import Celery, Task
+from pydantic import BaseModel
 
 from celery_redislock import LockedTask
 
@@ -36,6 +37,19 @@ def with_fewer(a: int) -> int:
     return a
 
 
+class Order(BaseModel):
+    """What a task of models is given."""
+
+    id: int
+    kind: str = "web"
+
+
+def ship(self: Any, order: Order) -> str:
+    """Return the lock that it holds; fail if it was given no model."""
+    self.lock.ensure_held()
+    return f"{self.lock.name} of {order.id:d}"
+
+
 def without_a_name(*args: Any) -> str:
     """Fail, as a key does that reads what is not there."""
     raise LookupError("not in the worker")
@@ -60,12 +74,29 @@ WORKERS: dict[str, tuple[Callable[..., Any], dict[str, Any]] | None] = {
 FAILING = {"unknown": "NotRegistered", "fewer arguments": "TypeError"}
 
 
+def _with_models(app: Celery) -> None:
+    for scope in ("run", "task"):
+        for key in ({"lock_key": "ship:{order.id}"}, {}):
+            name = f"ship, {scope}, {'template' if key else 'arguments'}"
+            app.task(
+                ship,
+                name=name,
+                base=LockedTask,
+                bind=True,
+                shared=False,
+                pydantic=True,
+                lock_scope=scope,
+                **key,
+            )
+
+
 def publisher(store: str, queue: str) -> Celery:
     """Return the application of who publishes."""
     app = _application(store, queue)
     for case in WORKERS:
         for scope, options in SCOPES.items():
             app.task(sync, name=f"{case}, {scope}", base=LockedTask, shared=False, **options)
+    _with_models(app)
     return app
 
 
@@ -77,6 +108,7 @@ def _worker(store: str, queue: str) -> Celery:
                 function, options = known
                 options = {"base": LockedTask, "shared": False, **options}
                 app.task(function, name=f"{case}, {scope}", **options)
+    _with_models(app)
     return app
 
 
