@@ -13,6 +13,7 @@ from typing import Any
 from weakref import WeakMethod
 
 from celery import Task
+from celery._state import get_current_task
 from celery.exceptions import Ignore
 
 from . import coalescing, outage, queued, redelivery, replacement, wanted
@@ -31,7 +32,7 @@ from .provider import provider_of
 from .revocation import Skipped
 from .settings import LockOptions
 from .signals import lock_acquired, lock_lost, lock_released
-from .unlocked import Unlocked
+from .unlocked import Unknown, Unlocked
 
 logger = logging.getLogger(__name__)
 
@@ -157,6 +158,10 @@ class Run:
         finally:
             self._depth -= 1
 
+    def is_of(self, task: Task[..., Any]) -> bool:
+        """Whether it is a run of this task."""
+        return self._task.name == task.name and self._task.app is task.app
+
     def is_called_by_celery(self) -> bool:
         """Whether what goes on is Celery's call, and not one that the body makes of its own task."""
         return self._depth == 1
@@ -226,12 +231,28 @@ _runs: ContextVar[tuple[Run, ...]] = ContextVar("redislock_runs", default=())
 
 
 def current_lock() -> RedisLock | Unlocked:
-    """Return the lock of the task that runs here; one that does nothing where there is none.
+    """Return the lock of the task that runs here.
 
-    Inside the body it has ``name``, ``fencing_token``, ``remaining``, ``lost`` and ``ensure_held()``.
+    Inside the body it has ``name``, ``fencing_token``, ``remaining``, ``lost`` and ``ensure_held()``. In a
+    body that runs without a lock, a direct call say, its ``ensure_held()`` does nothing; where no body is
+    known to run, such as in a thread that a body started, it raises `LockLost`.
     """
     runs = _runs.get()
-    return runs[-1].lock if runs else Unlocked()
+    if runs:
+        return runs[-1].lock
+    return Unlocked() if get_current_task() is not None else Unknown()
+
+
+def lock_of(task: Task[..., Any]) -> RedisLock | Unlocked:
+    """Return the lock of a task's run that goes on here; else as `current_lock`."""
+    begun = run_of(task.request)
+    if begun is not None:
+        return begun.lock
+    if task.request_stack.top is not None:
+        # Called directly.
+        return Unlocked()
+    # In another thread, to which the context of the body's may have been handed.
+    return next((run.lock for run in reversed(_runs.get()) if run.is_of(task)), Unknown())
 
 
 def tell_again() -> None:

@@ -108,9 +108,8 @@ class LockedTask(Task):
 
     @property
     def lock(self) -> TaskLock:
-        """The lock of the run that goes on here; one that does nothing where there is none."""
-        begun = run.run_of(self.request)
-        return begun.lock if begun is not None else Unlocked()
+        """The lock of the run that goes on here, see `current_lock`."""
+        return run.lock_of(self)
 
     def lock_name(self, *args: Any, **kwargs: Any) -> str:
         """Return the Redis key of the lock that this call would take.

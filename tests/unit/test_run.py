@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextvars
 import gc
 import logging
+import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 import redis
 from celery import Celery
 
-from celery_redislock import StoreUnavailable, current_lock
+from celery_redislock import LockLost, StoreUnavailable, current_lock
 from celery_redislock.signals import lock_acquired, lock_conflict, lock_lost, lock_released
 
 from ..deadlines import eventually
@@ -60,13 +64,140 @@ def test_the_body_sees_its_lock(app: Celery) -> None:
     assert tokens == sorted(set(tokens))
 
 
-def test_outside_of_a_task_there_is_a_lock_that_does_nothing(app: Celery) -> None:
+def in_thread(look: Callable[[], Any]) -> Any:
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(look).result()
+
+
+def in_bare_thread(look: Callable[[], Any]) -> Any:
+    seen: list[Any] = []
+    thread = threading.Thread(target=lambda: seen.append(look()))
+    thread.start()
+    thread.join()
+    return seen[0]
+
+
+def in_asyncio(look: Callable[[], Any]) -> Any:
+    async def ask() -> Any:
+        return await asyncio.to_thread(look)
+
+    return asyncio.run(ask())
+
+
+def here(look: Callable[[], Any]) -> Any:
+    return look()
+
+
+def checked(lock: Any) -> str:
+    """Say what the lock says of itself when it is asked."""
+    try:
+        lock.ensure_held()
+    except LockLost:
+        return "lost"
+    return "held" if lock.name else "by choice"
+
+
+def test_where_no_body_runs_no_check_passes_and_no_token_can_be_stored(app: Celery) -> None:
     task = locked(app, lambda: None, name="t")
 
     for lock in (current_lock(), task.lock):
-        lock.ensure_held()
-        assert (lock.name, lock.fencing_token, lock.lost) == ("", None, False)
-        assert lock.remaining > 1e9
+        assert checked(lock) == "lost"
+        assert (lock.lost, lock.remaining) == (True, 0)
+        with pytest.raises(LockLost, match=r"lock = self\.lock"):
+            _ = lock.fencing_token
+
+
+@pytest.mark.parametrize(
+    ("place", "seen", "after"),
+    [
+        (here, "held", "lost"),
+        (in_asyncio, "held", "lost"),
+        (in_thread, "lost", "lost"),
+        (in_bare_thread, "lost", "lost"),
+    ],
+)
+def test_a_thread_of_the_body_sees_its_lock_or_an_error(
+    app: Celery, place: Any, seen: str, after: str
+) -> None:
+    """Never one whose checks pass while the lock may be gone."""
+
+    def function(self: Any) -> Any:
+        def look() -> list[str]:
+            return [checked(current_lock()), checked(self.lock)]
+
+        before = place(look)
+        self.lock_for().force_release()
+        self.lock.renew()
+        return before, place(look)
+
+    task = locked(app, function, name="t", bind=True, lock_on_lost="continue")
+
+    assert task.apply().result == ([seen] * 2, [after] * 2)
+
+
+@pytest.mark.parametrize("place", [in_asyncio, in_thread, in_bare_thread])
+def test_a_lock_that_was_handed_over_is_the_body_s(app: Celery, place: Any) -> None:
+    def function(self: Any) -> Any:
+        lock = self.lock
+        return place(lambda: (checked(lock), lock.fencing_token)), lock.fencing_token
+
+    seen, token = locked(app, function, name="t", bind=True).apply().result
+
+    assert seen == ("held", token)
+
+
+def test_a_forked_child_of_the_body_does_not_hold_the_lock(app: Celery) -> None:
+    def function(self: Any) -> Any:
+        reading, writing = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                os.write(writing, f"{checked(current_lock())} {checked(self.lock)}".encode())
+            finally:
+                os._exit(0)
+        os.waitpid(pid, 0)
+        return os.read(reading, 100).decode()
+
+    assert locked(app, function, name="t", bind=True).apply().result == "lost lost"
+
+
+@pytest.mark.parametrize("place", [here, in_asyncio])
+def test_a_body_that_is_unlocked_by_choice_is_not_disturbed(app: Celery, place: Any) -> None:
+    def function(self: Any) -> Any:
+        return place(lambda: [checked(current_lock()), checked(self.lock)])
+
+    off = locked(app, function, name="off", bind=True, lock_mode="off")
+    plain = app.task(lambda: checked(current_lock()), name="plain", lazy=False, shared=False)
+
+    assert off.apply().result == ["by choice"] * 2
+    assert plain.apply().result == "by choice"
+    if place is here:
+        assert off() == ["by choice"] * 2
+
+
+def test_a_thread_that_outlives_its_body_sees_no_lock_of_another(app: Celery) -> None:
+    go, seen = threading.Event(), []
+
+    def first(self: Any) -> None:
+        def look() -> None:
+            go.wait(10)
+            seen.extend([checked(current_lock()), checked(self.lock)])
+
+        context = contextvars.copy_context()
+        threads.extend([threading.Thread(target=look), threading.Thread(target=context.run, args=(look,))])
+        for thread in threads:
+            thread.start()
+
+    def second(self: Any) -> None:
+        go.set()
+        for thread in threads:
+            thread.join()
+
+    threads: list[threading.Thread] = []
+    locked(app, first, name="first", bind=True).apply().get()
+    locked(app, second, name="second", bind=True).apply().get()
+
+    assert seen == ["lost"] * 4
 
 
 def test_no_lock_is_current_once_the_run_has_ended(app: Celery) -> None:
