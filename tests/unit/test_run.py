@@ -167,10 +167,12 @@ def test_a_body_that_is_unlocked_by_choice_is_not_disturbed(app: Celery, place: 
         return place(lambda: [checked(current_lock()), checked(self.lock)])
 
     off = locked(app, function, name="off", bind=True, lock_mode="off")
-    plain = app.task(lambda: checked(current_lock()), name="plain", lazy=False, shared=False)
+
+    def plain() -> str:
+        return checked(current_lock())
 
     assert off.apply().result == ["by choice"] * 2
-    assert plain.apply().result == "by choice"
+    assert app.task(plain, name="plain", lazy=False, shared=False).apply().result == "by choice"
     if place is here:
         assert off() == ["by choice"] * 2
 
