@@ -27,7 +27,6 @@ from .republish import ComesAgain
 from .request import locked_request
 from .revocation import Skipped
 from .run import current_lock
-from .unlocked import Unlocked
 from .wanted import publish_what_is_wanted
 from .withdrawal import withdraw_apart
 
