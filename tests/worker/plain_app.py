@@ -14,7 +14,7 @@ def configure(store: str, queue: str) -> None:
     app.conf.update(
         broker_url=f"{store}/1",
         result_backend=f"{store}/2",
-        redislock_url=f"{store}/0",
+        redislock_url=f"{store}/4",
         redislock_retry_delay=(0.1, 0.3),
         broker_connection_retry_on_startup=True,
         task_default_queue=queue,

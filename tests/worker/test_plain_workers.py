@@ -36,7 +36,7 @@ def give(value: int) -> int:
 def publisher(store: str, queue: str) -> Iterator[Celery]:
     """Give the application of a program that publishes what the workers run."""
     app = Celery("publisher", broker=f"{store}/1", backend=f"{store}/2", set_as_current=False)
-    app.conf.update(redislock_url=f"{store}/0", redislock_retry_delay=(0.1, 0.3), task_default_queue=queue)
+    app.conf.update(redislock_url=f"{store}/4", redislock_retry_delay=(0.1, 0.3), task_default_queue=queue)
     for name in ("step", "late", "unknown"):
         app.task(give, name=name, shared=False)
     app.task(give, name="locked", base=LockedTask, shared=False, lock_args=(), lock_on_conflict="coalesce")
@@ -66,7 +66,7 @@ def worker_from_python(store: str, queue: str, when: str) -> Iterator[Any]:
 @pytest.fixture
 def locks(store: str) -> Iterator[redis.Redis]:
     """Give a client of the locks' empty database."""
-    with redis.Redis.from_url(f"{store}/0", decode_responses=True) as client:
+    with redis.Redis.from_url(f"{store}/4", decode_responses=True) as client:
         client.flushdb()
         yield client
 
