@@ -35,6 +35,7 @@ from .options import duration_ms
 from .plugin import install
 from .provider import provider_of
 from .run import told_of_us
+from .spelling import spelled
 from .ticks import ClaimingScheduler, Tenure, claiming
 
 __all__ = ["LockedScheduler"]
@@ -76,15 +77,16 @@ def beat_settings(conf: Mapping[str, Any]) -> BeatSettings:
     name = "beat" if name is None else name
     if not isinstance(name, str) or not name:
         raise ConfigurationError(
-            "redislock_beat_name setting must be a text that is not empty, such as 'beat'"
+            f"{spelled(conf, 'redislock_beat_name')} setting must be a text that is not empty, such as 'beat'"
         )
     ttl = conf.get("redislock_beat_ttl")
-    ttl_ms = duration_ms(15 if ttl is None else ttl, "redislock_beat_ttl setting", minimum_ms=1000)
-    return BeatSettings(_scheduler_class(conf.get("redislock_beat_scheduler")), name, ttl_ms)
+    label = f"{spelled(conf, 'redislock_beat_ttl')} setting"
+    ttl_ms = duration_ms(15 if ttl is None else ttl, label, minimum_ms=1000)
+    label = f"{spelled(conf, 'redislock_beat_scheduler')} setting"
+    return BeatSettings(_scheduler_class(conf.get("redislock_beat_scheduler"), label), name, ttl_ms)
 
 
-def _scheduler_class(named: object) -> type[Scheduler]:
-    label = "redislock_beat_scheduler setting"
+def _scheduler_class(named: object, label: str) -> type[Scheduler]:
     named = "celery.beat:PersistentScheduler" if named is None else named
     if isinstance(named, str):
         try:

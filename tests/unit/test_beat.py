@@ -64,6 +64,18 @@ def test_a_wrong_setting_is_named(setting: str, value: object, words: str) -> No
         beat_settings({setting: value})
 
 
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("REDISLOCK_BEAT_TTL", 0), ("REDISLOCK_BEAT_NAME", ""), ("REDISLOCK_BEAT_SCHEDULER", 7)],
+)
+def test_a_wrong_setting_of_django_is_named_as_it_is_spelled_there(setting: str, value: object) -> None:
+    app = Celery("django", set_as_current=False)
+    app.config_from_object({f"CELERY_{setting}": value}, namespace="CELERY")
+
+    with pytest.raises(ConfigurationError, match=f"CELERY_{setting} setting"):
+        beat_settings(app.conf)
+
+
 @pytest.fixture
 def beat(app: Celery, tmp_path: Path) -> Iterator[Callable[..., Any]]:
     """Make beats of one group; each has a schedule file of its own."""
