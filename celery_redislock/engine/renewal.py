@@ -197,14 +197,17 @@ class Renewal:
         acks: int,
         verb: Script = RENEW,
     ) -> list[Any]:
-        # Not beyond the end of a lease: whoever loses it is told before another can have it.
-        within = max(min(self._pace_s, remaining_s), LEAST_PAUSE_S)
+        until = now() + remaining_s
         if self._line is None:
             store = self._store()
             if store is None:
                 raise redis.ConnectionError("the locks and their client are gone")
             self._line = store.line(self._pace_s)
         try:
+            # In a time of its own: over a slow link a connection takes as long as several renewals.
+            self._line.open(commands, max(remaining_s, LEAST_PAUSE_S))
+            # Not beyond the end of a lease: whoever loses it is told before another can have it.
+            within = max(min(self._pace_s, until - now()), LEAST_PAUSE_S)
             replies = self._line.exchange(commands, within, acks)
             if any(isinstance(reply, NoScriptError) for reply in replies):
                 load = ("SCRIPT", "LOAD", verb.source)

@@ -127,6 +127,18 @@ def test_a_call_that_is_never_answered_gives_back_what_it_may_have_taken(link: A
     eventually(lambda: is_free(link), 1, "it should have been given back")
 
 
+def test_a_lock_is_renewed_while_opening_takes_longer_than_a_renewal_may(link: Arena) -> None:
+    client = far_client(link)
+    lock = RedisLock(client, NAME, expire=1.2, renew=True)
+    assert lock.acquire()
+    link.proxy.delay(replies=0.08)
+
+    time.sleep(2)
+
+    assert not lock.lost
+    assert not is_free(link)
+
+
 @pytest.mark.parametrize("timeout", [0.3, 2.0])
 def test_a_timeout_is_kept_however_slow_the_answers(link: Arena, timeout: float) -> None:
     link.proxy.delay(replies=1.6)

@@ -34,6 +34,9 @@ class FakeLine:
         self.answer: Any = 1
         self.within: list[float] = []
 
+    def open(self, commands: Sequence[Sequence[Any]], within: float) -> None:
+        """Do nothing."""
+
     def exchange(self, commands: Sequence[Sequence[Any]], within: float, acks: int) -> list[Any]:
         """Answer each renewal."""
         self.sent.append([(command[-2], command[-1]) for command in commands])
