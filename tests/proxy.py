@@ -57,6 +57,7 @@ class _State:
     rules: list[_Rule] = field(default_factory=list)
     links: set[_Link] = field(default_factory=set)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    serving: set[asyncio.Task[None]] = field(default_factory=set)
     request_delay: float = 0.0
     reply_delay: float = 0.0
     is_blackhole: bool = False
@@ -178,17 +179,25 @@ class Proxy:
 
     async def _shut_down(self) -> None:
         await self._stop_listening()
-        tasks = list(self._state.tasks)
+        tasks = [*self._state.tasks, *self._state.serving]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _serve(self, client_in: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
+        serving = asyncio.current_task()
+        assert serving is not None
+        self._state.serving.add(serving)
         try:
-            server_in, server = await asyncio.open_connection("127.0.0.1", self._target_port)
-        except OSError:
+            await self._connect(client_in, client)
+        except (OSError, asyncio.CancelledError):
+            pass
+        finally:
             client.transport.abort()
-            return
+            self._state.serving.discard(serving)
+
+    async def _connect(self, client_in: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
+        server_in, server = await asyncio.open_connection("127.0.0.1", self._target_port)
         link = _Link(client, server)
         self._state.links.add(link)
         pumps = [

@@ -57,6 +57,11 @@ class ClusterStore(RoutedStore):
         self._nodes: list[Address] = list(address.seeds)
         self._is_stale = True
 
+    @property
+    def round_trip_s(self) -> float:
+        """What a question and its answer took at the farthest of the nodes."""
+        return max((server.round_trip_s for server in list(self._servers.values())), default=0.0)
+
     def attempt(
         self,
         command: Command,

@@ -45,6 +45,11 @@ class SentinelStore(RoutedStore):
         self._known: tuple[Address, Server] | None = None
         self._is_stale = True
 
+    @property
+    def round_trip_s(self) -> float:
+        """What a question to the master and its answer took."""
+        return 0.0 if self._known is None else self._known[1].round_trip_s
+
     def attempt(
         self,
         command: Command,

@@ -35,6 +35,8 @@ LOOKED_AT_S = 0.01
 #: An idle line must give a sign of life after this long if `health_check_interval` is not set, seconds:
 #: a firewall may have forgotten it.
 TRUSTED_S = 15.0
+#: With a round trip of more than this, seconds, to open a connection takes longer than who asks may have.
+FAR_S = 0.02
 #: Surplus lines are closed so long after their last use, looked for so often; seconds.
 SURPLUS_S, TIDIED_EACH_S = 3.0, 1.0
 
@@ -55,6 +57,7 @@ class Server(Store):
         self._options = options
         self._attempt_s = step_of(options) if step_s is None else min(step_s, step_of(options))
         self._trusted_s = float(options.get("health_check_interval") or TRUSTED_S)
+        self._round_trip_s = 0.0
         self.begin_afresh()
         _servers.add(self)
 
@@ -66,6 +69,11 @@ class Server(Store):
         self._left: deque[Line] = deque()
         self._tidier: threading.Thread | None = None
         self._opener: threading.Thread | None = None
+
+    @property
+    def round_trip_s(self) -> float:
+        """What a question and its answer took when a connection was opened last."""
+        return self._round_trip_s
 
     def call(self, command: Command, within: float = CALL_S, acks: int = 0, undo: Undo | None = None) -> Any:
         """Send a command, again if its reply is lost."""
@@ -105,6 +113,9 @@ class Server(Store):
         else:
             if now - line.used_at > LOOKED_AT_S:
                 self._look_at(line, now, deadline)
+        if within == math.inf and self._round_trip_s > FAR_S and not idle:
+            # It may sleep for long: who asks next should find another open, so far away.
+            self._open_later()
         try:
             if acks:
                 reply = line.ask_replicated(command, now, deadline, acks, within)
@@ -161,7 +172,9 @@ class Server(Store):
         return [self]
 
     def _connect(self, clock: Clock) -> tuple[Any, BoundedSocket | NoSocket]:
-        return connected(self._connection_class, self._options, clock)
+        connection = connected(self._connection_class, self._options, clock)
+        self._round_trip_s = clock.round_trip_s
+        return connection
 
     def _look_at(self, line: Line, now: float, deadline: float) -> None:
         """Close an idle line that cannot be trusted: it opens anew."""

@@ -28,6 +28,11 @@ class Store(ABC):
     replies, and a waiter would occupy its pool. Ours go to the same place with the same credentials.
     """
 
+    @property
+    @abstractmethod
+    def round_trip_s(self) -> float:
+        """What a question and its answer took when a connection was opened last, seconds; 0.0: not known."""
+
     @abstractmethod
     def call(self, command: Command, within: float = CALL_S, acks: int = 0, undo: Undo | None = None) -> Any:
         """Send a command, again if its reply is lost, and return the reply.

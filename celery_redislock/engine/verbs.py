@@ -145,10 +145,10 @@ class LockVerbs:
         Returns:
             The mailbox, and the word: `LOOK_UP`, or else a wake-up. None: there was none.
         """
-        # BLPOP takes 0 for "without end".
-        seconds = max(seconds, 0.001)
+        # The answer has its way, too; and BLPOP takes 0 for "without end".
+        asleep_s = max(seconds - self.store.round_trip_s, 0.001)
         try:
-            word: list[bytes] = self.store.ask(("BLPOP", *mailboxes, f"{seconds:.3f}"), seconds + lateness_s)
+            word: list[bytes] = self.store.ask(("BLPOP", *mailboxes, f"{asleep_s:.3f}"), seconds + lateness_s)
         except redis.TimeoutError:
             return None
         except REDIS_ERRORS as error:

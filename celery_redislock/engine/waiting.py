@@ -104,10 +104,13 @@ class Waiter:
 
     def _wait_until(self, deadline: float | None, outage_s: float) -> Granted | Refused:
         outage, sleepless = _Outage(outage_s if deadline is None else None), _Sleepless(self._verbs)
+        way_s = 0.0
         while True:
-            left = CALL_S if deadline is None else deadline - now()
+            asked_at = now()
+            left = CALL_S if deadline is None else deadline - asked_at - way_s
             try:
-                answer = self.ask(max(0.0, min(PATIENCE_S, left)), max(0.0, left) + LEAST_ATTEMPT_S)
+                within = max(0.0, left) + way_s + LEAST_ATTEMPT_S
+                answer = self.ask(max(0.0, min(PATIENCE_S, left)), within)
             except StoreUnavailable as error:
                 left = CALL_S if deadline is None else deadline - now()
                 if left <= 0 or outage.is_too_long():
@@ -119,7 +122,14 @@ class Waiter:
             if left <= 0:
                 return outage.checked(answer)
             outage.ended()
+            way_s = self._way_s(now() - asked_at)
+            left = CALL_S if deadline is None else max(deadline - now() - way_s, 0)
             self._sleep_somehow(answer, left, sleepless)
+
+    def _way_s(self, last_s: float) -> float:
+        """Return how long before the end of a timeout the last question is asked, over a long way."""
+        round_trip_s = min(self._verbs.store.round_trip_s, last_s)
+        return max(0.0, 1.5 * round_trip_s - LEAST_ATTEMPT_S)
 
     def _sleep_somehow(self, refused: Refused, left: float, sleepless: _Sleepless) -> None:
         try:

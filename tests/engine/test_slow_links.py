@@ -127,6 +127,18 @@ def test_a_call_that_is_never_answered_gives_back_what_it_may_have_taken(link: A
     eventually(lambda: is_free(link), 1, "it should have been given back")
 
 
+@pytest.mark.parametrize("round_trip", [0.04, 0.25])
+def test_a_waiter_far_away_is_told_that_the_lock_is_busy(link: Arena, round_trip: float) -> None:
+    client = far_client(link)
+    link.proxy.delay(replies=round_trip)
+    assert RedisLock(client, NAME, expire=30).acquire()
+    began_at = time.monotonic()
+
+    assert not RedisLock(client, NAME).acquire(True, 1.5)
+
+    assert 1.5 - 1.5 * round_trip < time.monotonic() - began_at < 1.5 + KEPT_WITHIN
+
+
 def test_a_lock_is_renewed_while_opening_takes_longer_than_a_renewal_may(link: Arena) -> None:
     client = far_client(link)
     lock = RedisLock(client, NAME, expire=1.2, renew=True)
