@@ -24,6 +24,7 @@ from .engine import Asked, RedisLock, WantedRun
 from .engine.wanted import LOOK_MS
 from .holder import Holder
 from .republish import store_retry
+from .revocation import is_stored
 from .settings import LockOptions
 from .wanted import WANTED_HEADER
 
@@ -79,8 +80,9 @@ def want(
     run = wanted.run_of_request(task)
     if keep == "latest" and 0 < run.met < _met_of(task, holder):
         return holder.metadata["id"]
-    if task.track_started and not token:
-        # Celery has stored STARTED. Before it is wanted: from then on it may be over at any moment.
+    if (task.track_started and not token) or (task.request.is_eager and is_stored(task)):
+        # Celery has stored STARTED, or would store nothing. Before it is wanted: from then on it may be over
+        # at any moment.
         store_retry(task, error)
     asked = _ask(task, lock_name, run, holder.lease_left, keep=keep, token=token, stop_after_ms=stop_after_ms)
     if asked.is_free:

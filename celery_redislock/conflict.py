@@ -17,7 +17,7 @@ from .engine import RedisLock
 from .errors import ConfigurationError, LockBusy
 from .holder import Holder
 from .republish import ComesAgain, bounded_delay, retry_later, signature_again
-from .revocation import Skipped, revoke
+from .revocation import Skipped, is_stored, revoke
 from .settings import LockOptions
 from .signals import lock_conflict
 from .wanted import superseded_reason
@@ -155,7 +155,7 @@ def skip(task: Task[..., Any], conflict: Conflict) -> NoReturn:
 
 
 def _end_skipped(task: Task[..., Any], reason: str) -> NoReturn:
-    if not task.request.is_eager:
+    if is_stored(task):
         revoke(task, task.request, reason)
     raise Skipped(reason)
 

@@ -8,11 +8,12 @@ from typing import Any
 from uuid import uuid4
 
 from celery import Celery, states
+from celery.app.task import Context
 from celery.exceptions import TaskRevokedError
 
-from . import coalescing, membership
+from . import coalescing, membership, replies
 from .attempt import RETURNING_S
-from .canvas import plain, results_of, revived, write_header
+from .canvas import plain, results_of, revived, tasks_of, write_header
 from .conflict import Conflict
 from .engine import RedisLock
 from .engine.members import members_out
@@ -150,7 +151,15 @@ class Launch:
 
     def _end(self, error: Exception, state: str) -> None:
         for result in results_of(self.result):
-            result.backend.store_result(result.id, error, state)
+            replies.expect_here(self.app, result.id)
+            request = Context(id=result.id, reply_to=self._reply_to)
+            result.backend.store_result(result.id, error, state, request=request)
+
+    @property
+    def _reply_to(self) -> str:
+        """Where the replies to this batch go: whoever froze it has written that into each of its tasks."""
+        given = (task["options"].get("reply_to") for task in tasks_of(self.canvas))
+        return replies.address_here(self.app, next(filter(None, given), None))
 
     def _publish(self, token: str) -> None:
         note = Note(

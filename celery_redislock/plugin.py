@@ -26,6 +26,7 @@ RECEIVERS: tuple[tuple[Any, Callable[..., Any]], ...] = (
     (signals.worker_init, member_run.watch_at_start),
     (signals.task_received, call.warn_of_what_nobody_reads),
     (signals.celeryd_after_setup, worker.warn_of_options_that_nobody_reads),
+    (signals.celeryd_after_setup, worker.warn_of_what_cannot_be),
     (signals.task_unknown, member_request.depart_unknown),
     (signals.task_unknown, ended.refused),
     (signals.task_rejected, ended.refused),

@@ -20,7 +20,7 @@ from celery.app.task import Context
 from celery.result import AsyncResult
 from celery.utils import uuid
 
-from . import handover, queued, sentry
+from . import handover, queued, replies, sentry
 from .conflict import Conflict, announce
 from .engine import PublishLock
 from .errors import StoreUnavailable
@@ -119,6 +119,9 @@ class Publication:
     def signature(self) -> Signature[Any]:
         """Return the call, to be published later."""
         options = {name: value for name, value in self._options.items() if name not in OF_THIS_PROCESS}
+        # Another process publishes it: the reply to it comes here all the same.
+        replies.expect_here(self.task.app, self.task_id)
+        options["reply_to"] = replies.address_here(self.task.app, options.get("reply_to"))
         return self.task.signature(self._args, self._kwargs, **options)
 
     def is_answered_by(self, task_id: str | None) -> AsyncResult[Any]:
@@ -135,6 +138,7 @@ class Publication:
         options = self._options
         ignored = options.get("ignore_result")
         ignored = self.task.ignore_result if ignored is None else ignored
+        replies.expect_here(self.task.app, self.task_id)
         try:
             self.task.backend.mark_as_failure(
                 self.task_id,
@@ -232,6 +236,7 @@ class Publication:
             root_id=options.get("root_id"),
             parent_id=options.get("parent_id"),
             errbacks=_listed(options.get("link_error")),
+            reply_to=replies.address_here(self.task.app, options.get("reply_to")),
             delivery_info={},
         )
 

@@ -15,7 +15,7 @@ from celery import Celery, Task
 from . import wanted
 from .engine import RedisLock
 from .errors import LockLost
-from .revocation import Skipped, revoke
+from .revocation import Skipped, is_stored, revoke
 from .settings import LockOptions
 from .wanted import superseded_reason
 
@@ -55,7 +55,7 @@ def end(task: Task[..., Any], lock: RedisLock) -> Skipped:
     except Exception as error:  # noqa: BLE001 - without the successor's name it ends all the same
         logger.debug("lock %r: who replaces is not known: %s", lock.name, error)
     logger.info("Task %s[%s] stopped: %s", task.name, task.request.id, why)
-    if not task.request.is_eager:
+    if is_stored(task):
         revoke(task, task.request, why)
     return Skipped(why)
 
@@ -72,6 +72,22 @@ def expel(app: Celery, lock_name: str) -> int | None:
     left_ms, holder = wanted.runs_of(app, lock_name).expel(AGAIN_MS)
     task_id = holder.metadata.get("id") if holder else None
     if task_id is not None:
-        logger.warning("Task %s is terminated: it keeps lock %r though asked to stop", task_id, lock_name)
-        app.control.broadcast(TERMINATE, arguments={"task_id": task_id})
+        _terminate(app, lock_name, task_id)
     return left_ms
+
+
+def _terminate(app: Celery, lock_name: str, task_id: str) -> None:
+    if not app.conf.worker_enable_remote_control:
+        logger.warning(
+            "Task %s keeps lock %r though asked to stop, and is not terminated: "
+            "that needs remote control, and worker_enable_remote_control is off",
+            task_id,
+            lock_name,
+        )
+        return
+    logger.warning(
+        "Task %s keeps lock %r though asked to stop: its worker is told to terminate it, if its pool can",
+        task_id,
+        lock_name,
+    )
+    app.control.broadcast(TERMINATE, arguments={"task_id": task_id})

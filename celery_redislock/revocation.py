@@ -14,6 +14,11 @@ class Skipped(Ignore):
     """The body does not run; the result says why. Celery takes it as a task that is done with."""
 
 
+def is_stored(task: Task[..., Any]) -> bool:
+    """Whether the end of the run that goes on here is stored: of an eager one if that is asked for."""
+    return not task.request.is_eager or bool(task.store_eager_result)
+
+
 def revoke(task: Task[..., Any], request: Any, reason: str) -> None:
     """Store the end of a task that will not run.
 

@@ -172,4 +172,13 @@ def _request(signature: Any) -> Context:
     )
 
 
-_OF_REQUEST = ("headers", "root_id", "parent_id", "group_index", "chord", "chain", "ignore_result")
+_OF_REQUEST = (
+    "headers",
+    "root_id",
+    "parent_id",
+    "group_index",
+    "chord",
+    "chain",
+    "ignore_result",
+    "reply_to",
+)

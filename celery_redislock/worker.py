@@ -11,6 +11,7 @@ from celery import Celery, bootsteps
 from celery.worker import state as worker_state
 from celery.worker.control import control_command, inspect_command
 
+from . import replies
 from .engine import meaning_of, reaches
 from .fitness import complaints
 from .provider import provider_of
@@ -57,6 +58,27 @@ def warn_of_options_that_nobody_reads(instance: Any = None, **_: Any) -> None:
                 name,
                 ", ".join(options),
             )
+
+
+def warn_of_what_cannot_be(instance: Any = None, **_: Any) -> None:
+    """Name the tasks whose options want more than the worker's settings give."""
+    app = instance.app
+    options = {name: task.plan_for().options for name, task in app.tasks.items() if hasattr(task, "plan_for")}
+    locked = {name: each for name, each in options.items() if each.mode != "off"}
+    replacing = [name for name, each in locked.items() if each.on_conflict == "replace"]
+    scoped = [name for name, each in locked.items() if each.scope != "run"]
+    if replacing and not app.conf.worker_enable_remote_control:
+        logger.warning(
+            "locks: worker_enable_remote_control is off: a run of %s that is replaced, and does not stop by "
+            "itself, is not terminated after lock_replace_after",
+            ", ".join(replacing),
+        )
+    if scoped and replies.are_sent(app):
+        logger.warning(
+            "locks: with this result_backend only the process that has published a call can get its result: "
+            "one that meets an equal call of another process (lock_scope of %s) would wait for ever",
+            ", ".join(scoped),
+        )
 
 
 @control_command(name=TERMINATE)

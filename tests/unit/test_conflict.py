@@ -316,3 +316,57 @@ def test_a_callable_that_returns_nonsense_fails_the_task_with_the_valid_answers(
 def test_a_conflict_without_a_call_has_no_options() -> None:
     with pytest.raises(ConfigurationError, match="no call"):
         Conflict("lock", Holder(), "id", "hash").options  # noqa: B018 - looking it up is what is tested
+
+
+# ---- what is stored of an eager call
+
+
+@pytest.fixture(params=["setting", "option"])
+def stored(app: Celery, request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Have eager results stored, and give the options of a task that go with it."""
+    if request.param == "setting":
+        app.conf.task_store_eager_result = True
+        return {}
+    return {"store_eager_result": True}
+
+
+@pytest.mark.parametrize(
+    ("policy", "state"),
+    [("skip", "REVOKED"), ("fail", "FAILURE"), ("coalesce", "RETRY"), ("replace", "RETRY")],
+)
+def test_the_end_of_an_eager_call_is_stored_where_that_is_asked_for(
+    app: Celery, stored: dict[str, Any], policy: str, state: str
+) -> None:
+    task = locked(app, lambda: None, name="t", lock_on_conflict=policy, **stored)
+    with busy(task):
+        result = task.apply()
+
+    assert (result.state, app.AsyncResult(result.id).state) == (state, state)
+
+
+def test_the_end_of_an_eager_call_with_a_scope_is_stored_too(app: Celery, stored: dict[str, Any]) -> None:
+    app.conf.task_always_eager = True
+    task = locked(app, lambda: None, name="t", lock_scope="task", **stored)
+    with busy(task):
+        result = task.delay()
+    app.conf.task_always_eager = False  # to ask for what is stored
+
+    assert (result.state, app.AsyncResult(result.id).state) == ("REVOKED", "REVOKED")
+
+
+def test_an_eager_retry_is_stored_as_it_ends(
+    app: Celery, stored: dict[str, Any], delays: list[float]
+) -> None:
+    task = locked(app, lambda: None, name="t", lock_on_conflict="retry", lock_retry_for=3, **stored)
+    with busy(task):
+        result = task.apply()
+
+    assert (result.state, app.AsyncResult(result.id).state) == ("FAILURE", "FAILURE")
+
+
+def test_nothing_is_stored_of_an_eager_call_otherwise(app: Celery) -> None:
+    task = locked(app, lambda: None, name="t")
+    with busy(task):
+        result = task.apply()
+
+    assert app.AsyncResult(result.id).state == "PENDING"
