@@ -24,7 +24,7 @@ from . import handover, queued, replies, sentry
 from .conflict import Conflict, announce
 from .engine import PublishLock
 from .errors import StoreUnavailable
-from .expiry import waiting_ms
+from .expiry import lasting, waiting_ms
 from .holder import Holder
 from .named import key_to_publish, naming_headers
 from .plan import Plan
@@ -38,9 +38,6 @@ PUBLISHING_MS = 60_000
 AWAY_S = 5.0
 #: What the last step has for itself when that time is over, seconds.
 LAST_STEP_S = 0.1
-
-#: Celery's options of a call that mean something in the process that makes it only.
-OF_THIS_PROCESS = ("producer", "connection", "publisher", "router")
 
 Send = Callable[..., "AsyncResult[Any]"]
 
@@ -118,11 +115,11 @@ class Publication:
 
     def signature(self) -> Signature[Any]:
         """Return the call, to be published later."""
-        options = {name: value for name, value in self._options.items() if name not in OF_THIS_PROCESS}
+        options = {"expires": self.task.expires, **self._options}
         # Another process publishes it: the reply to it comes here all the same.
         replies.expect_here(self.task.app, self.task_id)
         options["reply_to"] = replies.address_here(self.task.app, options.get("reply_to"))
-        return self.task.signature(self._args, self._kwargs, **options)
+        return self.task.signature(self._args, self._kwargs, **lasting(self.task.app, options))
 
     def is_answered_by(self, task_id: str | None) -> AsyncResult[Any]:
         """Return the result of another call that stands for this one, if it has any."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any
 
 from celery import Celery, Task
@@ -19,8 +18,8 @@ from .conflict import announce, retry_delay, settle
 from .delays import delayed
 from .delivery import noted
 from .errors import LockBusy, StoreUnavailable
+from .expiry import lasting
 from .launch import START_BATCH, Launch, Terms
-from .publication import OF_THIS_PROCESS
 from .wanted import WANTED_HEADER, superseded_reason
 
 logger = logging.getLogger(__name__)
@@ -162,26 +161,9 @@ def _launch(
 
 def _start_of(launch: Launch) -> Any:
     """Return the call of the task that publishes a batch."""
-    call = {**launch.call, "options": _lasting(launch.app, launch.call["options"])}
+    call = {**launch.call, "options": lasting(launch.app, launch.call["options"])}
     arguments = (dict(launch.canvas), launch.terms.as_dict(), call)
     return launch.starter.signature(arguments, **_sent_as(launch))
-
-
-def _lasting(app: Celery, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options of a call as they are to be read later, by another process."""
-    lasting = {name: value for name, value in options.items() if name not in OF_THIS_PROCESS}
-    if lasting.get("countdown"):
-        lasting["eta"] = _moment(app, lasting.pop("countdown"))
-    if "expires" in lasting:
-        lasting["expires"] = _moment(app, lasting["expires"])
-    return lasting
-
-
-def _moment(app: Celery, given: Any) -> Any:
-    """Return when a time that is counted from now is over; any other as it is."""
-    if isinstance(given, int | float):
-        given = timedelta(seconds=given)
-    return app.now() + given if isinstance(given, timedelta) else given
 
 
 def _sent_as(launch: Launch) -> dict[str, Any]:

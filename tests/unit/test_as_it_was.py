@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -12,8 +13,10 @@ import redis
 from celery import Celery
 from kombu import Exchange, Queue
 
-from celery_redislock import RedisLock
+from celery_redislock import RedisLock, locked_batch
 from celery_redislock.delivery import DELIVERY_HEADER, travelling_headers
+from celery_redislock.member_run import watch
+from celery_redislock.membership import BATCH_HEADER
 from celery_redislock.wanted import publish_what_is_wanted
 
 from ..servers import free_port
@@ -99,13 +102,7 @@ def everything_but_the_way(app: Celery) -> dict[str, Any]:
     }
 
 
-def away(task: Any) -> Any:
-    """Have the task's locks in a Redis that does not answer."""
-    task.app.conf.redislock_url = f"redis://127.0.0.1:{free_port()}/0"
-    return task
-
-
-def lost_before_it_began(task: Any, client: redis.Redis) -> Callable[..., None]:
+def lost_before_it_began(client: redis.Redis) -> Callable[..., None]:
     """Have a task lose its lock before its body."""
 
     def before_start(self: Any, *_: Any) -> None:
@@ -122,13 +119,13 @@ WAYS = ["retry", "coalesce", "replace", "outage", "redelivered", "lost"]
 def sent_once_more(app: Celery, client: redis.Redis, broker: Broker, way: str, queue: str) -> tuple[Any, Any]:
     """Have a message with every option come back in one of the ways; return it before and after."""
     policy = way if way in ("retry", "coalesce", "replace") else "retry"
-    hook = {"before_start": lost_before_it_began(None, client)} if way == "lost" else {}
+    hook = {"before_start": lost_before_it_began(client)} if way == "lost" else {}
     task = locked(app, body, name="t", lock_args=(), lock_on_conflict=policy, typing=False, **hook)
     call = everything_but_the_way(app)
     task.apply_async(**call, queue=queue)
     first = broker.message(queue)
     if way == "outage":
-        away(task)
+        app.conf.redislock_url = f"redis://127.0.0.1:{free_port()}/0"
         broker.run(first)
     elif way == "lost":
         broker.run(first)
@@ -156,6 +153,48 @@ def test_a_message_comes_again_as_it_was(
     assert as_sent(second) == as_sent(first)
     left, given = (float(message.properties["expiration"]) for message in (second, first))
     assert 0 < left <= given, "it expires when it would have"
+
+
+def test_a_member_of_a_batch_comes_again_as_it_was(app: Celery, client: redis.Redis, broker: Broker) -> None:
+    """It is an ordinary task, and its batch has lost the lock to somebody else."""
+    queue = app.conf.task_default_queue
+    member = app.task(body, name="member", shared=False, lazy=False, typing=False)
+    watch(app)
+    call = {**everything_but_the_way(app), "chord": None, "group_id": None, "group_index": None}
+    arguments = call.pop("args"), call.pop("kwargs")
+    batch = locked_batch(member.signature(*arguments), lock_key="b", lock_on_conflict="retry")
+    batch.apply_async(**call, queue=queue)
+    first = broker.message(queue)
+    client.delete("redislock:b")
+    with RedisLock(client, "redislock:b"):
+        broker.run(first)
+    second = broker.message(queue)
+
+    for message in (first, second):
+        assert message.headers.pop(BATCH_HEADER)["lock"] == "redislock:b"
+    assert second.content_type == first.content_type == "application/x-python-serialize"
+    assert as_sent(second)["headers"] == as_sent(first)["headers"]
+    assert as_sent(second)["body"][:2] == as_sent(first)["body"][:2]
+
+
+@pytest.mark.parametrize("expires", [{"expires": 200}, {}], ids=["of the call", "of the task"])
+def test_the_times_of_a_call_that_is_wanted_count_from_the_call(
+    app: Celery, client: redis.Redis, broker: Broker, expires: dict[str, Any]
+) -> None:
+    """It met the lock when it was to be published, and is published once that is free."""
+    task = locked(
+        app, body, name="t", lock_args=(), lock_scope="task", lock_on_conflict="coalesce", expires=200
+    )
+    called = datetime.now(timezone.utc)
+    with RedisLock(client, task.lock_name(), metadata={"id": "holder"}):
+        task.apply_async(countdown=100, **expires)
+        time.sleep(0.5)
+    publish_what_is_wanted(app, task.lock_name())
+    headers = broker.message(app.conf.task_default_queue).headers
+
+    for header, after_s in (("eta", 100), ("expires", 200)):
+        late = datetime.fromisoformat(headers[header]) - called - timedelta(seconds=after_s)
+        assert abs(late) < timedelta(seconds=0.4), header
 
 
 def test_what_is_the_brokers_own_affair_does_not_travel_on(app: Celery, broker: Broker) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -17,7 +18,9 @@ from .applications import locked, shared_tasks_forgotten
 REDIS, AMQP = "redis://127.0.0.1:1/0", "amqp://127.0.0.1:1//"
 QUORUM = {"x-queue-type": "quorum"}
 
-quorum = pytest.importorskip("celery.utils.quorum_queues", reason="Celery before 5.5 has no delay queues")
+has_delay_queues = pytest.mark.skipif(
+    find_spec("celery.utils.quorum_queues") is None, reason="Celery before 5.5 has no delay queues"
+)
 
 
 @pytest.fixture
@@ -64,6 +67,23 @@ def test_a_delay_is_bounded_by_what_a_worker_may_keep(
     assert delayed(task, {}, 0) == {}
 
 
+def test_the_default_of_a_broker_that_is_asked_counts_too(
+    app: Celery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Amazon's SQS, and the like."""
+
+    class Transport:
+        driver_type = "sqs"
+
+        class Channel:
+            default_visibility_timeout = 1800
+            visibility_timeout = property(lambda self: 1 / 0)
+
+    monkeypatch.setattr("kombu.Connection.get_transport_cls", lambda self: Transport)
+    assert delayed(task_of(app), {}, 7200) == {"countdown": 900}
+
+
+@has_delay_queues
 @pytest.mark.parametrize(
     ("wanted", "given"), [(0.001, 1), (0.999, 1), (1, 1), (4.5, 4.5), (7200, 7200), (2.0**30, LONGEST_S)]
 )
@@ -77,6 +97,7 @@ def test_delay_queues_get_what_they_can_carry(app: Celery, wanted: float, given:
     assert delayed(task, {"queue": "q"}, 0) == {}
 
 
+@has_delay_queues
 def test_a_direct_exchange_has_no_delay_queues(app: Celery) -> None:
     task = task_of(app, AMQP, task_queues=[queue("q", "direct", routing_key="k")], task_default_queue="q")
 
@@ -90,6 +111,7 @@ def test_quorum_queues_of_another_broker_are_none(app: Celery) -> None:
     assert delayed(task, {"queue": "q"}, 0.25) == {"countdown": 0.25}
 
 
+@has_delay_queues
 def test_a_message_goes_back_to_the_queue_that_it_came_from(app: Celery) -> None:
     task = task_of(
         app,
