@@ -4,10 +4,10 @@ Who publishes a call names its lock. The worker, the worker's parent, and whoeve
 again go by that name: so they never disagree, whatever their version of the function and its options,
 and whatever a serializer made of the arguments.
 
-A name counts for the one message that it was written for: for its task, its id, and its arguments. Celery
-copies headers into retries and replacements, and users copy them into other calls: `apply_async` looks
-whether the arguments are still those, and else names the call anew. A key without this app's prefix does
-not count either: a message can make nobody take the lock of another app, or touch any other key.
+A name counts for the one message that it was written for: for its task and its id. Celery copies headers
+into retries and replacements, and users copy them into other calls: so `apply_async` names each call anew,
+unless the message is known to be the same, see ``again.py``. A key without this app's prefix does not count
+either: a message can make nobody take the lock of another app, or touch any other key.
 """
 
 from __future__ import annotations
@@ -15,14 +15,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .errors import RedislockError
 from .plan import Plan
 
 __all__ = ["NAME_HEADER", "key_of_message", "key_to_publish", "naming_headers", "without_name"]
 
 #: Header of a message: the Redis key of its call's lock.
 NAME_HEADER = "redislock_name"
-#: What the name was written for: the task, the id of the message, and a hash of the arguments.
+#: What the name was written for: the task and the id of the message.
 NAMED_HEADER = "redislock_named"
 
 
@@ -35,59 +34,68 @@ def key_of_message(
         TypeError: It carries none, and its arguments do not fit the function.
         LockKeyError: It carries none, and its arguments give none.
     """
-    key = _carried(plan, headers, f"{plan.naming.task_name} {task_id} ")
+    key = _carried(plan, headers, task_id)
     return key if key is not None else plan.key(args, kwargs)
 
 
 def key_to_publish(
-    plan: Plan, headers: Mapping[str, Any] | None, task_id: str, args: Any, kwargs: Any
+    plan: Plan,
+    headers: Mapping[str, Any] | None,
+    task_id: str | None,
+    args: Any,
+    kwargs: Any,
+    *,
+    as_it_was: bool,
 ) -> str | None:
     """Return the key of the lock of a call that is about to be published; None where it gives none here.
 
-    Celery sends a call all the same, and the worker decides about it. A message that comes again as it was,
-    with the headers that it had, keeps its name.
+    Celery sends a call all the same, and the worker decides about it.
+
+    Args:
+        plan: Of the call.
+        headers: Those with which it is published.
+        task_id: Its id; None: a new one.
+        args: Of the call.
+        kwargs: Of the call.
+        as_it_was: It was published before, and keeps its name.
     """
     if plan.options.mode == "off":
         return None
-    if headers and NAME_HEADER in headers:
-        written_for = _written_for(plan, task_id, args, kwargs)
-        key = _carried(plan, headers, written_for)
-        # What has no hash cannot be told from other arguments.
-        if key is not None and not written_for.endswith(" "):
-            return key
+    key = _carried(plan, headers, task_id) if as_it_was else None
+    if key is not None:
+        return key
     try:
         return plan.key(args, kwargs)
-    except (RedislockError, TypeError):
+    except Exception:  # noqa: BLE001 - objects that the user's serializer knows may raise anything
         return None
 
 
 def naming_headers(
-    plan: Plan, headers: Mapping[str, Any] | None, task_id: str, args: Any, kwargs: Any, key: str | None
+    plan: Plan, headers: Mapping[str, Any] | None, task_id: str, key: str | None
 ) -> dict[str, Any]:
     """Return the headers of a message that names the lock with this key; or that names none."""
     others = without_name(headers)
-    if key is None:
-        return others
-    return {**others, NAME_HEADER: key, NAMED_HEADER: _written_for(plan, task_id, args, kwargs)}
+    if key is not None:
+        others[NAME_HEADER], others[NAMED_HEADER] = key, _written_for(plan, task_id)
+    return others
 
 
 def without_name(headers: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return headers that name no lock."""
-    return {name: value for name, value in (headers or {}).items() if name not in _OURS}
+    others = dict(headers or {})
+    others.pop(NAME_HEADER, None)
+    others.pop(NAMED_HEADER, None)
+    return others
 
 
-def _carried(plan: Plan, headers: Mapping[str, Any] | None, written_for: str) -> str | None:
-    """Return the key in the headers of a message, if it counts for what it was written for."""
-    key, named = (headers or {}).get(NAME_HEADER), (headers or {}).get(NAMED_HEADER)
-    if not isinstance(key, str) or not isinstance(named, str):
+def _carried(plan: Plan, headers: Mapping[str, Any] | None, task_id: str | None) -> str | None:
+    """Return the key in the headers of a message, if it counts for it."""
+    key = headers.get(NAME_HEADER) if headers else None
+    if not headers or not isinstance(key, str):
         return None
     is_ours = key.startswith(plan.prefix) and len(key) > len(plan.prefix)
-    return key if is_ours and named.startswith(written_for) else None
+    return key if is_ours and headers.get(NAMED_HEADER) == _written_for(plan, task_id) else None
 
 
-def _written_for(plan: Plan, task_id: str, args: Any, kwargs: Any) -> str:
-    hashed = plan.naming.args_hash(args or (), kwargs or {})
-    return f"{plan.naming.task_name} {task_id} {hashed}"
-
-
-_OURS = frozenset({NAME_HEADER, NAMED_HEADER})
+def _written_for(plan: Plan, task_id: str | None) -> str:
+    return f"{plan.naming.task_name} {task_id}"

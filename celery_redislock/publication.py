@@ -21,6 +21,7 @@ from celery.result import AsyncResult
 from celery.utils import uuid
 
 from . import handover, queued, replies, sentry
+from .again import is_as_it_was
 from .conflict import Conflict, announce
 from .engine import PublishLock
 from .errors import StoreUnavailable
@@ -56,12 +57,14 @@ class Publication:
     ) -> None:
         given = options.get("task_id")
         self.task_id: str = given or uuid()
-        self._lock_name = key_to_publish(plan, options.get("headers"), self.task_id, args, kwargs)
         self.is_fixed = given is not None
         self.task = task
         self._plan = plan
         self._args, self._kwargs = args or (), kwargs or {}
-        headers = naming_headers(plan, options.get("headers"), self.task_id, args, kwargs, self._lock_name)
+        given_headers = options.get("headers")
+        as_it_was = is_as_it_was(task, given, args, kwargs, given_headers)
+        self._lock_name = key_to_publish(plan, given_headers, given, args, kwargs, as_it_was=as_it_was)
+        headers = naming_headers(plan, given_headers, self.task_id, self._lock_name)
         self._options = {**options, "task_id": self.task_id, "headers": headers}
         self._token = uuid4().hex
         self._lock: PublishLock | None = None

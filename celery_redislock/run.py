@@ -45,11 +45,13 @@ class Run:
     Attributes:
         lock: What the body sees as ``self.lock``.
         is_replaced: It was asked to stop: another run takes its place.
+        has_called: The body has begun.
     """
 
     def __init__(self, task: Task[..., Any], options: LockOptions) -> None:
         self.lock: RedisLock | Unlocked = Unlocked()
         self.is_replaced = False
+        self.has_called = False
         self._task = task
         # Celery looks it up anew each time that it is asked for.
         self._request = task.request
@@ -153,6 +155,7 @@ class Run:
     def called(self) -> Iterator[None]:
         """Run the task's ``__call__`` in here: Celery's own call, or one of the body within that."""
         self._depth += 1
+        self.has_called = True
         try:
             yield
         finally:

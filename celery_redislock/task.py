@@ -13,6 +13,7 @@ from celery.states import RETRY, REVOKED
 from celery.utils import uuid
 
 from . import ancestry, duplicates, mapping, queued, run, worker
+from .again import is_as_it_was
 from .call import CALL_HEADER, travelling
 from .conflict import RETRY_HEADER
 from .delivery import how_sent, travelling_headers
@@ -213,7 +214,7 @@ class LockedTask(Task):
         options = {**dict(zip(_POSITIONAL, positional, strict=False)), **options}
         if scoped:
             return duplicates.publish(self, plan, args, kwargs, options, super().apply_async)
-        return super().apply_async(args, kwargs, **_named(plan, args, kwargs, options))
+        return super().apply_async(args, kwargs, **_named(self, plan, args, kwargs, options))
 
     def apply(
         self,
@@ -287,12 +288,12 @@ class LockedTask(Task):
         return plan
 
 
-def _named(plan: Plan, args: Any, kwargs: Any, options: dict[str, Any]) -> dict[str, Any]:
+def _named(
+    task: Task[..., Any], plan: Plan, args: Any, kwargs: Any, options: dict[str, Any]
+) -> dict[str, Any]:
     """Return Celery's options of a call with the name of its lock among its headers."""
-    task_id, headers = options.get("task_id") or uuid(), options.get("headers")
-    key = key_to_publish(plan, headers, task_id, args, kwargs)
-    return {
-        **options,
-        "task_id": task_id,
-        "headers": naming_headers(plan, headers, task_id, args, kwargs, key),
-    }
+    given, headers = options.get("task_id"), options.get("headers")
+    as_it_was = is_as_it_was(task, given, args, kwargs, headers)
+    key = key_to_publish(plan, headers, given, args, kwargs, as_it_was=as_it_was)
+    task_id = given or uuid()
+    return {**options, "task_id": task_id, "headers": naming_headers(plan, headers, task_id, key)}

@@ -12,6 +12,7 @@ from celery import Celery, Task
 from celery.app.task import Context
 from kombu import serialization
 
+from . import queued
 from .engine import WantedIndex, WantedRun, WantedRuns, store_of
 from .engine.threads import Bell, begin
 from .provider import provider_of
@@ -141,7 +142,9 @@ def end_superseded(task: Task[..., Any], runs: WantedRuns, run: WantedRun, succe
     """Let a run that was wanted end as `skip` does: another run stands for it, and has begun."""
     reason = superseded_reason(runs.lock_name, successor)
     logger.info("Task %s[%s] skipped: %s", task.name, run.id, reason)
-    revoke(task, _request(_signature(task, run)), reason)
+    signature = _signature(task, run)
+    revoke(task, _request(signature), reason)
+    queued.free_of_message(task.app, signature.options.get("headers"), run.id)
     runs.ended(run)
 
 

@@ -11,11 +11,12 @@ import redis
 from celery import Celery, chain
 from celery.exceptions import Ignore
 
+from celery_redislock import RedisLock
 from celery_redislock.engine import PublishLock
 from celery_redislock.named import NAME_HEADER, NAMED_HEADER
 from celery_redislock.provider import provider_of
 from celery_redislock.queued import QUEUED_HEADER
-from celery_redislock.republish import publish_again
+from celery_redislock.republish import ComesAgain
 
 from .applications import application, locked
 
@@ -166,7 +167,7 @@ def test_a_run_computes_no_name_that_its_message_has(app: Celery, client: redis.
 
 FOREIGN = {
     "another id": {"id": OTHER_ID},
-    "another task": {NAMED_HEADER: "another.task {id} 0"},
+    "another task": {NAMED_HEADER: "another.task {id}"},
     "no id": {NAMED_HEADER: ""},
     "another app's prefix": {NAME_HEADER: "theirs:t"},
     "the bare prefix": {NAME_HEADER: "redislock:"},
@@ -209,31 +210,54 @@ def test_an_eager_call_has_a_name_of_its_own(app: Celery, client: redis.Redis) -
 
 def test_a_retry_keeps_its_name_and_one_with_other_arguments_has_another(app: Celery) -> None:
     task = work(app)
-    task.delay([1])
-    headers = {**sent(app), NAME_HEADER: "redislock:of another version"}
-
-    with Running(task, headers, [1]):
-        task.retry(throw=False)
-        assert sent(app)[NAME_HEADER] == "redislock:of another version"
-        task.retry(args=([2],), throw=False)
-        assert sent(app)[NAME_HEADER] == task.lock_name([2])
-        task.retry(kwargs={"b": 2}, throw=False)
-        assert sent(app)[NAME_HEADER] == task.lock_name([1], b=2)
-        task.retry(lock={"key": "mine"}, throw=False)
-        assert sent(app)[NAME_HEADER] == "redislock:mine"
-        # As a body does that changes what it was given.
-        task.request.args[0].append(2)
-        task.retry(throw=False)
-        assert sent(app)[NAME_HEADER] == task.lock_name([1, 2])
-
-
-def test_what_is_put_off_keeps_its_name(app: Celery) -> None:
-    task = work(app)
     task.delay(1)
     headers = {**sent(app), NAME_HEADER: "redislock:of another version"}
 
     with Running(task, headers, 1):
-        publish_again(task, 0, "redislock_copy", 1)
+        task.retry(throw=False)
+        assert sent(app)[NAME_HEADER] == "redislock:of another version"
+        task.retry(args=(2,), throw=False)
+        assert sent(app)[NAME_HEADER] == task.lock_name(2)
+        task.retry(kwargs={"b": 2}, throw=False)
+        assert sent(app)[NAME_HEADER] == task.lock_name(1, b=2)
+        task.retry(lock={"key": "mine"}, throw=False)
+        assert sent(app)[NAME_HEADER] == "redislock:mine"
+
+
+def test_a_retry_of_what_the_body_has_changed_is_named_anew(app: Celery) -> None:
+    task = work(app)
+    task.delay([1])
+
+    with Running(task, sent(app), [1]):
+        task.request.args[0].append(2)
+        task.retry(throw=False)
+
+    assert sent(app)[NAME_HEADER] == task.lock_name([1, 2])
+
+
+@pytest.mark.parametrize("argument", [1, [1]])
+def test_what_comes_again_before_its_body_keeps_its_name(app: Celery, argument: Any) -> None:
+    task = work(app, lock_on_conflict="retry")
+    task.delay(argument)
+    headers = {**sent(app), NAME_HEADER: "redislock:of another version"}
+
+    with (
+        Running(task, headers, argument),
+        RedisLock(provider_of(app).client, "redislock:of another version"),
+    ):
+        task.before_start(headers["id"], (argument,), {})
+        with pytest.raises(ComesAgain):
+            task(argument)
+
+    assert sent(app)[NAME_HEADER] == "redislock:of another version"
+
+
+def test_a_wanted_run_keeps_its_name_whoever_publishes_it(app: Celery) -> None:
+    task = work(app)
+    task.delay([1])
+    headers = {**sent(app), NAME_HEADER: "redislock:of another version", "redislock_wanted": {"token": "t"}}
+
+    task.apply_async(([1],), task_id=headers["id"], headers=headers)
 
     assert sent(app)[NAME_HEADER] == "redislock:of another version"
 
