@@ -76,6 +76,7 @@ PLAIN = """
 from celery import Celery, signals
 
 app = Celery("plain", broker={broker!r})
+app.conf.task_annotations = {{"*": {{"lock_wait": 5}}}}
 
 @app.task(name="plain", lock_args=["a"], lock_ttl=5)
 def plain(a): ...
@@ -99,8 +100,9 @@ def test_a_worker_warns_of_a_plain_task_with_lock_options(store: str, tmp_path: 
     )
 
     output = ended.stdout + ended.stderr
-    assert "Task plain has lock_args, lock_ttl, but is not locked" in output
-    assert "Task other" not in output
+    assert "Task plain has lock_args, lock_ttl, lock_wait, but is not locked" in output
+    assert "Task other has lock_wait, but" in output
+    assert "Task celery." not in output
 
 
 OFF = """
