@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 from celery import Celery, Task
 from celery.exceptions import TaskPredicate
+from celery.worker import state as worker_state
 from celery.worker.request import Request
 
 from . import member_run, outage, rescue
-from .canvas import tasks_of
+from .canvas import results_of, tasks_of
 from .coalescing import LockFreed, want_call
 from .conflict import announce, retry_delay, settle
 from .delays import delayed
@@ -26,13 +28,28 @@ logger = logging.getLogger(__name__)
 
 
 class StartRequest(Request):
-    """Its request, in a worker's parent: it knows how the message was sent."""
+    """Its request, in a worker's parent: it knows how the message was sent, and if it is still to run."""
 
     _request_dict: dict[str, Any]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._request_dict.update(noted(self.message))
+
+    def revoked(self) -> Any:
+        """Whether it is not to run any more: nor is it where each task of its batch is revoked."""
+        with suppress(Exception):  # arguments that do not fit: the task says so
+            results = results_of(_launch(self.task, *self.args).result)
+            if all(result.id in worker_state.revoked for result in results):
+                worker_state.revoked.add(self.id)
+        return super().revoked()
+
+    def _announce_revoked(self, reason: str, terminated: bool, signum: Any, expired: bool) -> None:
+        """End every result of the batch, too, if it was not published yet."""
+        if not terminated:
+            with suppress(Exception):  # as above; or a backend that is away
+                _launch(self.task, *self.args).revoke(reason)
+        super()._announce_revoked(reason, terminated, signum, expired)  # type: ignore[misc]
 
 
 class Starter(Task):
@@ -163,7 +180,8 @@ def _start_of(launch: Launch) -> Any:
     """Return the call of the task that publishes a batch."""
     call = {**launch.call, "options": lasting(launch.app, launch.call["options"])}
     arguments = (dict(launch.canvas), launch.terms.as_dict(), call)
-    return launch.starter.signature(arguments, **_sent_as(launch))
+    expiry = {"expires": call["options"]["expires"]} if "expires" in call["options"] else {}
+    return launch.starter.signature(arguments, **_sent_as(launch), **expiry)
 
 
 def _sent_as(launch: Launch) -> dict[str, Any]:

@@ -89,6 +89,28 @@ def test_a_batch_that_takes_the_free_lock_stands_for_one_whose_start_is_under_wa
         blocker.get(timeout=5)
 
 
+@pytest.mark.parametrize("how", ["revoked", "expires"])
+def test_a_batch_that_stood_back_runs_where_the_last_one_goes_away(stage: BatchStage, how: str) -> None:
+    first = batch_of(how, one("first", ["wait", how], queue=stage.queue)).delay()
+    stage.journal.wait_for("begun", batch="first")
+    second = batch_of(how, shapes("second", stage.queue)["group"], **COALESCE).delay()
+    third = batch_of(how, shapes("third", stage.queue)["group"], **COALESCE)
+    if how == "revoked":
+        gone = third.delay()
+        gone.revoke()
+    else:
+        gone = third.apply_async(expires=1)
+        time.sleep(1.5)
+    stage.journal.open(how)
+
+    second.get(timeout=20)
+    first.get(timeout=5)
+    for each in results_of(gone):
+        eventually(lambda each=each: each.state == REVOKED, 10, f"{each.id} should be revoked")
+    stage.is_freed(how)
+    assert not stage.journal.entries("begun", batch="third")
+
+
 def test_nothing_is_left_wanted_when_the_last_batch_has_ended(stage: BatchStage) -> None:
     the_last_of_three_batches_runs_when_the_first_ends(stage, "chain")
     left = [key for key in stage.locks.keys("redislock.wanted*") if stage.locks.exists(key)]
