@@ -16,6 +16,7 @@ import math
 import os
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 from weakref import WeakKeyDictionary, ref
 
@@ -144,6 +145,8 @@ class Renewal:
             if watches:
                 idle_until = now() + IDLE_S
             wakes_at = min((watch.due for watch in watches), default=idle_until)
+            if self._line is None and self._pace_s and watches:
+                wakes_at = self._open_ahead(watches, wakes_at)
             pause_s = wakes_at - now()
             if pause_s <= 0:
                 break
@@ -154,6 +157,17 @@ class Renewal:
         if not watches:
             self._hang_up()
         return [watch for watch in watches if watch.is_due_at(now())]
+
+    def _open_ahead(self, watches: list[Watch], due: float) -> float:
+        """Open the connection some time before it is needed; return when, or when it is needed."""
+        opens_at = due - 2 * self._pace_s
+        if now() < opens_at:
+            return opens_at
+        self._back_by = now() + 2 * CALL_S + LATE_S
+        with suppress(redis.RedisError, OSError):  # the renewal says so, if it still is away
+            commands = [watch.way[1].command(watch.keys, watch.token, 0) for watch in watches]
+            self._open(commands, min(watch.remaining_at(now()) for watch in watches))
+        return due
 
     def _living(self) -> list[Watch]:
         """Return the leases that are held still, and forget those of locks that were dropped."""
@@ -174,44 +188,47 @@ class Renewal:
                 self._report_lost(watch, watch.failure or "its lease ran out")
 
     def _renew(self, watches: list[Watch], acks: int, verb: Script) -> None:
-        sent_at = now()
-        self._back_by = sent_at + CALL_S + LATE_S
-        ttls_ms = [watch.ttl_ms_at(sent_at) for watch in watches]
-        commands = [
-            verb.command(watch.keys, watch.token, ttl_ms)
-            for watch, ttl_ms in zip(watches, ttls_ms, strict=True)
-        ]
+        self._back_by = now() + 2 * CALL_S + LATE_S
+        sent_at, ttls_ms, commands = self._questions(watches, verb)
+        # Not beyond the end of a lease: whoever loses it is told before another can have it.
+        ends_at = sent_at + min(watch.remaining_at(sent_at) for watch in watches)
         try:
-            remaining_s = min(watch.remaining_at(sent_at) for watch in watches)
-            replies = self._exchange(commands, remaining_s, acks, verb)
+            line = self._open(commands, ends_at - sent_at)
+            # What it took to open is not counted: neither against the lease, nor against the answer.
+            sent_at, ttls_ms, commands = self._questions(watches, verb)
+            replies = self._exchange(line, commands, ends_at - sent_at, acks, verb)
         except (redis.RedisError, OSError) as error:
             logger.warning("could not renew %d lock(s): %s", len(watches), error)
             replies = [error] * len(watches)
         for watch, ttl_ms, reply in zip(watches, ttls_ms, replies, strict=True):
             self._take_note(watch, sent_at, ttl_ms, reply)
 
-    def _exchange(
-        self,
-        commands: Sequence[Command],
-        remaining_s: float,
-        acks: int,
-        verb: Script = RENEW,
-    ) -> list[Any]:
-        until = now() + remaining_s
+    def _questions(self, watches: list[Watch], verb: Script) -> tuple[float, list[int], list[Command]]:
+        """Return the time, and for each lease the ttl that is asked for now, and how."""
+        at = now()
+        ttls_ms = [watch.ttl_ms_at(at) for watch in watches]
+        asked = zip(watches, ttls_ms, strict=True)
+        return at, ttls_ms, [verb.command(watch.keys, watch.token, ttl_ms) for watch, ttl_ms in asked]
+
+    def _open(self, commands: Sequence[Command], remaining_s: float) -> Exchange:
+        """Open the connection if it is not; what that takes is nobody's time for an answer."""
         if self._line is None:
             store = self._store()
             if store is None:
                 raise redis.ConnectionError("the locks and their client are gone")
             self._line = store.line(self._pace_s)
+        self._line.open(commands, max(min(CALL_S, remaining_s), LEAST_PAUSE_S))
+        return self._line
+
+    def _exchange(
+        self, line: Exchange, commands: Sequence[Command], remaining_s: float, acks: int, verb: Script
+    ) -> list[Any]:
+        within = max(min(self._pace_s, remaining_s), LEAST_PAUSE_S)
         try:
-            # In a time of its own: over a slow link a connection takes as long as several renewals.
-            self._line.open(commands, max(remaining_s, LEAST_PAUSE_S))
-            # Not beyond the end of a lease: whoever loses it is told before another can have it.
-            within = max(min(self._pace_s, until - now()), LEAST_PAUSE_S)
-            replies = self._line.exchange(commands, within, acks)
+            replies = line.exchange(commands, within, acks)
             if any(isinstance(reply, NoScriptError) for reply in replies):
                 load = ("SCRIPT", "LOAD", verb.source)
-                loaded, *replies = self._line.exchange([load, *commands], within, acks)
+                loaded, *replies = line.exchange([load, *commands], within, acks)
                 if isinstance(loaded, Exception):
                     replies = [loaded] * len(commands)
         except BaseException:

@@ -151,7 +151,12 @@ class SentinelLine:
     def open(self, commands: Sequence[Command], within: float) -> None:
         """Open the connection."""
         deadline = time.monotonic() + within
-        self._line_to(self._store.master(deadline)).open(commands, left_until(deadline))
+        line = self._line_to(self._store.master(deadline))
+        try:
+            line.open(commands, left_until(deadline))
+        except (redis.RedisError, OSError) as error:
+            self._store.doubt(error)
+            raise
 
     def exchange(self, commands: Sequence[Command], within: float, acks: int = 0) -> list[Any]:
         """Send all commands at once to the master and return their replies."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from unittest import mock
 
@@ -13,6 +13,7 @@ from celery_redislock.engine import renewal, threads, watch
 from celery_redislock.engine.lease import Lease
 from celery_redislock.engine.renewal import Renewal, pace_of, renewal_of
 from celery_redislock.engine.store import ATTEMPT_S
+from celery_redislock.engine.threads import Bell
 
 
 class Clock:
@@ -33,9 +34,12 @@ class FakeLine:
         self.sent: list[list[tuple[str, int]]] = []
         self.answer: Any = 1
         self.within: list[float] = []
+        self.opening: Callable[[float], None] | None = None
 
     def open(self, commands: Sequence[Sequence[Any]], within: float) -> None:
-        """Do nothing."""
+        """Take the time that it takes."""
+        if self.opening is not None:
+            self.opening(within)
 
     def exchange(self, commands: Sequence[Sequence[Any]], within: float, acks: int) -> list[Any]:
         """Answer each renewal."""
@@ -168,6 +172,40 @@ def test_an_attempt_takes_no_longer_than_its_pace_nor_than_the_lease(stepper: St
     assert stepper.hears.within == pytest.approx([ATTEMPT_S, 0.5])
 
 
+def test_what_it_takes_to_open_the_connection_counts_neither_for_the_lease_nor_for_the_answer(
+    stepper: Stepper,
+) -> None:
+    def open_slowly(within: float) -> None:
+        assert within > 4
+        stepper.clock.now += 4
+
+    holding = stepper.hold(ttl_ms=30_000)
+    stepper.hears.opening = open_slowly
+
+    stepper.step_to_next()
+
+    assert stepper.hears.within == [ATTEMPT_S]
+    assert holding.lease is not None
+    assert holding.lease.remaining(stepper.clock.now) > 29
+
+
+def test_the_connection_is_opened_before_it_is_needed(stepper: Stepper) -> None:
+    holding = stepper.hold(ttl_ms=30_000)
+    opened: list[float] = []
+    stepper.hears.opening = lambda _: opened.append(stepper.clock.now)
+    due = stepper.clock.now + 10
+
+    def moves_on(_: Bell, seconds: float) -> None:
+        stepper.clock.now += seconds
+
+    with mock.patch.object(Bell, "wait", moves_on):
+        stepper.renewal._next_batch()
+
+    assert opened == [due - 2 * ATTEMPT_S]
+    assert stepper.clock.now == due
+    assert not holding.lost
+
+
 def test_leases_of_another_length_have_a_renewal_of_their_own() -> None:
     store: Any = FakeStore()
 
@@ -270,7 +308,6 @@ def test_all_leases_released_in_the_midst_of_a_renewal_are_no_error(
 
     with mock.patch.object(stepper.store, "line", release_meanwhile):
         stepper.step_to_next()
-    stepper.renewal._exchange([], remaining_s=0.0, acks=0)
 
     assert not holding.lost
     assert not caplog.records
