@@ -1,4 +1,4 @@
-"""Renewal over slow links: a lock is renewed for as long as a round trip fits several times into a third of its lease."""
+"""Renewal over slow links: kept for as long as a round trip fits several times into a third of a lease."""
 
 from __future__ import annotations
 
