@@ -86,14 +86,14 @@ class LockedBatch(Signature):
             metadata=launch.metadata,
         )
         count = 0
-        while (holder := lock.attempt()) is not None:
-            if launch.terms.policy not in _LATER:
-                self._refuse(launch, holder)
-                return _revoked(launch.result, launch.conflict(holder).reason)
-            conflict = launch.conflict(holder)
-            time.sleep(retry_delay(conflict, count))
-            count += 1
         try:
+            while (holder := lock.attempt()) is not None:
+                if launch.terms.policy not in _LATER:
+                    self._refuse(launch, holder)
+                    return _revoked(launch.result, launch.conflict(holder).reason)
+                conflict = launch.conflict(holder)
+                time.sleep(retry_delay(conflict, count))
+                count += 1
             return launch.canvas.apply(args or (), kwargs or {}, **launch.call["options"])
         finally:
             lock.release()

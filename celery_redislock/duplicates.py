@@ -45,6 +45,17 @@ def publish(
     """
     publication = Publication(task, plan, args, kwargs, options)
     try:
+        return _publish(publication, send)
+    except RedislockError:
+        raise
+    except BaseException:
+        # Interrupted: what is not out is not to keep others from being published.
+        publication.give_up()
+        raise
+
+
+def _publish(publication: Publication, send: Send) -> AsyncResult[Any]:
+    try:
         while (conflict := publication.claim()) is not None and not conflict.shadow:
             answer = DUPLICATES[conflict.options.on_conflict](publication, conflict)  # type: ignore[index]
             if answer is not None:
@@ -53,7 +64,7 @@ def publish(
         if not publication.is_sent_by_celery:
             raise
         # Raised, it would be taken for a failure of the task that has just succeeded.
-        logger.warning("Task %s[%s] is not published: %s", task.name, publication.task_id, error)
+        logger.warning("Task %s[%s] is not published: %s", publication.task.name, publication.task_id, error)
         publication.end(error, states.FAILURE)
         return publication.result()
     return publication.send(send)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 from uuid import uuid4
@@ -17,6 +18,7 @@ from .canvas import plain, results_of, revived, tasks_of, write_header
 from .conflict import Conflict
 from .engine import RedisLock
 from .engine.members import members_out
+from .errors import StoreUnavailable
 from .holder import Holder
 from .membership import BATCH_HEADER, Note
 from .provider import provider_of
@@ -97,7 +99,15 @@ class Launch:
             Obsolete: Another batch, or another message, stands for this one; nothing was published.
             StoreUnavailable: Redis could not be reached; nothing was published.
         """
-        token = uuid4().hex
+        try:
+            return self._start(uuid4().hex, unless_over, wanted_as)
+        except BaseException:
+            # Whatever came between: a lock that none of its messages keeps is nobody's.
+            with suppress(StoreUnavailable):
+                self._abandon()
+            raise
+
+    def _start(self, token: str, unless_over: bool, wanted_as: Mapping[str, Any] | None) -> Holder | None:
         holder = self.lock.attempt(token=token)
         if holder is not None and self._is_returning(holder):
             holder = self.lock.attempt(blocking=True, timeout=RETURNING_S, token=token)
@@ -116,6 +126,10 @@ class Launch:
         except Exception:
             self._give_back()
             raise
+
+    def _abandon(self) -> None:
+        if self.lock.token is not None and not members_out(self._client, self.lock.name):
+            self._give_back()
 
     def _give_back(self) -> None:
         self.lock.release(unused=True)

@@ -10,12 +10,12 @@ from typing import Any
 from uuid import uuid4
 
 from celery import Celery, Task
-from celery.exceptions import Reject
+from celery.exceptions import Reject, TaskPredicate
 
 from . import membership
 from .conflict import Conflict, settle
 from .engine import RedisLock
-from .errors import StoreUnavailable
+from .errors import RedislockError, StoreUnavailable
 from .member_request import member_request
 from .membership import BATCH_HEADER, Membership, Note, note_in
 from .provider import provider_of
@@ -85,6 +85,12 @@ def _enter(task: Task[..., Any]) -> None:
         logger.warning(
             "Task %s[%s] of batch %s runs uncounted: %s", task.name, task.request.id, note.id, error
         )
+    except (TaskPredicate, RedislockError):
+        raise
+    except BaseException:
+        # Interrupted, it would count as one that runs until its lease ends.
+        membership.depart(task.app, member, note)
+        raise
     present = Membership(task.app, note, task.request)
     setattr(task.request, _ATTRIBUTE, (present, member))
     membership.begin(present)

@@ -103,9 +103,10 @@ class Membership:
         """Have Redis count a message that is about to be published."""
         self.withdraw()
         member = message.member(self.app, message.message)
+        # First: interrupted, it may be counted already.
+        self._unsent.append(member)
         if not member.wait(self.note.idle_ms, words):
             logger.warning("lock %r is not batch %s's any more", message.lock, message.id)
-        self._unsent.append(member)
 
     def sent(self) -> None:
         """Take note that the message announced last has been published."""
@@ -165,14 +166,21 @@ def publishing(app: Celery, note: Note, words: Mapping[str, str]) -> Iterator[No
         StoreUnavailable: Redis could not be reached.
     """
     publisher = note.member(app, uuid4().hex)
-    publisher.run(note.ttl_ms, words)
     membership = Membership(app, note)
-    begin(membership)
-    try:
-        yield
-    finally:
+
+    def leave() -> None:
         end(membership)
         depart(app, publisher, note)
+
+    try:
+        begin(membership)
+        publisher.run(note.ttl_ms, words)
+        yield
+        leave()
+    except BaseException:
+        # Once more if that was interrupted: who is out keeps the lock, and others a place in the batch.
+        leave()
+        raise
 
 
 def depart(app: Celery, member: Member, note: Note) -> None:

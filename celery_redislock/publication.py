@@ -70,6 +70,7 @@ class Publication:
         self._lock: PublishLock | None = None
         self._until = 0.0
         self._is_marked = True
+        self._is_out = False
         self._is_own = task.request.id == self.task_id
         self.is_sent_by_celery = options.get("parent_id") is not None and not self._comes_again()
 
@@ -106,15 +107,20 @@ class Publication:
             if self._is_own:
                 handover.finish(self.task)
             result = send(self._args, self._kwargs, **options)
+            self._is_out = True
         except BaseException:
-            if lock is not None:
-                queued.free(lock, self._token)
+            self.give_up()
             raise
         if lock is not None:
             # Where Redis is away just now, it lasts for a minute only.
             with suppress(StoreUnavailable):
                 lock.keep(self._token, self._waiting_ms(), within=self._left_s())
         return result
+
+    def give_up(self) -> None:
+        """Free the publish lock, unless the message is out: then it is the message's."""
+        if self._lock is not None and not self._is_out:
+            queued.free(self._lock, self._token)
 
     def signature(self) -> Signature[Any]:
         """Return the call, to be published later."""
