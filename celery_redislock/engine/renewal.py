@@ -61,6 +61,8 @@ class Renewal:
         self._bell = Bell()
         #: Held by the thread that renews for as long as it does.
         self._runs = threading.Lock()
+        #: Whether one has been started that has not begun.
+        self._is_coming = False
         #: When that thread looks next; for ever while it looks: who comes then rings.
         self._wakes_at = math.inf
         #: When it should have been heard of again.
@@ -95,7 +97,7 @@ class Renewal:
         )
         if self._back_by < watch.began_at:
             self._give_up_the_thread()
-        if not self._runs.locked() and not begin(self._run, "redislock-renewal"):
+        if not self._is_served():
             self._watches.pop(lease.token, None)
             return False
         # Looked at after it was added: the thread has seen it, or is rung.
@@ -107,15 +109,31 @@ class Renewal:
         """Stop renewing; a renewal that is under way will neither report a loss nor bring it back."""
         self._watches.pop(token, None)
 
+    def _is_served(self) -> bool:
+        """Whether there is a thread, or one that comes; else one is started."""
+        if self._runs.locked() or self._is_coming:
+            return True
+        try:
+            # First: the thread may have begun, and taken it back, before `begin` returns.
+            self._is_coming, self._back_by = True, now() + LATE_S
+            if begin(self._run, "redislock-renewal"):
+                return True
+        except BaseException:
+            self._is_coming, self._back_by = False, math.inf
+            raise
+        self._is_coming, self._back_by = False, math.inf
+        return self._runs.locked()
+
     def _give_up_the_thread(self) -> None:
         """Let another take the place of a thread that hangs, in whatever it was interrupted by."""
         logger.error("the thread that renews locks is %.1f s late: another is started", now() - self._back_by)
         self._back_by, self._line = math.inf, None
-        self._bell, self._runs = Bell(), threading.Lock()
+        self._bell, self._runs, self._is_coming = Bell(), threading.Lock(), False
 
     def _run(self) -> None:
         runs = self._runs
-        while runs.acquire(blocking=False):
+        is_mine, self._is_coming = runs.acquire(blocking=False), False
+        while is_mine:
             try:
                 while runs is self._runs and (batch := self._next_batch()):
                     self._renew_or_postpone(batch)
@@ -126,8 +144,7 @@ class Renewal:
                 return
             runs.release()
             # Someone may have come just before that; or another thread has been started in place of this one.
-            if not self._watches or runs is not self._runs:
-                break
+            is_mine = bool(self._watches) and runs is self._runs and runs.acquire(blocking=False)
 
     def _renew_or_postpone(self, batch: list[Watch]) -> None:
         try:

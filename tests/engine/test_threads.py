@@ -185,6 +185,34 @@ def test_a_lock_can_be_asked_for_at_the_very_end_of_the_interpreter(client: redi
     assert said == "held" or (renew and "no thread can be started" in said)
 
 
+@pytest.mark.parametrize(
+    ("kind", "patch"),
+    [
+        ("gevent", "from gevent import monkey; monkey.patch_all()\n"),
+        ("eventlet", "import eventlet; eventlet.monkey_patch()\n"),
+    ],
+)
+def test_greenlets_are_renewed_and_told_of_a_loss_too(kind: str, patch: str, client: redis.Redis) -> None:
+    pytest.importorskip(kind)
+    code = patch + (
+        "import sys, time, redis\n"
+        "from celery_redislock import RedisLock\n"
+        "client, told = redis.Redis(port=int(sys.argv[1])), []\n"
+        "kept = RedisLock(client, 'kept', 0.5, renew=True)\n"
+        "lost = RedisLock(client, 'lost', 0.5, renew=True, on_lost=told.append)\n"
+        "watched = RedisLock(client, 'watched', 0.5, on_lost=told.append)\n"
+        "assert kept.acquire() and lost.acquire() and watched.acquire()\n"
+        "client.delete('lost')\n"
+        "time.sleep(1.2)\n"
+        "assert kept.owned(), kept\n"
+        "assert set(told) == {lost, watched}, told\n"
+        "assert kept.release()\n"
+    )
+    port = str(client.connection_pool.connection_kwargs["port"])
+
+    subprocess.run([sys.executable, "-c", code, port], check=True, timeout=30)
+
+
 def test_a_bell_wakes_once_for_however_often_it_was_rung() -> None:
     bell = Bell()
     bell.ring()
