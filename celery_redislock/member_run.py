@@ -107,7 +107,8 @@ def _take_again(task: Task[..., Any], note: Note) -> None:
         note.ttl_ms / 1000,
         metadata={**told_of_us(task.name), "id": note.id, "call": note.call},
     )
-    holder = lock.attempt(token=note.token)
+    # The batch may have given the lock back: its last message may have come late, or uncounted.
+    holder = lock.attempt(token=note.token, mark=uuid4().hex)
     if holder is None:
         logger.warning(
             "batch %s left lock %r idle for longer than lock_idle, and has taken it again", note.id, note.lock

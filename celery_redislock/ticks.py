@@ -82,7 +82,9 @@ class Tenure:
         except StoreUnavailable as error:
             self._say_away(error)
             return AGAIN_S
-        del self._unanswered[entry]
+        if answer.verdict is not Verdict.NOT_YET:
+            # Else a copy that comes late may still claim it, and not for another than who asks again.
+            del self._unanswered[entry]
         self._is_away = False
         self.clock.told(answer.now_ms)
         if answer.sent is not None:

@@ -82,8 +82,8 @@ class CountsGrants(RedisLock):
 
     _script = _with_instead(
         ACQUIRE,
-        "local number = now_us",
-        "local number = string.format('%.0f', (last or 0) + 1)",
+        "local fencing_token = now_us",
+        "local fencing_token = string.format('%.0f', (last or 0) + 1)",
     )
 
     def attempt(self, **options: Any) -> Holder | None:
@@ -132,7 +132,7 @@ class TakesSilenceForALoss(RedisLock):
 class ForgetsItsRelease(RedisLock):
     """GET, compare, DEL: the second send finds nothing to delete."""
 
-    _script = _with_instead(RELEASE, "return redis.call('LPOS', released, token) and answer or 0", "return 0")
+    _script = _with_instead(RELEASE, "told == 'released'", "false")
 
     def release(self) -> bool:
         """Release, and deny it when asked again."""

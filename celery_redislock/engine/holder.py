@@ -10,6 +10,9 @@ from json.encoder import encode_basestring_ascii as quoted
 from ..errors import ConfigurationError
 from ..holder import Holder
 
+#: It stops where the metadata ends: what follows is for the scripts.
+_DECODER = json.JSONDecoder()
+
 
 def written(metadata: Mapping[str, str] | None) -> str:
     """Return a holder's metadata as the text that the record keeps.
@@ -31,7 +34,7 @@ def read(description: bytes, lease_left_ms: int) -> Holder:
     """Return the holder that a script described.
 
     Args:
-        description: ``"<fencing token> <since, ms> <metadata>"``; empty for a foreign holder.
+        description: ``"<fencing token> <since, ms> <metadata> <number>"``; empty for a foreign holder.
         lease_left_ms: Milliseconds; negative when the lease never ends.
     """
     lease_left = lease_left_ms / 1000 if lease_left_ms >= 0 else None
@@ -39,7 +42,7 @@ def read(description: bytes, lease_left_ms: int) -> Holder:
         return Holder(lease_left=lease_left)
     number, since_ms, metadata = description.decode().split(" ", 2)
     return Holder(
-        metadata=json.loads(metadata),
+        metadata=_DECODER.raw_decode(metadata)[0],
         since=datetime.fromtimestamp(int(since_ms) / 1000, timezone.utc),
         lease_left=lease_left,
         fencing_token=int(number),

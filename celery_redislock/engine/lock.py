@@ -167,13 +167,19 @@ class RedisLock:
             raise
 
     def attempt(
-        self, *, blocking: bool = False, timeout: Duration | None = None, token: str | None = None
+        self,
+        *,
+        blocking: bool = False,
+        timeout: Duration | None = None,
+        token: str | None = None,
+        mark: str = "",
     ) -> Holder | None:
         """Take the lock as `acquire` does, and say who has it if that fails.
 
         Args:
             blocking, timeout: As in `acquire`.
             token: 32 hexadecimal characters that nobody uses twice; None: made here.
+            mark: The same, where a token that was given back takes the lock once more; not `blocking`.
 
         Returns:
             None when this object now holds the lock, else its holder.
@@ -181,7 +187,7 @@ class RedisLock:
         timeout_s = None if timeout is None else to_ms(timeout, "timeout", minimum_ms=0) / 1000
         token = token or os.urandom(16).hex()
         try:
-            return self._attempt(token, blocking, timeout_s)
+            return self._attempt(token, mark, blocking, timeout_s)
         except StoreUnavailable:
             raise
         except BaseException:
@@ -304,10 +310,13 @@ class RedisLock:
             raise LockBusy(self.lock_name, busy, busy.lease_left)
         return self
 
-    def _attempt(self, token: str, blocking: bool, timeout_s: float | None) -> Holder | None:
+    def _attempt(self, token: str, mark: str, blocking: bool, timeout_s: float | None) -> Holder | None:
         terms = self._terms
         question = self._verbs, token, terms.first_ttl_ms, self._metadata, self.queued
-        answer = Waiter(*question).wait(timeout_s, terms.ttl_ms / 1000) if blocking else ask_once(*question)
+        if blocking:
+            answer = Waiter(*question).wait(timeout_s, terms.ttl_ms / 1000)
+        else:
+            answer = ask_once(*question, mark)
         if isinstance(answer, Refused):
             return answer.holder
         self._take(token, answer)

@@ -135,9 +135,11 @@ class Member:
             return Left.OTHERS
         self._stop_renewing()
         k = self._keys
-        keys = (k.lock, k.holder, k.waiters, k.seen, k.released, k.fence, k.members, k.out, k.wanted)
+        keys = (k.lock, k.holder, k.waiters, k.seen, k.fence, k.members, k.out, k.wanted)
+        once = tuple(k.once_of(mark) for mark in (self._token, self._name, self._waited_as) if mark)
         with translated(self.lock_name):
-            reply = DEPART.run(self._store, keys, self._mark(self._name), self._waited_as, idle_ms, done)
+            arguments = (self._mark(self._name), self._waited_as, idle_ms, done)
+            reply = DEPART.run(self._store, (*keys, *once), *arguments)
         left = Left(reply)
         self._holding.give_back(self._mark(self._name))
         return left
@@ -147,8 +149,9 @@ class Member:
     ) -> bool:
         said = json.dumps({**words, "state": "runs" if runs else "waits"}, separators=(",", ":"))
         arguments = (self._mark(name), instead_of, lease_ms, int(runs), said)
+        keys = (*self._keys.shared, *(self._keys.once_of(mark) for mark in (name, instead_of) if mark))
         with translated(self.lock_name):
-            return bool(JOIN.run(self._store, self._keys.shared, *arguments, acks=self._acks))
+            return bool(JOIN.run(self._store, keys, *arguments, acks=self._acks))
 
     def _stop_renewing(self) -> None:
         if self._renewal is not None:

@@ -22,13 +22,12 @@ class LockKeys:
     fence: bytes
     waiters: bytes
     seen: bytes
-    released: bytes
+    once: bytes
     sent: bytes
     members: bytes
     out: bytes
     queued: bytes
     wanted: bytes
-    asked: bytes
 
     @property
     def renewed(self) -> tuple[bytes, ...]:
@@ -44,6 +43,10 @@ class LockKeys:
     def shared(self) -> tuple[bytes, bytes, bytes, bytes, bytes]:
         """The keys that the members of a batch keep alive, in the order of the scripts."""
         return self.lock, self.holder, self.members, self.out, self.fence
+
+    def once_of(self, mark: str) -> bytes:
+        """Return the key that remembers for a minute what was done with this mark."""
+        return self.once + b":" + mark.encode()
 
     def mailbox(self, token: str) -> bytes:
         """Return the list on which the waiter with this token sleeps."""

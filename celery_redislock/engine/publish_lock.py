@@ -19,6 +19,9 @@ from .scripts import DEQUEUE, ENQUEUE, ENQUEUED
 from .store import CALL_S
 from .topology import Client, store_of
 
+#: The number of no question: larger than any.
+_ALL = str(2**53)
+
 
 class PublishLock:
     """The publish lock of one name.
@@ -66,9 +69,10 @@ class PublishLock:
         mark = f'"id":{json.dumps(exempt)}'
         arguments = (token, work, ttl_ms, int(again), int(runs and not again), exempt, mark)
         with translated(self.name):
-            keys = (k.lock, k.holder, k.queued, k.fence)
-            undo = partial(DEQUEUE.in_full, (k.queued,), token)
-            reply = ENQUEUE.run(self._store, keys, *arguments, within=within, undo=undo)
+            number, once = number_of(now()), k.once_of(token)
+            keys = (k.lock, k.holder, k.queued, k.fence, once)
+            undo = partial(DEQUEUE.in_full, (k.queued, once), token, number)
+            reply = ENQUEUE.run(self._store, keys, *arguments, number, within=within, undo=undo)
         if reply[0] == 1:
             return None
         _, left_ms, waiting, description = reply
@@ -86,7 +90,8 @@ class PublishLock:
     def force_free(self) -> bool:
         """Take it from whichever work waits, which will run all the same; False when none does."""
         with translated(self.name):
-            return bool(self._store.call(("DEL", self._keys.queued)))
+            record = self._store.call(("GET", self._keys.queued))
+        return bool(record) and self.free(record[:32].decode())
 
     def keep(self, token: str, ttl_ms: int, within: float = CALL_S) -> bool:
         """Let it last so long from now; False when it is not this token's any more."""
@@ -96,7 +101,8 @@ class PublishLock:
     def free(self, token: str, within: float = CALL_S) -> bool:
         """Give it back; False when it is not this token's (any more)."""
         with translated(self.name):
-            return bool(DEQUEUE.run(self._store, (self._keys.queued,), token, within=within))
+            keys = (self._keys.queued, self._keys.once_of(token))
+            return bool(DEQUEUE.run(self._store, keys, token, _ALL, within=within))
 
 
 def _waits(work: bytes, left_ms: int) -> Holder:

@@ -12,12 +12,12 @@ import redis
 from ..errors import StoreUnavailable
 from ..holder import Holder
 from . import holder as holders
-from .lease import now
+from .lease import now, number_of
 from .meanings import REDIS_ERRORS, translated, unavailable
 from .names import keys_of
 from .replication import NotReplicated
 from .scripts import ACQUIRE, FORCE_RELEASE, LEAVE, RELEASE, RENEW, RING, Script
-from .store import CALL_S, Store
+from .store import CALL_S, LEAST_ATTEMPT_S, Store
 from .wire import Argument
 
 
@@ -89,6 +89,7 @@ class LockVerbs:
         metadata: str,
         within: float = CALL_S,
         queued: str = "",
+        mark: str = "",
     ) -> Granted | Refused:
         """Ask for the lock.
 
@@ -99,38 +100,62 @@ class LockVerbs:
             metadata: What the caller says of itself, JSON.
             within: Seconds that Redis has for the answer.
             queued: Token of the publish lock that the grant ends; or nothing.
+            mark: In place of the token, where that was given back and takes the lock once more.
         """
-        k = self.keys
-        keys: tuple[bytes, ...] = (k.lock, k.holder, k.fence, k.waiters, k.seen, k.wanted)
+        k, once = self.keys, self.keys.once_of(mark or token)
+        keys: tuple[bytes, ...] = (k.lock, k.holder, k.fence, k.waiters, k.seen, k.wanted, once)
         arguments: tuple[Argument, ...] = (token, ttl_ms, patience_ms, metadata)
         if queued:
-            keys, arguments = (*keys, k.queued), (*arguments, queued)
-        answer = self._acquire(token, keys, arguments, within)
+            keys = (*keys, k.queued, k.once_of(queued))
+        began_at = now()
+        answer = self._acquire(keys, arguments, queued, within)
+        late_s = now() - began_at
+        left = min(within, CALL_S) - late_s
         if isinstance(answer, Granted):
-            late_s = now() - answer.sent_at
-            left = min(within, CALL_S) - late_s
             if late_s > ttl_ms / 2000 and left > 0:
                 # Half of the lease is over, or all of it: the same question again begins it anew.
                 with suppress(StoreUnavailable):
-                    return self._acquire(token, keys, arguments, left)
+                    return self._acquire(keys, arguments, queued, left) or answer
+            return answer
+        if answer is None:
+            answer = self._acquire(keys, arguments, queued, max(left, LEAST_ATTEMPT_S))
+        elif patience_ms == 0 and late_s > LEAST_ATTEMPT_S:
+            # It may have been sent twice: the first copy is not to take the lock when it arrives.
+            with suppress(StoreUnavailable):
+                self._leave(once, token, within=max(left, LEAST_ATTEMPT_S))
+        if answer is None:
+            raise StoreUnavailable(
+                self.lock_name, "its token was given back, or the lease is shorter than the way to Redis"
+            )
         return answer
 
     def _acquire(
-        self, token: str, keys: tuple[bytes, ...], arguments: tuple[Argument, ...], within: float
-    ) -> Granted | Refused:
+        self, keys: tuple[bytes, ...], arguments: tuple[Argument, ...], queued: str, within: float
+    ) -> Granted | Refused | None:
+        """Ask once; None: what this question was granted is gone already."""
         sent_at = now()
+        once, token, number = keys[6], arguments[0], number_of(sent_at)
         try:
-            undo = partial(LEAVE.in_full, self._left, token)
+            undo = partial(LEAVE.in_full, (*self._left, once), token, number)
             reply = ACQUIRE.run(
-                self.store, keys, *arguments, within=within, acks=self.min_replicas, undo=undo
+                self.store,
+                keys,
+                *arguments,
+                number,
+                *((queued,) if queued else ()),
+                within=within,
+                acks=self.min_replicas,
+                undo=undo,
             )
         except REDIS_ERRORS as error:
             if isinstance(error, NotReplicated):
                 with suppress(StoreUnavailable):
-                    self.leave(token, within=1.0)
+                    self._leave(once, token, within=1.0)
             raise unavailable(self.lock_name, error) from error
         if reply[0] == 1:
             return Granted(int(reply[1]), sent_at, reply[2].decode(), bool(reply[3]))
+        if reply[0] == -1:
+            return None
         _, sleep_ms, left_ms, description = reply
         return Refused(holders.read(description, left_ms), sleep_ms / 1000)
 
@@ -161,7 +186,10 @@ class LockVerbs:
 
     def leave(self, token: str, within: float) -> None:
         """Give up the place in line; a turn that came already goes on to the next."""
-        self._run(LEAVE, self._left, token, within=within)
+        self._leave(self.keys.once_of(token), token, within)
+
+    def _leave(self, once: bytes, token: Argument, within: float) -> None:
+        self._run(LEAVE, (*self._left, once), token, number_of(now()), within=within)
 
     def release(
         self, token: str, min_hold_ms: int, done: str, queued: str = "", within: float = CALL_S
@@ -176,7 +204,7 @@ class LockVerbs:
             within: As in `acquire`.
         """
         k = self.keys
-        keys: tuple[bytes, ...] = (k.lock, k.holder, k.waiters, k.seen, k.released, k.fence, k.wanted)
+        keys: tuple[bytes, ...] = (k.lock, k.holder, k.waiters, k.seen, k.fence, k.wanted, k.once_of(token))
         if queued:
             keys = (*keys, k.queued)
         try:

@@ -154,13 +154,15 @@ class Waiter:
         self._room.sleep(self._mailbox, min(sleep_s, left), lateness_s)
 
 
-def ask_once(verbs: LockVerbs, token: str, ttl_ms: int, metadata: str, queued: str) -> Granted | Refused:
+def ask_once(
+    verbs: LockVerbs, token: str, ttl_ms: int, metadata: str, queued: str, mark: str = ""
+) -> Granted | Refused:
     """Ask for the lock without waiting.
 
     Raises:
         StoreUnavailable: As in `Waiter.ask`.
     """
-    return verbs.acquire(token, ttl_ms, 0, metadata, CALL_S, queued)
+    return verbs.acquire(token, ttl_ms, 0, metadata, CALL_S, queued, mark)
 
 
 def leave(verbs: LockVerbs, token: str, within: float = 1.0) -> None:

@@ -128,8 +128,7 @@ class WantedRuns:
         k = self._keys
         answer, *facts = self._run(
             WANT,
-            (k.lock, k.wanted, k.asked),
-            mark,
+            (k.lock, k.wanted, k.once_of(mark)),
             token,
             keep,
             CLAIM_MS,
@@ -157,7 +156,8 @@ class WantedRuns:
             token: Of the claim that published it, if it was wanted before.
         """
         arguments = (_word(task), _word(task_id), token, keep, met, CLAIM_MS)
-        answer, *facts = self._run(BEGIN, (self._keys.wanted,), *arguments)
+        keys = (self._keys.wanted, self._keys.once_of(uuid4().hex))
+        answer, *facts = self._run(BEGIN, keys, *arguments)
         if answer == b"copy":
             self._forget_spent(task, task_id, facts[0])
             return Asked(is_copy=True)
@@ -172,7 +172,7 @@ class WantedRuns:
     def claim(self, task: str) -> Claimed:
         """Take what is to be done for the wanted runs of a task."""
         token = uuid4().hex
-        keys = (self._keys.lock, self._keys.wanted)
+        keys = (self._keys.lock, self._keys.wanted, self._keys.once_of(token))
         again_ms, entries, ends = self._run(CLAIM_RUN, keys, _word(task), token, CLAIM_MS)
         return Claimed(
             token,

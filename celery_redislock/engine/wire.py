@@ -16,6 +16,9 @@ Command: TypeAlias = tuple[Argument, ...]
 #: Gives the command that takes back what another did; asked only when that is needed.
 Undo: TypeAlias = Callable[[], Command]
 
+#: Keys that begin with this stand last, and are other ones each time.
+ONCE = b"redislock.once"
+
 #: Heads that are kept: as many as lock names; and numbers.
 _KEPT = 4096
 
@@ -26,7 +29,11 @@ def packed(command: Command) -> bytes:
     Args:
         command: Its words; of ``EVALSHA`` the third is the number of keys that follow.
     """
-    constant: int = 3 + command[2] if command[0] == "EVALSHA" else 1  # type: ignore[operator, assignment]
+    constant = 1
+    if command[0] == "EVALSHA":
+        constant = 3 + command[2]  # type: ignore[operator, assignment]
+        while command[constant - 1].startswith(ONCE):  # type: ignore[union-attr, arg-type]
+            constant -= 1
     return _head(len(command), command[:constant]) + _bulks(command[constant:])
 
 

@@ -20,7 +20,7 @@ def _release_with_the_first_member() -> None:
         k = self._keys
         RELEASE.run(
             self._store,
-            (k.lock, k.holder, k.waiters, k.seen, k.released, k.fence, k.wanted),
+            (k.lock, k.holder, k.waiters, k.seen, k.fence, k.wanted, k.once_of(self._token)),
             self._token,
             0,
             done,

@@ -228,4 +228,7 @@ def test_the_work_done_last_is_the_batch(batch: Batch) -> None:
 
 def test_little_stays_behind(batch: Batch) -> None:
     depart(batch.running())
-    assert sorted(batch.client.keys()) == sorted([keys_of(NAME).fence, keys_of(NAME).released])
+    left = set(batch.client.scan_iter())
+    remembered = {key for key in left if key.startswith(keys_of(NAME).once)}
+    assert left - remembered == {keys_of(NAME).fence}
+    assert len(remembered) <= 3

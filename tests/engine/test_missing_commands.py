@@ -264,11 +264,7 @@ def wait_until(threads: list[threading.Thread]) -> None:
         assert not thread.is_alive(), "it hangs"
 
 
-#: Needed where a lock is released hundreds of times in a minute, or a reply is lost.
-RARE = {"ltrim", "lpos"}
-
-
-@pytest.mark.parametrize("missing", [command for command in COMMANDS if command not in RARE])
+@pytest.mark.parametrize("missing", COMMANDS)
 def test_a_command_that_is_not_allowed_is_named(
     missing: str, own: Server, without: Callable[[str], redis.Redis], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -13,9 +13,12 @@ from hypothesis import assume
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from celery_redislock.engine import verbs
 from celery_redislock.engine.names import keys_of
+from celery_redislock.engine.store import Store
 from celery_redislock.engine.topology import store_of
 from celery_redislock.engine.verbs import Granted, LockVerbs
+from celery_redislock.engine.wire import Command
 
 from .reference import FOREIGN, Reference
 
@@ -31,6 +34,45 @@ ACTORS = 4
 CALM = 5
 
 _RARELY = st.sampled_from([False, False, False, True])
+
+
+def _arguments(command: Command) -> Command:
+    """Return the arguments of a script."""
+    keys = command[2]
+    assert isinstance(keys, int)
+    return command[3 + keys :]
+
+
+def _text(word: object) -> str:
+    return word.decode() if isinstance(word, bytes) else str(word)
+
+
+class Wire:
+    """The store behind a lock, with what was sent to it and is known to be done.
+
+    Args:
+        store: The real one.
+        done: Told of each command that was done, with the reply.
+    """
+
+    def __init__(self, store: Store, done: Callable[[Command, Any], None]) -> None:
+        self._store, self._done = store, done
+        #: What may come once more; and everything.
+        self.sent: list[Command] = []
+        self.all: list[Command] = []
+
+    def call(self, command: Command, *_: Any) -> Any:
+        """Send a command."""
+        reply = self._store.call(command)
+        if command[0] == "EVALSHA":
+            self.sent.append(command)
+            self.all.append(command)
+            self._done(command, reply)
+        return reply
+
+    def again(self, command: Command) -> None:
+        """Deliver a copy of what was sent before."""
+        self._done(command, self._store.call(command))
 
 
 class Actor:
@@ -69,11 +111,17 @@ class LockMachine(RuleBasedStateMachine):
         self.client = client
         self.name = f"model:{uuid4().hex}"
         self.keys = keys_of(self.name)
-        self.verbs = LockVerbs(store_of(client), self.name)
+        self.wire = Wire(store_of(client), self._compare)
+        self.verbs = LockVerbs(self.wire, self.name)  # type: ignore[arg-type]
         self.reference = Reference()
         self.actors = [Actor() for _ in range(ACTORS)]
         self.began = time.monotonic()
         self.calm = 0
+        #: What was given back, or left.
+        self.finished: set[str] = set()
+        # So that no copy of a script is sent in full.
+        for script in (verbs.ACQUIRE, verbs.RELEASE, verbs.LEAVE, verbs.FORCE_RELEASE, verbs.RENEW):
+            client.script_load(script.source)
 
     def teardown(self) -> None:
         """Leave no key behind."""
@@ -81,8 +129,9 @@ class LockMachine(RuleBasedStateMachine):
 
     def _companions(self) -> list[bytes]:
         k = self.keys
-        mailboxes = [k.mailbox(actor.token) for actor in self.actors]
-        return [k.holder, k.fence, k.waiters, k.seen, k.released, *mailboxes]
+        tokens = {str(_arguments(command)[0]) for command in self.wire.all}
+        of_tokens = [key for token in tokens for key in (k.mailbox(token), k.once_of(token))]
+        return [k.holder, k.fence, k.waiters, k.seen, *of_tokens]
 
     # -- what actors do
 
@@ -120,6 +169,7 @@ class LockMachine(RuleBasedStateMachine):
         actor.believes = False
         actor.again = lambda: self._release(actor, keeps=keeps)
         self._release(actor, keeps=keeps)
+        self.finished.add(actor.token)
         if not reply_is_lost:
             actor.begin_afresh()
 
@@ -136,8 +186,14 @@ class LockMachine(RuleBasedStateMachine):
         """Stop waiting; the lock may have been granted unseen."""
         for _ in range(2):
             self.verbs.leave(actor.token, within=1)
-            self.reference.leave(actor.token)
+        self.finished.add(actor.token)
         actor.begin_afresh()
+
+    @precondition(lambda self: self.askers())
+    @rule(actor=_someone(askers))
+    def stand_down(self, actor: Actor) -> None:
+        """Give up what may have been granted unseen, and ask again later."""
+        self.verbs.leave(actor.token, within=1)
 
     @precondition(lambda self: self.senders())
     @rule(actor=_someone(senders))
@@ -146,31 +202,50 @@ class LockMachine(RuleBasedStateMachine):
         assert actor.again is not None
         actor.again()
 
+    @precondition(lambda self: self.wire.sent)
+    @rule(which=st.integers(0, 255))
+    def late_copy(self, which: int) -> None:
+        """A copy of something that was sent and answered long since arrives now."""
+        self.wire.again(self.wire.sent[which % len(self.wire.sent)])
+
+    def _compare(self, command: Command, reply: Any) -> None:
+        """Do to the reference what was done to Redis; both must answer alike."""
+        reference, arguments = self.reference, [_text(word) for word in _arguments(command)]
+        token, last = arguments[0], arguments[-1]
+        if command[1] == verbs.ACQUIRE.sha:
+            granted = reference.ask(token, float(last), waits=int(arguments[2]) > 0)
+            assert {1: True, 0: False, -1: None}[reply[0]] == granted, f"{reply} when {reference}"
+            assert granted is None or self.client.exists(self.keys.lock), "somebody asked, and it is free"
+            if granted:
+                self._take_note(token, int(reply[1]))
+        elif command[1] == verbs.LEAVE.sha:
+            reference.leave(token, float(last))
+        elif command[1] == verbs.RELEASE.sha:
+            assert bool(reply) == reference.release(token, keep=arguments[1] != "0")
+        elif command[1] == verbs.RENEW.sha:
+            assert bool(reply) == reference.renew(token)
+        else:
+            assert bool(reply) == (reference.holder == token and reference.force_release())
+
     def _ask(self, actor: Actor, *, waits: bool, is_heard: bool) -> None:
         patience_ms = PATIENCE_MS if waits else 0
         answer = self.verbs.acquire(actor.token, TTL_MS, patience_ms, json.dumps({"id": "x"}))
-        expected = self.reference.ask(actor.token, waits=waits)
-        assert isinstance(answer, Granted) == expected, f"{answer} when {self.reference}"
         if isinstance(answer, Granted):
-            self._take_note(actor, answer.fencing_token)
             actor.believes = actor.held = is_heard
-        assert self.client.exists(self.keys.lock), "somebody asked, and the lock is free"
-        if not waits and is_heard and not expected:
+        elif not waits and is_heard:
             actor.begin_afresh()
 
-    def _take_note(self, actor: Actor, number: int) -> None:
-        if self.reference.is_new(actor.token):
+    def _take_note(self, token: str, number: int) -> None:
+        if self.reference.is_new(token):
             assert number > self.reference.largest, "a fencing token did not grow"
             self.reference.granted(number)
         assert number == self.reference.number, "the same grant has two fencing tokens"
 
     def _release(self, actor: Actor, *, keeps: bool) -> None:
-        released = self.verbs.release(actor.token, MIN_HOLD_MS if keeps else 0, done="")
-        assert (released is not None) == self.reference.release(actor.token, keep=keeps)
+        self.verbs.release(actor.token, MIN_HOLD_MS if keeps else 0, done="")
 
     def _renew(self, actor: Actor) -> None:
         renewed = self.verbs.renew(actor.token, TTL_MS)
-        assert renewed == self.reference.renew(actor.token)
         actor.believes = actor.believes and renewed
 
     # -- what happens to the lock
@@ -199,7 +274,8 @@ class LockMachine(RuleBasedStateMachine):
 
     def _force_release(self) -> None:
         """An operator takes the lock away; its holder learns of it later."""
-        assert self.verbs.force_release() == self.reference.force_release()
+        was_held = self.reference.holder is not None
+        assert self.verbs.force_release() == was_held
         self._doubt()
 
     def _stranger_sets(self) -> None:
@@ -218,6 +294,9 @@ class LockMachine(RuleBasedStateMachine):
         self.client.delete(self.keys.lock, *self._companions())
         self._doubt()
         self.reference.lose_all()
+        # What is over is forgotten, too.
+        self.wire.sent.clear()
+        self.finished.clear()
 
     def _doubt(self) -> None:
         for actor in self.actors:
@@ -248,6 +327,8 @@ class LockMachine(RuleBasedStateMachine):
         believers = [actor.token for actor in self.actors if actor.believes]
         assert believers in ([], [self.reference.holder])
         assert self.reference.holder not in self.reference.queue
+        assert self.reference.holder not in self.finished, "it is taken for nobody"
+        assert not self.finished & set(self.reference.queue), "nobody stands in line"
         if self.reference.is_claim:
             assert self.reference.holder is not None
             assert self.client.llen(self.keys.mailbox(self.reference.holder)), "nobody woke the next"

@@ -1,7 +1,8 @@
-"""Reference: what one lock promises, without Redis: a holder, a queue, and who has released (pure)."""
+"""Reference: what one lock promises, without Redis: a holder, a queue, and what is over (pure)."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 #: Who stands outside the queue: another program, which knows only SET NX and DEL.
@@ -20,6 +21,8 @@ class Reference:
         queue: Who waits, first come first.
         dead: Those in the queue that have not asked for too long.
         released: Whose release is remembered.
+        over: Up to which number each token's questions are over: what comes late is not granted.
+        asked: The number of the holder's last question.
         number: The fencing token of the holder.
         largest: The largest fencing token ever; also a loss of all data does not change it.
     """
@@ -29,16 +32,25 @@ class Reference:
     queue: list[str] = field(default_factory=list)
     dead: set[str] = field(default_factory=set)
     released: set[str] = field(default_factory=set)
+    over: dict[str, float] = field(default_factory=dict)
+    asked: float = 0.0
     number: int = 0
     largest: int = 0
 
-    def ask(self, token: str, *, waits: bool) -> bool:
-        """Ask for the lock; True when it is granted, now or since an earlier time."""
+    def ask(self, token: str, number: float, *, waits: bool) -> bool | None:
+        """Ask for the lock; True when it is granted, now or since an earlier time; None: that is over."""
+        is_over = self.over.get(token, -1.0) >= number
+        if is_over and (self.holder != token or self.is_claim):
+            return None
         if self.holder is None:
             self._hand_over()
         if self.holder in (None, token):
-            self.holder, self.is_claim = token, self.holder is None or self.is_claim
+            is_new = self.holder is None or self.is_claim
+            self.holder, self.is_claim = token, is_new
+            self.asked = number if is_new else max(number, self.asked)
             return True
+        if not waits and token in self.queue:
+            self.over[token] = number
         if not waits:
             self._forget(token)
         elif token not in self.queue:
@@ -57,7 +69,9 @@ class Reference:
 
     def release(self, token: str, *, keep: bool) -> bool:
         """Give the lock back; True when it was this token's, now or at an earlier send."""
+        self.over[token] = math.inf
         if self.holder != token:
+            self._forget(token)
             return token in self.released
         self.released.add(token)
         if keep:
@@ -71,10 +85,13 @@ class Reference:
         """Prolong; True when the lock is this token's."""
         return self.holder == token
 
-    def leave(self, token: str) -> None:
-        """Give up waiting, and pass on what may have come meanwhile."""
+    def leave(self, token: str, number: float) -> None:
+        """Give up waiting, and pass on what came meanwhile, unless it came of a later question."""
         self._forget(token)
-        if self.holder == token:
+        if self.over.get(token, -1.0) > number:
+            return
+        self.over[token] = number
+        if self.holder == token and (self.is_claim or self.asked <= number):
             self.free()
             self._hand_over()
 
@@ -103,6 +120,7 @@ class Reference:
         self.queue.clear()
         self.dead.clear()
         self.released.clear()
+        self.over.clear()
 
     def _hand_over(self) -> None:
         while self.queue:

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from celery_redislock.engine import verbs
-from celery_redislock.engine.scripts import ACQUIRE, FORCE_RELEASE, RELEASE, Script
+from celery_redislock.engine.scripts import ACQUIRE, FORCE_RELEASE, LEAVE, RELEASE, Script
 
 from .machine import LockMachine
 
@@ -65,14 +65,44 @@ _WRONG = {
     "release frees the lock whoever holds it": (
         "RELEASE",
         RELEASE,
-        "redis.call('GET', lock) ~= token",
-        "false",
+        "local is_mine = redis.call('GET', lock) == token",
+        "local is_mine = true",
     ),
     "release forgets that it was done": (
         "RELEASE",
         RELEASE,
-        "redis.call('LPOS', released, token) and answer or 0",
-        "0",
+        "told == 'released'",
+        "false",
+    ),
+    "a release is not remembered": (
+        "RELEASE",
+        RELEASE,
+        "redis.call('SET', once, 'released', 'PX', '60000')",
+        "",
+    ),
+    "who has left may come again": (
+        "LEAVE",
+        LEAVE,
+        "redis.call('SET', once, number, 'PX', '60000')",
+        "",
+    ),
+    "who leaves late leaves what he was given since": (
+        "LEAVE",
+        LEAVE,
+        "holding == token and tonumber(asked) > tonumber(number)",
+        "false",
+    ),
+    "who asks again is not heard": (
+        "ACQUIRE",
+        ACQUIRE,
+        "redis.call('SET', holder, said .. ' ' .. number, 'KEEPTTL')",
+        "",
+    ),
+    "a loss that was told is forgotten": (
+        "RELEASE",
+        RELEASE,
+        "redis.call('SET', once, 'lost', 'PX', '60000')",
+        "",
     ),
     "release wakes nobody": (
         "RELEASE",
@@ -83,20 +113,20 @@ _WRONG = {
     "fencing tokens are counted": (
         "ACQUIRE",
         ACQUIRE,
-        "local number = now_us",
-        "local number = string.format('%.0f', (last or 0) + 1)",
+        "local fencing_token = now_us",
+        "local fencing_token = string.format('%.0f', (last or 0) + 1)",
     ),
     "newcomers pass the queue": (
         "ACQUIRE",
         ACQUIRE,
-        "redis.call('EXISTS', lock, waiters, wanted) == 0",
-        "redis.call('EXISTS', lock) == 0",
+        "redis.call('EXISTS', lock, waiters, wanted, once) == 0",
+        "redis.call('EXISTS', lock, once) == 0",
     ),
     "a second send waits for the first": (
         "ACQUIRE",
         ACQUIRE,
-        "local owner = redis.call('GET', lock)\nif owner == token then",
-        "local owner = redis.call('GET', lock)\nif false then",
+        "if owner == token then\n    return confirm(is_over)",
+        "if false then\n    return confirm(is_over)",
     ),
     "the queue stays for ever": ("ACQUIRE", ACQUIRE, "redis.call('PEXPIRE', waiters, QUEUE_TTL_MS)", ""),
     "a turn is given to the dead": ("RELEASE", RELEASE, "if alive_until >= now then", "if true then"),

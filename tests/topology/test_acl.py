@@ -81,8 +81,6 @@ def use_everything(server: Server, client: Any, *, with_scan: bool = False) -> N
         assert isinstance(verbs.acquire(asker, 2000, 1000, "{}"), Refused)
         verbs.sleep([verbs.keys.mailbox(asker)], 0.01, 1.0)
         verbs.leave(asker, within=1.0)
-        # So many releases in a minute that the oldest are forgotten.
-        admin.rpush(f"redislock.released:{{{name}}}", *["earlier"] * 400)
         admin.script_flush()
         eventually(lambda: admin.script_exists(RENEW.sha)[0], 3, "its thread should renew it")
         time.sleep(0.05)

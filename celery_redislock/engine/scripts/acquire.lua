@@ -1,26 +1,30 @@
 -- acquire: take the lock if it is free and no other waiter's turn; else say how long to sleep.
 --
 -- KEYS[1]  lock      string, the token of who holds it; any program may SET NX PX it
--- KEYS[2]  holder    string, "<token> <fencing token> <since, ms> <metadata>"
+-- KEYS[2]  holder    string, "<token> <fencing token> <since, ms> <metadata> <number of the question>"
 -- KEYS[3]  fence     string, "<last fencing token> <the work that was done last>"
 -- KEYS[4]  waiters   sorted set, token -> arrival in microseconds
 -- KEYS[5]  seen      hash, token -> believed alive until, milliseconds
 -- KEYS[6]  wanted    hash, the runs that are wanted once the lock is free
--- KEYS[7]  queued    string, "<token> <work>", may be missing: the publish lock, which the grant ends
+-- KEYS[7]  once      string, for a minute: up to which number the token's questions are over, or a word: all are
+-- KEYS[8]  queued    string, "<token> <work>", may be missing: the publish lock, which the grant ends
+-- KEYS[9]  unqueued  string, with KEYS[8]: there for a minute once the publish lock has ended
 -- ARGV[1]  token     the caller's mark, 32 characters, made before the first send
 -- ARGV[2]  ttl       length of the lease, milliseconds
 -- ARGV[3]  patience  longest sleep of the caller in milliseconds; 0: it does not wait (any more)
 -- ARGV[4]  metadata  what the caller says of itself, JSON
--- ARGV[5]  waited    token of the publish lock, with KEYS[7]
+-- ARGV[5]  number    of this question: larger than that of each before with this token
+-- ARGV[6]  waited    token of the publish lock, with KEYS[8]
 --
 -- maxmemory  refused if it would take the lock or a place in line; works if it has that already
 --
 -- returns  {1, fencing token, the work that was done last, 1 if runs are wanted} when the caller holds
 --          the lock, now or since an earlier send;
---          {0, milliseconds to sleep, lease left in milliseconds (-1: for ever), description}
+--          {0, milliseconds to sleep, lease left in milliseconds (-1: for ever), description};
+--          {-1} the question is over: the caller has left since, or has given the lock back
 
 local lock, holder, fence, waiters, seen, wanted = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
-local token, ttl = ARGV[1], ARGV[2]
+local once, token, ttl, number = KEYS[7], ARGV[1], ARGV[2], ARGV[5]
 
 local time = redis.call('TIME')
 -- A text: Lua prints large numbers without their last digits, and the format that keeps them is slow.
@@ -28,46 +32,68 @@ local now_us = time[1] .. string.sub('00000' .. time[2], -6)
 
 -- The lock is the caller's: number the grant, and say who holds it.
 local function grant(is_wanted)
-    if KEYS[7] and string.sub(redis.call('GET', KEYS[7]) or '', 1, 32) == ARGV[5] then
-        redis.call('DEL', KEYS[7])
+    if KEYS[8] then
+        if string.sub(redis.call('GET', KEYS[8]) or '', 1, 32) == ARGV[6] then
+            redis.call('DEL', KEYS[8])
+        end
+        redis.call('SET', KEYS[9], 'over', 'PX', '60000')
     end
     local last, done = string.match(redis.call('GET', fence) or '', '^(%d+) ?(.*)$')
     -- Milliseconds would go backwards above 1,000 grants a second.
-    local number = now_us
+    local fencing_token = now_us
     if last and tonumber(last) >= tonumber(now_us) then
-        number = string.format('%.0f', last + 1)
+        fencing_token = string.format('%.0f', last + 1)
     end
-    redis.call('SET', fence, number .. ' ' .. (done or ''), 'PX', '3600000')
+    redis.call('SET', fence, fencing_token .. ' ' .. (done or ''), 'PX', '3600000')
     local since = string.sub(now_us, 1, -4)
-    redis.call('SET', holder, token .. ' ' .. number .. ' ' .. since .. ' ' .. ARGV[4], 'PX', ttl)
-    return {1, number, done or '', is_wanted}
+    local record = token .. ' ' .. fencing_token .. ' ' .. since .. ' ' .. ARGV[4] .. ' ' .. number
+    redis.call('SET', holder, record, 'PX', ttl)
+    return {1, fencing_token, done or '', is_wanted}
 end
 
--- Nearly always: a lock that is free, nobody in line and nothing wanted. The functions of the queue need
+-- Nearly always: a lock that is free, nobody in line, nothing wanted, and a new token. The functions of the queue need
 -- not even be made.
-if redis.call('EXISTS', lock, waiters, wanted) == 0 then
+if redis.call('EXISTS', lock, waiters, wanted, once) == 0 then
     redis.call('SET', lock, token, 'PX', ttl)
     return grant(0)
 end
 
 -- Our turn has come, or an earlier send got the lock and its reply was lost: then the same answer again.
 -- Nobody has to wake us any more (mailbox: waiters .. ":" .. token, see turn.lua).
-local function confirm()
-    redis.call('DEL', waiters .. ':' .. token)
-    redis.call('PEXPIRE', lock, ttl)
+local function confirm(is_over)
     local is_wanted = redis.call('EXISTS', wanted)
-    local holding, number = string.match(redis.call('GET', holder) or '', '^(%S+) (%d+)')
+    local record = redis.call('GET', holder) or ''
+    local holding, fencing_token = string.match(record, '^(%S+) (%d+)')
+    if holding ~= token and is_over then
+        -- A copy that comes late: its caller stands in line with a later question, and asks again.
+        return {-1}
+    end
+    redis.call('DEL', waiters .. ':' .. token)
     if holding ~= token then
+        redis.call('PEXPIRE', lock, ttl)
         return grant(is_wanted)
     end
-    redis.call('PEXPIRE', holder, ttl)
+    local said, asked = string.match(record, '^(.*) (%d+)$')
+    if said and tonumber(asked) < tonumber(number) then
+        redis.call('SET', holder, said .. ' ' .. number, 'KEEPTTL')
+    end
+    -- Never shorter: a batch has a longer lease by now, and this may be a copy that comes late.
+    if redis.call('PTTL', lock) < tonumber(ttl) then
+        redis.call('PEXPIRE', lock, ttl)
+        redis.call('PEXPIRE', holder, ttl)
+    end
     local done = string.match(redis.call('GET', fence) or '', '^%d+ ?(.*)$')
-    return {1, number, done or '', is_wanted}
+    return {1, fencing_token, done or '', is_wanted}
 end
 
 local owner = redis.call('GET', lock)
+local over = redis.call('GET', once)
+local is_over = over and (tonumber(over) or math.huge) >= tonumber(number)
 if owner == token then
-    return confirm()
+    return confirm(is_over)
+end
+if is_over then
+    return {-1}
 end
 
 -- turn.lua
@@ -77,7 +103,7 @@ local now = math.floor(now_us / 1000)
 if not owner and redis.call('EXISTS', waiters) == 1 then
     owner = hand_over(lock, holder, waiters, seen, now)
     if owner == token then
-        return confirm()
+        return confirm(false)
     end
 end
 
@@ -93,6 +119,7 @@ if sleep == 0 then
     if redis.call('ZREM', waiters, token) == 1 then
         forget(waiters, seen, token)
         redis.call('DEL', mailbox_of(waiters, token))
+        redis.call('SET', once, number, 'PX', '60000')
     end
     return {0, 0, left, record}
 end

@@ -1,6 +1,7 @@
 -- begin: a run has got the lock: does its message count, and for which others does it stand?
 --
 -- KEYS[1]  wanted  hash, the wanted runs of the lock
+-- KEYS[2]  once    string, for a minute: the run has begun; a copy that comes late does nothing
 -- ARGV[1]  task    whose run
 -- ARGV[2]  id      its task id
 -- ARGV[3]  token   of the claim that published it; empty: it was not wanted
@@ -20,6 +21,9 @@ local wanted, task, id, token = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
+if redis.call('EXISTS', KEYS[2]) == 1 then
+    return {'begun'}
+end
 pass_maxmemory(wanted)
 local field = 'sent ' .. task .. ' ' .. id
 local sent = redis.call('HGET', wanted, field)
@@ -36,6 +40,7 @@ if sent then
     end
 end
 
+redis.call('SET', KEYS[2], 'begun', 'PX', '60000')
 local entry = redis.call('HGET', wanted, 'next ' .. task)
 if entry then
     local _, _, next_id = parts(entry)

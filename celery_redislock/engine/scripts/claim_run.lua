@@ -2,6 +2,7 @@
 --
 -- KEYS[1]  lock    string, the token of who holds it
 -- KEYS[2]  wanted  hash, the wanted runs of the lock
+-- KEYS[3]  once    string, for a minute: the claim was made; a copy that comes late takes nothing more
 -- ARGV[1]  task    whose runs
 -- ARGV[2]  token   32 characters, of this claim
 -- ARGV[3]  claim   how long the caller has for it, milliseconds
@@ -68,6 +69,16 @@ local function serve_over(over)
 end
 
 local all, closed, is_under_way = redis.call('HGETALL', wanted), 0, false
+if redis.call('EXISTS', KEYS[3]) == 1 then
+    for i = 1, #all, 2 do
+        if string.find(all[i], 'sent ' .. task .. ' ', 1, true) == 1 then
+            local state, by, _, entry = sent_parts(all[i + 1])
+            entries[#entries + 1] = state > 0 and by == token and entry or nil
+        end
+    end
+    return {LOOK_MS, entries, ends}
+end
+redis.call('SET', KEYS[3], 'claimed', 'PX', '60000')
 for i = 1, #all, 2 do
     local kind, of = string.match(all[i], '^(%S+) (%S+)')
     if of == task and kind == 'sent' then

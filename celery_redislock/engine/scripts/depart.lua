@@ -4,11 +4,13 @@
 -- KEYS[2]  holder    string, the holder's record, lives as long as the lock
 -- KEYS[3]  waiters   sorted set, token -> arrival in microseconds
 -- KEYS[4]  seen      hash, token -> believed alive until, milliseconds
--- KEYS[5]  released  list, the tokens released last: the answer when a reply was lost
--- KEYS[6]  fence     string, "<last fencing token> <the work that was done last>"
--- KEYS[7]  members   hash, member -> what it says of itself
--- KEYS[8]  out       sorted set, member -> alive until, milliseconds; those that wait have no end
--- KEYS[9]  wanted    hash, the runs that are wanted once the lock is free
+-- KEYS[5]  fence     string, "<last fencing token> <the work that was done last>"
+-- KEYS[6]  members   hash, member -> what it says of itself
+-- KEYS[7]  out       sorted set, member -> alive until, milliseconds; those that wait have no end
+-- KEYS[8]  wanted    hash, the runs that are wanted once the lock is free
+-- KEYS[9]  once      string, for a minute: "released" once the batch has ended; see acquire.lua
+-- KEYS[10]  gone     string, for a minute: what was answered to the member; see join.lua
+-- KEYS[11]  other    string, with ARGV[2]: the same, of the member that this run was
 -- ARGV[1]  mark      "<the batch's token>:<member>"
 -- ARGV[2]  waited    the member that this run was while it waited, or nothing
 -- ARGV[3]  idle      how long the lock stays the batch's while members wait and none runs, milliseconds
@@ -19,21 +21,36 @@
 -- returns  2 the batch has ended, now or by an earlier send; 3 the same, and runs are wanted;
 --          1 others are out; 0 the lock is not the batch's (any more)
 
-local lock, holder, members, out = KEYS[1], KEYS[2], KEYS[7], KEYS[8]
+local lock, holder, members, out, once, gone = KEYS[1], KEYS[2], KEYS[6], KEYS[7], KEYS[9], KEYS[10]
 local token, member = string.match(ARGV[1], '^(%w+):(%w+)$')
-local ended = 2 + redis.call('EXISTS', KEYS[9])
+local ended = 2 + redis.call('EXISTS', KEYS[8])
 
-if redis.call('GET', lock) ~= token then
-    return redis.call('LPOS', KEYS[5], token) and ended or 0
+local told = redis.call('GET', gone)
+if told and told ~= 'aside' then
+    return told == '2' and ended or tonumber(told)
 end
 
 -- turn.lua
 
-local now = server_ms()
-for _, gone in ipairs({member, ARGV[2]}) do
-    redis.call('ZREM', out, gone)
-    redis.call('HDEL', members, gone)
+-- The answer, for whoever asks again; and no copy that comes late may count the member once more.
+local function remember(answer)
+    redis.call('SET', gone, math.min(answer, 2), 'PX', '60000')
+    if KEYS[11] then
+        redis.call('SET', KEYS[11], math.min(answer, 2), 'PX', '60000')
+    end
+    return answer
 end
+
+for _, name in ipairs({member, ARGV[2]}) do
+    redis.call('ZREM', out, name)
+    redis.call('HDEL', members, name)
+end
+
+if redis.call('GET', lock) ~= token then
+    return remember(redis.call('GET', once) == 'released' and ended or 0)
+end
+
+local now = server_ms()
 for _, dead in ipairs(redis.call('ZRANGE', out, '-inf', '(' .. string.format('%.0f', now), 'BYSCORE')) do
     redis.call('ZREM', out, dead)
     redis.call('HDEL', members, dead)
@@ -48,14 +65,12 @@ if last then
     for _, key in ipairs({lock, holder, members, out}) do
         redis.call('PEXPIRE', key, math.max(lease, 1))
     end
-    return 1
+    return remember(1)
 end
 
-redis.call('LPUSH', KEYS[5], token)
-redis.call('LTRIM', KEYS[5], 0, 255)
-redis.call('PEXPIRE', KEYS[5], 60000)
-local number = string.match(redis.call('GET', KEYS[6]) or '0', '^%d+')
-redis.call('SET', KEYS[6], number .. ' ' .. ARGV[4], 'PX', 3600000)
+redis.call('SET', once, 'released', 'PX', '60000')
+local number = string.match(redis.call('GET', KEYS[5]) or '0', '^%d+')
+redis.call('SET', KEYS[5], number .. ' ' .. ARGV[4], 'PX', 3600000)
 redis.call('DEL', lock, holder, members, out)
 hand_over(lock, holder, KEYS[3], KEYS[4], now)
-return ended
+return remember(ended)

@@ -1,9 +1,10 @@
 -- enqueue: take the publish lock for a work, unless an equal one waits already, or runs.
 --
 -- KEYS[1]  lock      string, the token of who holds it: an equal work that runs
--- KEYS[2]  holder    string, "<token> <fencing token> <since, ms> <metadata>"
+-- KEYS[2]  holder    string, "<token> <fencing token> <since, ms> <metadata> <number of the question>"
 -- KEYS[3]  queued    string, "<token> <work>": an equal work that waits
 -- KEYS[4]  fence     string, "<last fencing token> <the work that was done last>"
+-- KEYS[5]  once      string, for a minute: the number of the token's last question, or a word: it has ended
 -- ARGV[1]  token     the caller's mark, 32 characters, made before the first send
 -- ARGV[2]  work      what is to wait, as the caller names it
 -- ARGV[3]  ttl       length of the publish lock, milliseconds
@@ -11,6 +12,7 @@
 -- ARGV[5]  runs      1: a work that runs counts, 0: only one that waits does
 -- ARGV[6]  exempt    a work that does not count, though it waits or runs; or nothing
 -- ARGV[7]  mark      what the metadata of a holder has that runs this work
+-- ARGV[8]  number    of this question: larger than that of each before with this token
 --
 -- maxmemory  refused
 --
@@ -20,13 +22,22 @@
 
 -- turn.lua
 
-local queued, token = KEYS[3], ARGV[1]
+local queued, once, token = KEYS[3], KEYS[5], ARGV[1]
 
 local waiting = redis.call('GET', queued)
+local over = redis.call('GET', once)
+if over and (tonumber(over) or math.huge) >= tonumber(ARGV[8]) then
+    -- Sent before: it is the caller's, for as long as it has said since; or it is over, and this copy comes late.
+    return {1}
+end
+if waiting and string.sub(waiting, 1, 32) == token then
+    redis.call('SET', once, ARGV[8], 'PX', '60000')
+    return {1}
+end
 if waiting then
     local work = string.sub(waiting, 34)
     local is_free = work == ARGV[6] or (ARGV[4] == '1' and work == ARGV[2])
-    if string.sub(waiting, 1, 32) ~= token and not is_free then
+    if not is_free then
         return {0, redis.call('PTTL', queued), string.sub(waiting, 34), ''}
     end
 elseif ARGV[5] == '1' then
@@ -49,4 +60,9 @@ if ARGV[4] == '1' and done == ARGV[2] then
 end
 
 redis.call('SET', queued, token .. ' ' .. ARGV[2], 'PX', ARGV[3])
+redis.call('SET', once, ARGV[8], 'PX', '60000')
+if waiting then
+    -- What was there has ended: string.sub(once, 1, -33) .. string.sub(waiting, 1, 32)
+    redis.call('SET', string.sub(once, 1, -33) .. string.sub(waiting, 1, 32), 'over', 'PX', '60000')
+end
 return {1}

@@ -5,6 +5,8 @@
 -- KEYS[3]  members   hash, member -> what it says of itself; at "batch" the batch's token
 -- KEYS[4]  out       sorted set, member -> alive until, milliseconds; those that wait have no end
 -- KEYS[5]  fence     string, the last fencing token
+-- KEYS[6]  once      string, for a minute: there once the member has departed, or runs no more
+-- KEYS[7]  other     string, with ARGV[2]: the same, of the member that this one was
 -- ARGV[1]  mark      "<the batch's token>:<member>"
 -- ARGV[2]  waited    the member that this run was while it waited, or nothing
 -- ARGV[3]  lease     the lock stays the batch's for at least so long, milliseconds
@@ -21,6 +23,12 @@ local token, member = string.match(ARGV[1], '^(%w+):(%w+)$')
 if redis.call('GET', lock) ~= token then
     return 0
 end
+-- A copy that comes late: of a run that is over, of a message that was answered for, of a step aside before the end.
+local steps_aside = ARGV[2] ~= '' and ARGV[4] == '0'
+local ended = redis.call('GET', steps_aside and KEYS[7] or KEYS[6])
+if ended and (ended ~= 'aside' or ARGV[4] == '1') then
+    return 0
+end
 if redis.call('HGET', members, 'batch') ~= token then
     -- Left behind by a batch whose lock was taken from it.
     redis.call('DEL', members, out)
@@ -33,6 +41,9 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 if ARGV[2] ~= '' then
     redis.call('ZREM', out, ARGV[2])
     redis.call('HDEL', members, ARGV[2])
+    if ARGV[4] == '0' then
+        redis.call('SET', KEYS[7], 'aside', 'PX', '60000')
+    end
 end
 redis.call('HSET', members, member, ARGV[5])
 redis.call('ZADD', out, ARGV[4] == '1' and now + ARGV[3] or '+inf', member)

@@ -1,12 +1,12 @@
 -- release: give the lock back, only if the caller still holds it, and let the next waiter have it.
 --
 -- KEYS[1]  lock      string, the token of who holds it
--- KEYS[2]  holder    string, "<token> <fencing token> <since, ms> <metadata>"
+-- KEYS[2]  holder    string, "<token> <fencing token> <since, ms> <metadata> <number of the question>"
 -- KEYS[3]  waiters   sorted set, token -> arrival in microseconds
 -- KEYS[4]  seen      hash, token -> believed alive until, milliseconds
--- KEYS[5]  released  list, the tokens released last: the answer when a reply was lost
--- KEYS[6]  fence     string, "<last fencing token> <the work that was done last>"
--- KEYS[7]  wanted    hash, the runs that are wanted once the lock is free
+-- KEYS[5]  fence     string, "<last fencing token> <the work that was done last>"
+-- KEYS[6]  wanted    hash, the runs that are wanted once the lock is free
+-- KEYS[7]  once      string, for a minute: "released" or "lost", the answer when a reply was lost; see acquire.lua
 -- KEYS[8]  queued    string, "<token> <work>", may be missing: the publish lock of a copy of the work, if any
 -- ARGV[1]  token     the caller's token
 -- ARGV[2]  min_hold  the lock stays busy until this long after it was taken, milliseconds
@@ -16,42 +16,56 @@
 --
 -- returns  1 released, now or by an earlier send, 2 the same, and runs are wanted; 0 not the caller's any more
 
-local lock, holder, waiters, seen, released = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local lock, holder, waiters, seen, wanted, once = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[6], KEYS[7]
 local token = ARGV[1]
 -- Nearly always there is neither.
-local is_quiet = redis.call('EXISTS', waiters, KEYS[7]) == 0
-local answer = is_quiet and 1 or 1 + redis.call('EXISTS', KEYS[7])
+local is_quiet = redis.call('EXISTS', waiters, wanted) == 0
+local answer = is_quiet and 1 or 1 + redis.call('EXISTS', wanted)
 
--- A copy that waits while the work is done will be dropped: it keeps nobody from publishing.
-if KEYS[8] and ARGV[3] ~= '' and string.sub(redis.call('GET', KEYS[8]) or '', 34) == ARGV[3] then
-    redis.call('DEL', KEYS[8])
+local is_mine = redis.call('GET', lock) == token
+local told = not is_mine and redis.call('GET', once)
+if told == 'released' then
+    return answer
 end
 
-if redis.call('GET', lock) ~= token then
-    return redis.call('LPOS', released, token) and answer or 0
+-- A copy that waits while the work is done will be dropped: it keeps nobody from publishing.
+if KEYS[8] and ARGV[3] ~= '' then
+    local waiting = redis.call('GET', KEYS[8]) or ''
+    if string.sub(waiting, 34) == ARGV[3] then
+        redis.call('DEL', KEYS[8])
+        -- Its publication has ended: string.sub(once, 1, -33) .. string.sub(waiting, 1, 32)
+        redis.call('SET', string.sub(once, 1, -33) .. string.sub(waiting, 1, 32), 'over', 'PX', '60000')
+    end
 end
 
 -- After the lock is given back: at maxmemory the first write must be one that frees.
 local function remember()
-    -- A retry comes within seconds; so many others can have had the lock meanwhile. Cut seldom: it is not cheap.
-    if redis.call('LPUSH', released, token) > 320 then
-        redis.call('LTRIM', released, 0, 255)
-    end
-    redis.call('PEXPIRE', released, '60000')
+    -- For whoever asks again, and so that no copy takes what was given back: none is longer on its way.
+    redis.call('SET', once, 'released', 'PX', '60000')
     if ARGV[3] ~= '' then
-        local number = string.match(redis.call('GET', KEYS[6]) or '0', '^%d+')
-        redis.call('SET', KEYS[6], number .. ' ' .. ARGV[3], 'PX', '3600000')
+        local number = string.match(redis.call('GET', KEYS[5]) or '0', '^%d+')
+        redis.call('SET', KEYS[5], number .. ' ' .. ARGV[3], 'PX', '3600000')
     end
     return answer
 end
 
 -- Then the functions of the queue need not even be made.
-if is_quiet and ARGV[2] == '0' then
+if is_mine and is_quiet and ARGV[2] == '0' then
     redis.call('DEL', lock, holder)
     return remember()
 end
 
 -- turn.lua
+
+if not is_mine then
+    -- A copy of what was asked before may have come meanwhile.
+    redis.call('DEL', mailbox_of(waiters, token))
+    if redis.call('ZREM', waiters, token) == 1 then
+        forget(waiters, seen, token)
+    end
+    redis.call('SET', once, 'lost', 'PX', '60000')
+    return 0
+end
 
 local now = server_ms()
 local left = 0

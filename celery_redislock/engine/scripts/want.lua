@@ -2,14 +2,13 @@
 --
 -- KEYS[1]  lock      string, the token of who holds it
 -- KEYS[2]  wanted    hash, the wanted runs of the lock
--- KEYS[3]  asked     list, the questions of which runs are wanted: the answer when a reply was lost
--- ARGV[1]  mark      32 characters, of this question
--- ARGV[2]  token     of the claim that published the caller; empty: it was not wanted before
--- ARGV[3]  keep      "latest" or "first": which of two stands for both
--- ARGV[4]  claim     how long the caller has to store the ends of those it supersedes, milliseconds
--- ARGV[5]  noted     1 if the caller has just noted the lock in the index
--- ARGV[6]  stop      the holder is asked to stop, and ended after so many milliseconds; -1: it is not
--- ARGV[7]  entry     the caller's, with met 0 if this is its first meeting
+-- KEYS[3]  once      string, for a minute: what was answered to this question; a copy that comes late does nothing
+-- ARGV[1]  token     of the claim that published the caller; empty: it was not wanted before
+-- ARGV[2]  keep      "latest" or "first": which of two stands for both
+-- ARGV[3]  claim     how long the caller has to store the ends of those it supersedes, milliseconds
+-- ARGV[4]  noted     1 if the caller has just noted the lock in the index
+-- ARGV[5]  stop      the holder is asked to stop, and ended after so many milliseconds; -1: it is not
+-- ARGV[6]  entry     the caller's, with met 0 if this is its first meeting
 --
 -- maxmemory  refused
 --
@@ -21,17 +20,21 @@
 
 -- pending.lua
 
-local lock, wanted, asked = KEYS[1], KEYS[2], KEYS[3]
-local token, entry = ARGV[2], ARGV[7]
-
--- A second send comes within seconds; so many others can have asked meanwhile.
-local ASKED_TTL_MS, ASKED_KEPT = 60000, 256
+local lock, wanted, once = KEYS[1], KEYS[2], KEYS[3]
+local token, entry = ARGV[1], ARGV[6]
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
-if redis.call('LPOS', asked, ARGV[1]) then
-    return {'wanted'}
+local told = redis.call('GET', once)
+if told then
+    local answer, fact = string.match(told, '^(%S+) ?(.*)$')
+    return {answer, answer == 'copy' and tonumber(fact) or fact ~= '' and fact or nil}
+end
+
+local function remember(answer, fact)
+    redis.call('SET', once, fact and answer .. ' ' .. fact or answer, 'PX', '60000')
+    return {answer, fact}
 end
 
 local met, task, id = parts(entry)
@@ -42,11 +45,11 @@ if sent then
     state, sent_token, times = sent_parts(sent)
 end
 if sent and token ~= '' and sent_token ~= token then
-    return {'copy', is_spent(sent) and 1 or 0}
+    return remember('copy', is_spent(sent) and 1 or 0)
 end
 local owner = redis.call('GET', lock)
 if not owner then
-    return {'free'}
+    return remember('free')
 end
 
 local current = redis.call('HGET', wanted, 'next ' .. task)
@@ -54,7 +57,7 @@ local current_met, _, current_id
 if current then
     current_met, _, current_id = parts(current)
 end
-if not current and ARGV[5] == '0' then
+if not current and ARGV[4] == '0' then
     -- Where a run is wanted already the lock is noted: nobody forgets it before that run is gone.
     return {'note'}
 end
@@ -69,40 +72,34 @@ elseif sent then
     redis.call('HDEL', wanted, sent_field)
 end
 
-local function remember()
-    redis.call('LPUSH', asked, ARGV[1])
-    redis.call('LTRIM', asked, 0, ASKED_KEPT - 1)
-    redis.call('PEXPIRE', asked, ASKED_TTL_MS)
-end
-
 local is_newer = not current or met > current_met
-local wins = current_id == id or not current or is_newer == (ARGV[3] == 'latest')
-local claimed_until = now + tonumber(ARGV[4])
+local wins = current_id == id or not current or is_newer == (ARGV[2] == 'latest')
+local claimed_until = now + tonumber(ARGV[3])
 local back_field = 'back ' .. task .. ' ' .. id
 if not wins then
-    stand_back(wanted, entry, ARGV[3])
+    stand_back(wanted, entry, ARGV[2])
     local superseded = shorten_line(wanted, task, current_id, claimed_until)
     if redis.call('HEXISTS', wanted, back_field) == 0 then
         -- The caller itself, which stores its own end. Others were superseded when they came.
         redis.call('HDEL', wanted, 'over ' .. task .. ' ' .. id)
-        return {'superseded', current_id}
+        return remember('superseded', current_id)
     end
-    remember()
+    remember('behind', current_id)
     table.insert(superseded, 1, current_id)
     table.insert(superseded, 1, 'behind')
     return superseded
 end
 
 -- First: on a full server it is refused, and nothing was done.
-remember()
+remember('wanted')
 redis.call('HDEL', wanted, back_field)
-if ARGV[3] == 'latest' then
+if ARGV[2] == 'latest' then
     older_stand_back(wanted, now, task, id, met)
 elseif current and current_id ~= id then
-    stand_back(wanted, current, ARGV[3])
+    stand_back(wanted, current, ARGV[2])
 end
 redis.call('HSET', wanted, 'next ' .. task, entry)
-local stop_after = tonumber(ARGV[6])
+local stop_after = tonumber(ARGV[5])
 if stop_after >= 0 then
     local stop = redis.call('HGET', wanted, 'stop') or ''
     local mark, _, stop_at = string.match(stop, '^(%S+) (%S+) (%d+)$')
