@@ -12,7 +12,7 @@ from functools import partial
 
 from ..holder import Holder
 from . import holder as holders
-from .lease import now
+from .lease import now, number_of
 from .meanings import translated
 from .names import keys_of
 from .scripts import DEQUEUE, ENQUEUE, ENQUEUED

@@ -32,7 +32,7 @@ def packed(command: Command) -> bytes:
     constant = 1
     if command[0] == "EVALSHA":
         constant = 3 + command[2]  # type: ignore[operator, assignment]
-        while command[constant - 1].startswith(ONCE):  # type: ignore[union-attr, arg-type]
+        while constant > 3 and command[constant - 1].startswith(ONCE):  # type: ignore[union-attr, arg-type]
             constant -= 1
     return _head(len(command), command[:constant]) + _bulks(command[constant:])
 

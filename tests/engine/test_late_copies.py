@@ -217,6 +217,13 @@ def a_publish_lock_given_back(late: Late) -> None:
     assert late.queued.free(token)
 
 
+def a_publish_lock_freed_before_its_take_arrives(late: Late) -> None:
+    token = uuid4().hex
+    assert late.queued.take(token, "work", TTL_MS) is None
+    late.truth.delete(late.verbs.keys.queued, late.verbs.keys.once_of(token))
+    late.queued.free(token)
+
+
 def a_publish_lock_whose_work_has_begun(late: Late) -> None:
     token = uuid4().hex
     assert late.queued.take(token, "work", TTL_MS) is None
@@ -300,6 +307,7 @@ OVER = [
     members_that_have_departed,
     a_member_that_has_stepped_aside_and_departed,
     a_publish_lock_given_back,
+    a_publish_lock_freed_before_its_take_arrives,
     a_publish_lock_whose_work_has_begun,
     a_publish_lock_of_a_copy_of_what_was_done,
     a_publish_lock_that_was_taken_over,
@@ -514,6 +522,8 @@ def test_who_holds_it_keeps_it_when_the_first_copy_arrives(
 
 # -- and that this is seen
 
+LAST_OF_ENQUEUE = "redis.call('SET', once, ARGV[8], 'PX', '60000')\nreturn {1}\n"
+
 #: What a script says, what it says when it forgets, and the story that shows it.
 FORGETFUL: list[tuple[Any, str, str, str, Callable[[Late], None]]] = [
     (verbs, "RELEASE", "redis.call('SET', once, 'released', 'PX', '60000')", "", released),
@@ -533,15 +543,9 @@ FORGETFUL: list[tuple[Any, str, str, str, Callable[[Late], None]]] = [
         "DEQUEUE",
         "redis.call('SET', KEYS[2], ARGV[2], 'PX', '60000')",
         "",
-        a_publish_lock_given_back,
+        a_publish_lock_freed_before_its_take_arrives,
     ),
-    (
-        publish_lock,
-        "ENQUEUE",
-        "if waiting then\n    -- What",
-        "if false then\n    -- What",
-        a_publish_lock_that_was_taken_over,
-    ),
+    (publish_lock, "ENQUEUE", LAST_OF_ENQUEUE, "return {1}\n", a_publish_lock_that_was_taken_over),
     (wanted, "WANT", "redis.call('SET', once, fact", "tostring(fact", a_wish_that_met_a_free_lock),
     (
         wanted,

@@ -60,9 +60,6 @@ if ARGV[4] == '1' and done == ARGV[2] then
 end
 
 redis.call('SET', queued, token .. ' ' .. ARGV[2], 'PX', ARGV[3])
+-- A copy that comes when this has ended takes nothing: none is longer on its way.
 redis.call('SET', once, ARGV[8], 'PX', '60000')
-if waiting then
-    -- What was there has ended: string.sub(once, 1, -33) .. string.sub(waiting, 1, 32)
-    redis.call('SET', string.sub(once, 1, -33) .. string.sub(waiting, 1, 32), 'over', 'PX', '60000')
-end
 return {1}

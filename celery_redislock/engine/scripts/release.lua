@@ -29,13 +29,8 @@ if told == 'released' then
 end
 
 -- A copy that waits while the work is done will be dropped: it keeps nobody from publishing.
-if KEYS[8] and ARGV[3] ~= '' then
-    local waiting = redis.call('GET', KEYS[8]) or ''
-    if string.sub(waiting, 34) == ARGV[3] then
-        redis.call('DEL', KEYS[8])
-        -- Its publication has ended: string.sub(once, 1, -33) .. string.sub(waiting, 1, 32)
-        redis.call('SET', string.sub(once, 1, -33) .. string.sub(waiting, 1, 32), 'over', 'PX', '60000')
-    end
+if KEYS[8] and ARGV[3] ~= '' and string.sub(redis.call('GET', KEYS[8]) or '', 34) == ARGV[3] then
+    redis.call('DEL', KEYS[8])
 end
 
 -- After the lock is given back: at maxmemory the first write must be one that frees.
