@@ -46,7 +46,8 @@ class LockKeys:
 
     def once_of(self, mark: str) -> bytes:
         """Return the key that remembers for a minute what was done with this mark."""
-        return self.once + b":" + mark.encode()
+        # Half of its 128 bits: there may be many such keys, and they live for a minute.
+        return self.once + b":" + mark[:16].encode()
 
     def mailbox(self, token: str) -> bytes:
         """Return the list on which the waiter with this token sleeps."""

@@ -526,8 +526,8 @@ LAST_OF_ENQUEUE = "redis.call('SET', once, ARGV[8], 'PX', '60000')\nreturn {1}\n
 
 #: What a script says, what it says when it forgets, and the story that shows it.
 FORGETFUL: list[tuple[Any, str, str, str, Callable[[Late], None]]] = [
-    (verbs, "RELEASE", "redis.call('SET', once, 'released', 'PX', '60000')", "", released),
-    (verbs, "RELEASE", "redis.call('SET', once, 'lost', 'PX', '60000')", "", lost_and_told),
+    (verbs, "RELEASE", "redis.call('SET', once, RELEASED, 'PX', '60000')", "", released),
+    (verbs, "RELEASE", "redis.call('SET', once, LOST, 'PX', '60000')", "", lost_and_told),
     (verbs, "LEAVE", "redis.call('SET', once, number, 'PX', '60000')", "", left_unseen),
     (
         verbs,
@@ -536,7 +536,7 @@ FORGETFUL: list[tuple[Any, str, str, str, Callable[[Late], None]]] = [
         "end\n",
         left_the_line,
     ),
-    (members, "DEPART", "redis.call('SET', once, 'released', 'PX', '60000')", "", a_batch_that_has_ended),
+    (members, "DEPART", "redis.call('SET', once, RELEASED, 'PX', '60000')", "", a_batch_that_has_ended),
     (members, "DEPART", "redis.call('SET', gone,", "tostring(", members_that_have_departed),
     (
         publish_lock,

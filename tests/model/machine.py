@@ -125,11 +125,17 @@ class LockMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Leave no key behind."""
-        self.client.delete(*self._companions(), self.keys.lock)
+        self.client.delete(*self._all_companions(), self.keys.lock)
 
     def _companions(self) -> list[bytes]:
+        """Return the companions, as far as those who act now may have any."""
+        return self._companions_of({actor.token for actor in self.actors})
+
+    def _all_companions(self) -> list[bytes]:
+        return self._companions_of({_text(_arguments(command)[0]) for command in self.wire.all})
+
+    def _companions_of(self, tokens: set[str]) -> list[bytes]:
         k = self.keys
-        tokens = {str(_arguments(command)[0]) for command in self.wire.all}
         of_tokens = [key for token in tokens for key in (k.mailbox(token), k.once_of(token))]
         return [k.holder, k.fence, k.waiters, k.seen, *of_tokens]
 
@@ -291,7 +297,7 @@ class LockMachine(RuleBasedStateMachine):
 
     def _all_is_lost(self) -> None:
         """The server comes back empty."""
-        self.client.delete(self.keys.lock, *self._companions())
+        self.client.delete(self.keys.lock, *self._all_companions())
         self._doubt()
         self.reference.lose_all()
         # What is over is forgotten, too.

@@ -71,13 +71,13 @@ _WRONG = {
     "release forgets that it was done": (
         "RELEASE",
         RELEASE,
-        "told == 'released'",
+        "told == RELEASED",
         "false",
     ),
     "a release is not remembered": (
         "RELEASE",
         RELEASE,
-        "redis.call('SET', once, 'released', 'PX', '60000')",
+        "redis.call('SET', once, RELEASED, 'PX', '60000')",
         "",
     ),
     "who has left may come again": (
@@ -101,7 +101,7 @@ _WRONG = {
     "a loss that was told is forgotten": (
         "RELEASE",
         RELEASE,
-        "redis.call('SET', once, 'lost', 'PX', '60000')",
+        "redis.call('SET', once, LOST, 'PX', '60000')",
         "",
     ),
     "release wakes nobody": (

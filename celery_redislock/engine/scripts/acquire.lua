@@ -6,9 +6,9 @@
 -- KEYS[4]  waiters   sorted set, token -> arrival in microseconds
 -- KEYS[5]  seen      hash, token -> believed alive until, milliseconds
 -- KEYS[6]  wanted    hash, the runs that are wanted once the lock is free
--- KEYS[7]  once      string, for a minute: up to which number the token's questions are over, or a word: all are
+-- KEYS[7]  once      string, for a minute: up to which number the token's questions are over
 -- KEYS[8]  queued    string, "<token> <work>", may be missing: the publish lock, which the grant ends
--- KEYS[9]  unqueued  string, with KEYS[8]: there for a minute once the publish lock has ended
+-- KEYS[9]  unqueued  string, with KEYS[8], for a minute: as KEYS[7], of the publication
 -- ARGV[1]  token     the caller's mark, 32 characters, made before the first send
 -- ARGV[2]  ttl       length of the lease, milliseconds
 -- ARGV[3]  patience  longest sleep of the caller in milliseconds; 0: it does not wait (any more)
@@ -36,7 +36,7 @@ local function grant(is_wanted)
         if string.sub(redis.call('GET', KEYS[8]) or '', 1, 32) == ARGV[6] then
             redis.call('DEL', KEYS[8])
         end
-        redis.call('SET', KEYS[9], 'over', 'PX', '60000')
+        redis.call('SET', KEYS[9], '9007199254740992', 'PX', '60000')
     end
     local last, done = string.match(redis.call('GET', fence) or '', '^(%d+) ?(.*)$')
     -- Milliseconds would go backwards above 1,000 grants a second.
@@ -88,7 +88,7 @@ end
 
 local owner = redis.call('GET', lock)
 local over = redis.call('GET', once)
-local is_over = over and (tonumber(over) or math.huge) >= tonumber(number)
+local is_over = over and tonumber(over) >= tonumber(number)
 if owner == token then
     return confirm(is_over)
 end

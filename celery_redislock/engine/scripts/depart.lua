@@ -8,7 +8,7 @@
 -- KEYS[6]  members   hash, member -> what it says of itself
 -- KEYS[7]  out       sorted set, member -> alive until, milliseconds; those that wait have no end
 -- KEYS[8]  wanted    hash, the runs that are wanted once the lock is free
--- KEYS[9]  once      string, for a minute: "released" once the batch has ended; see acquire.lua
+-- KEYS[9]  once      string, for a minute: RELEASED once the batch has ended; see release.lua
 -- KEYS[10]  gone     string, for a minute: what was answered to the member; see join.lua
 -- KEYS[11]  other    string, with ARGV[2]: the same, of the member that this run was
 -- ARGV[1]  mark      "<the batch's token>:<member>"
@@ -23,6 +23,7 @@
 
 local lock, holder, members, out, once, gone = KEYS[1], KEYS[2], KEYS[6], KEYS[7], KEYS[9], KEYS[10]
 local token, member = string.match(ARGV[1], '^(%w+):(%w+)$')
+local RELEASED = '9007199254740992'
 local ended = 2 + redis.call('EXISTS', KEYS[8])
 
 local told = redis.call('GET', gone)
@@ -47,7 +48,7 @@ for _, name in ipairs({member, ARGV[2]}) do
 end
 
 if redis.call('GET', lock) ~= token then
-    return remember(redis.call('GET', once) == 'released' and ended or 0)
+    return remember(redis.call('GET', once) == RELEASED and ended or 0)
 end
 
 local now = server_ms()
@@ -68,7 +69,7 @@ if last then
     return remember(1)
 end
 
-redis.call('SET', once, 'released', 'PX', '60000')
+redis.call('SET', once, RELEASED, 'PX', '60000')
 local number = string.match(redis.call('GET', KEYS[5]) or '0', '^%d+')
 redis.call('SET', KEYS[5], number .. ' ' .. ARGV[4], 'PX', 3600000)
 redis.call('DEL', lock, holder, members, out)

@@ -1,7 +1,7 @@
 -- dequeue: give the publish lock back, only if it is the caller's.
 --
 -- KEYS[1]  queued  string, "<token> <work>"
--- KEYS[2]  once    string, for a minute: the number of the token's last question, or a word: it has ended
+-- KEYS[2]  once    string, for a minute: up to which number the token's questions are answered
 -- ARGV[1]  token   the caller's token
 -- ARGV[2]  number  the questions up to this one are over: what a later one has taken stays
 --
@@ -10,7 +10,7 @@
 -- returns  1 given back, 0 not the caller's (any more)
 
 local over = redis.call('GET', KEYS[2])
-if over and (tonumber(over) or math.huge) > tonumber(ARGV[2]) then
+if over and tonumber(over) > tonumber(ARGV[2]) then
     return 0
 end
 local is_there = string.sub(redis.call('GET', KEYS[1]) or '', 1, 32) == ARGV[1]

@@ -4,7 +4,7 @@
 -- KEYS[2]  holder    string, "<token> <fencing token> <since, ms> <metadata> <number of the question>"
 -- KEYS[3]  queued    string, "<token> <work>": an equal work that waits
 -- KEYS[4]  fence     string, "<last fencing token> <the work that was done last>"
--- KEYS[5]  once      string, for a minute: the number of the token's last question, or a word: it has ended
+-- KEYS[5]  once      string, for a minute: up to which number the token's questions are answered
 -- ARGV[1]  token     the caller's mark, 32 characters, made before the first send
 -- ARGV[2]  work      what is to wait, as the caller names it
 -- ARGV[3]  ttl       length of the publish lock, milliseconds
@@ -26,7 +26,7 @@ local queued, once, token = KEYS[3], KEYS[5], ARGV[1]
 
 local waiting = redis.call('GET', queued)
 local over = redis.call('GET', once)
-if over and (tonumber(over) or math.huge) >= tonumber(ARGV[8]) then
+if over and tonumber(over) >= tonumber(ARGV[8]) then
     -- Sent before: it is the caller's, for as long as it has said since; or it is over, and this copy comes late.
     return {1}
 end

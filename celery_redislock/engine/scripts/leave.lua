@@ -4,7 +4,7 @@
 -- KEYS[2]  holder    string, "<token> <fencing token> <since, ms> <metadata> <number of the question>"
 -- KEYS[3]  waiters   sorted set, token -> arrival in microseconds
 -- KEYS[4]  seen      hash, token -> believed alive until, milliseconds
--- KEYS[5]  once      string, for a minute: up to which number the token's questions are over, or a word: all are
+-- KEYS[5]  once      string, for a minute: up to which number the token's questions are over
 -- ARGV[1]  token     the caller's token
 -- ARGV[2]  number    the questions up to this one are over: what was granted to a later one stays
 --
@@ -25,7 +25,7 @@ if redis.call('EXISTS', waiters) == 0 then
     redis.call('DEL', seen)
 end
 local over = redis.call('GET', once)
-if over and (tonumber(over) or math.huge) > tonumber(number) then
+if over and tonumber(over) > tonumber(number) then
     return 0
 end
 -- A copy that comes late takes nothing: none is longer on its way.

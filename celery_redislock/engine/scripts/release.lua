@@ -6,7 +6,7 @@
 -- KEYS[4]  seen      hash, token -> believed alive until, milliseconds
 -- KEYS[5]  fence     string, "<last fencing token> <the work that was done last>"
 -- KEYS[6]  wanted    hash, the runs that are wanted once the lock is free
--- KEYS[7]  once      string, for a minute: "released" or "lost", the answer when a reply was lost; see acquire.lua
+-- KEYS[7]  once      string, for a minute: RELEASED or LOST, the answer when a reply was lost; see acquire.lua
 -- KEYS[8]  queued    string, "<token> <work>", may be missing: the publish lock of a copy of the work, if any
 -- ARGV[1]  token     the caller's token
 -- ARGV[2]  min_hold  the lock stays busy until this long after it was taken, milliseconds
@@ -18,13 +18,15 @@
 
 local lock, holder, waiters, seen, wanted, once = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[6], KEYS[7]
 local token = ARGV[1]
+-- Larger than the number of any question, so that all are over; Redis keeps a number in less space than a word.
+local RELEASED, LOST = '9007199254740992', '9007199254740991'
 -- Nearly always there is neither.
 local is_quiet = redis.call('EXISTS', waiters, wanted) == 0
 local answer = is_quiet and 1 or 1 + redis.call('EXISTS', wanted)
 
 local is_mine = redis.call('GET', lock) == token
 local told = not is_mine and redis.call('GET', once)
-if told == 'released' then
+if told == RELEASED then
     return answer
 end
 
@@ -36,7 +38,7 @@ end
 -- After the lock is given back: at maxmemory the first write must be one that frees.
 local function remember()
     -- For whoever asks again, and so that no copy takes what was given back: none is longer on its way.
-    redis.call('SET', once, 'released', 'PX', '60000')
+    redis.call('SET', once, RELEASED, 'PX', '60000')
     if ARGV[3] ~= '' then
         local number = string.match(redis.call('GET', KEYS[5]) or '0', '^%d+')
         redis.call('SET', KEYS[5], number .. ' ' .. ARGV[3], 'PX', '3600000')
@@ -58,7 +60,7 @@ if not is_mine then
     if redis.call('ZREM', waiters, token) == 1 then
         forget(waiters, seen, token)
     end
-    redis.call('SET', once, 'lost', 'PX', '60000')
+    redis.call('SET', once, LOST, 'PX', '60000')
     return 0
 end
 
