@@ -13,7 +13,7 @@ from celery.exceptions import TaskPredicate
 from celery.worker import state as worker_state
 from celery.worker.request import Request
 
-from . import member_run, outage, rescue
+from . import member_run, outage, rescue, sentry
 from .canvas import results_of, tasks_of
 from .coalescing import LockFreed, want_call
 from .conflict import announce, retry_delay, settle
@@ -113,6 +113,8 @@ def start_batch(
     except Exception as error:
         # Not PENDING for ever: nobody else will publish it.
         launch.fail(error)
+        if isinstance(error, LockBusy):
+            sentry.report(error)
         raise
 
 
@@ -139,6 +141,7 @@ def _after_outage(task: Task[..., Any], launch: Launch, error: StoreUnavailable)
         outage.settle(task, replace(launch.options, on_error=on_error), error)
     except StoreUnavailable:
         launch.fail(error)
+        sentry.report(error)
         raise
 
 

@@ -18,6 +18,8 @@ STORE = os.environ["MONITORED_STORE"]
 app = Celery("monitored", broker=STORE, backend=STORE)
 app.conf.redislock_url = os.environ["MONITORED_LOCKS"]
 app.conf.broker_connection_retry_on_startup = True
+app.conf.redislock_retry_for = 3
+app.conf.redislock_retry_delay = (0.2, 0.5)
 
 
 @locked_task(app=app, name="busy", lock_args=(), lock_on_conflict="fail")
@@ -53,7 +55,7 @@ def skipped() -> str:
     return "ran"
 
 
-@locked_task(app=app, name="put_off", lock_args=(), lock_on_conflict="retry", lock_retry_delay=(0.2, 0.5))
+@locked_task(app=app, name="put_off", lock_args=(), lock_on_conflict="retry")
 def put_off() -> str:
     """Come again if it is busy."""
     return "ran"
