@@ -189,8 +189,50 @@ class Locked(Protocol[P, R]):
     """A locked task: called and published with the function's own arguments."""
 
     name: str
+    typing: bool
     max_retries: int | None
     default_retry_delay: float
+    rate_limit: str | None
+    serializer: str
+    time_limit: float | None
+    soft_time_limit: float | None
+    expires: Any
+    priority: int | None
+    ignore_result: bool
+    store_errors_even_if_ignored: bool
+    track_started: bool
+    trail: bool
+    send_events: bool
+    resultrepr_maxsize: int
+    acks_late: bool
+    acks_on_failure: bool
+    acks_on_timeout: bool
+    acks_on_failure_or_timeout: bool
+    reject_on_worker_lost: bool | None
+    retry_on_worker_lost: bool | None
+    throws: tuple[type[BaseException], ...]
+    request_stack: Any
+    MaxRetriesExceededError: type[Exception]
+    OperationalError: type[Exception]
+    before_start: Callable[..., Any]
+    on_success: Callable[..., Any]
+    on_failure: Callable[..., Any]
+    on_retry: Callable[..., Any]
+    on_replace: Callable[..., Any]
+    after_return: Callable[..., Any]
+    shadow_name: Callable[..., Any]
+    push_request: Callable[..., None]
+    pop_request: Callable[..., None]
+    add_trail: Callable[..., Any]
+    signature_from_request: Callable[..., Any]
+    subtask_from_request: Callable[..., Any]
+    start_strategy: Callable[..., Any]
+
+    @property
+    def __name__(self) -> str: ...
+
+    @property
+    def __wrapped__(self) -> Callable[..., R]: ...
 
     @property
     def app(self) -> Celery: ...

@@ -14,9 +14,9 @@ from typing import get_args, get_type_hints
 import pytest
 from celery import Task
 
-from celery_redislock import ConfigurationError, Conflict
+from celery_redislock import ConfigurationError, Conflict, LockedTask
 from celery_redislock.options import OPTIONS
-from celery_redislock.typed import CallOptions, LockTaskOptions, TaskOptions
+from celery_redislock.typed import CallOptions, Locked, LockTaskOptions, TaskOptions
 
 ROOT = Path(__file__).parent.parent
 API = Path(__file__).with_name("typing_api.py")
@@ -92,3 +92,14 @@ def test_the_checkers_know_every_option_of_celery() -> None:
     of_its_own |= {"add_around", "AsyncResult", "Strategy", "autoregister"}
 
     assert configured | (declared - of_its_own) <= TaskOptions.__annotations__.keys()
+
+
+def test_the_checkers_know_every_name_of_a_task() -> None:
+    of_the_class = {"abstract", "bind", "on_bound", "annotate", "add_around", "from_config", "autoregister"}
+    chosen_when_declared = {"Request", "Strategy"}
+    refused = {"map", "starmap", "chunks"}
+    public = {name for name in {*vars(Task), *vars(LockedTask)} if not name.startswith("_")}
+    ours = {"plan_for", "release_orphan", "locked_name_of"}
+
+    known = {*vars(Locked), *Locked.__annotations__}
+    assert public - of_the_class - chosen_when_declared - refused - ours <= known

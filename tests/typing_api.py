@@ -136,6 +136,7 @@ def right() -> None:
     held: list[TaskLock] = [current_lock(), lock, Unlocked(), bound.lock]
     print(called, length, results, given, eager, again, [lock.fencing_token for lock in held])
     print(bound.request.id, bound.app.conf, bound.backend, bound.max_retries, of_company.of_its_own())
+    print(bare.__name__, bare.__doc__, bare.__wrapped__, bare.AsyncResult("id").state, bare.rate_limit)
     Import().apply_async(("a",), lock={"ttl": 5}, countdown=5)
     print(LockLast().lock_name("a"), of_company.delay("a").get(), of_path.delay("a"))
 
