@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import wraps
 from typing import Any
 
@@ -20,11 +20,22 @@ def surround_hooks(task_class: Any) -> None:
     So a subclass or mixin that overrides one and does not call ``super()`` still runs locked.
     """
     for name, around in _AROUND.items():
-        hook = getattr(task_class, name)
-        if not hasattr(hook, "_keeps_the_lock"):
-            surrounded = around(hook)
-            surrounded._keeps_the_lock = True  # type: ignore[attr-defined]
-            setattr(task_class, name, surrounded)
+        hook = _hook_of(task_class, name)
+        if not hasattr(hook, _MARK):
+            is_inherited = name not in vars(task_class)
+            hook = around(hook)
+            setattr(hook, _MARK, is_inherited)
+        setattr(task_class, name, hook)
+
+
+#: On what has been put around a hook: whether that hook came from a base.
+_MARK = "_keeps_the_lock_of_a_base"
+
+
+def _hook_of(task_class: Any, name: str) -> Hook:
+    """Return the hook that comes first in the class's own order: a base may be a task already, with another."""
+    hooks: Iterator[Hook] = (getattr(owner, name) for owner in task_class.__mro__ if name in vars(owner))
+    return next(hook for hook in hooks if not getattr(hook, _MARK, False))
 
 
 def _lock_first(hook: Hook) -> Hook:

@@ -190,6 +190,26 @@ def test_a_base_between_two_tasks_keeps_its_hooks(app: Celery) -> None:
     assert_runs_locked(task)
 
 
+def test_a_base_that_is_a_task_already_hides_no_other(app: Celery) -> None:
+    class First(LockedTask):
+        name = "first"
+
+        def run(self, a: int) -> None: ...
+
+    class Second(First, Company):
+        name = "second"
+        run = name_of_lock
+
+    app.register_task(First())
+    task = app.register_task(Second())
+    called.clear()
+
+    task.apply((1,))
+
+    assert called == IN_ORDER[2:]
+    assert_runs_locked(task)
+
+
 def test_a_body_that_calls_its_own_task_begins_a_call_of_its_own(app: Celery) -> None:
     def countdown(self: Any, n: int) -> list[int]:
         return [len(self.request_stack.stack), *(self(n - 1) if n else [])]
