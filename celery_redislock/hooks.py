@@ -33,7 +33,7 @@ _MARK = "_keeps_the_lock_of_a_base"
 
 
 def _hook_of(task_class: Any, name: str) -> Hook:
-    """Return the hook that comes first in the class's own order: a base may be a task already, with another."""
+    """Return what comes first in the class's own order: a base that is a task already has another."""
     hooks: Iterator[Hook] = (getattr(owner, name) for owner in task_class.__mro__ if name in vars(owner))
     return next(hook for hook in hooks if not getattr(hook, _MARK, False))
 
