@@ -45,13 +45,23 @@ def interrupted_at(number: int, work: Callable[[], object], files: Sequence[str]
     before = sys.gettrace()
     sys.settrace(handle)
     try:
-        work()
+        next(_apart(work))
     except (SoftLimit, CtrlC):
         return True
     finally:
         sys.settrace(before)
     # Some of it may have been swallowed, by what must not fail: a callback that is told of a loss.
     return seen >= number
+
+
+def _apart(work: Callable[[], object]) -> Iterator[None]:
+    """Do something as the body of a generator, which has a stack of its own of errors that are handled.
+
+    Where a trace function raises as an ``except`` ends, which no signal's handler can, CPython leaves that
+    error there: it would be the context of all errors to come.
+    """
+    work()
+    yield
 
 
 @contextmanager
