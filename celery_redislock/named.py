@@ -12,12 +12,22 @@ either: a message can make nobody take the lock of another app, or touch any oth
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from .plan import Plan
 
-__all__ = ["NAME_HEADER", "key_of_message", "key_to_publish", "naming_headers", "without_name"]
+__all__ = [
+    "NAME_HEADER",
+    "as_sent",
+    "key_of_message",
+    "key_to_publish",
+    "naming_headers",
+    "publishing",
+    "without_name",
+]
 
 #: Header of a message: the Redis key of its call's lock.
 NAME_HEADER = "redislock_name"
@@ -62,12 +72,7 @@ def key_to_publish(
     if plan.options.mode == "off":
         return None
     key = _carried(plan, headers, task_id) if as_it_was else None
-    if key is not None:
-        return key
-    try:
-        return plan.key(args, kwargs)
-    except Exception:  # noqa: BLE001 - objects that the user's serializer knows may raise anything
-        return None
+    return key if key is not None else _key_here(plan, args, kwargs)
 
 
 def naming_headers(
@@ -78,6 +83,51 @@ def naming_headers(
     if key is not None:
         others[NAME_HEADER], others[NAMED_HEADER] = key, _written_for(plan, task_id)
     return others
+
+
+@contextmanager
+def publishing(plan: Plan, task_id: str, args: Any, kwargs: Any) -> Iterator[None]:
+    """Have the message of this id that is published inside named by what it is sent with, see `as_sent`."""
+    token = _published.set((plan, task_id, args, kwargs))
+    try:
+        yield
+    finally:
+        _published.reset(token)
+
+
+def as_sent(headers: Any = None, body: Any = None, **_: Any) -> None:
+    """At ``before_task_publish``: name the call anew if an `apply_async` of the user's has changed it."""
+    here = _published.get()
+    if here is None or not headers or NAME_HEADER not in headers or not isinstance(body, tuple | list):
+        return
+    plan, task_id, args, kwargs = here
+    if headers.get("id") != task_id or _are_equal((args, kwargs), body[:2]):
+        return
+    key = _key_here(plan, *body[:2])
+    if key is None:
+        del headers[NAME_HEADER], headers[NAMED_HEADER]
+    else:
+        headers[NAME_HEADER] = key
+
+
+#: What is published in this thread: its plan and id, and the arguments by which it was named.
+_published: ContextVar[tuple[Plan, str, Any, Any] | None] = ContextVar("redislock_published", default=None)
+
+
+def _are_equal(named: Any, sent: Any) -> bool:
+    (args, kwargs), (sent_args, sent_kwargs) = named, sent
+    try:
+        is_same = list(args or ()) == list(sent_args or ())
+        return is_same and dict(kwargs or {}) == dict(sent_kwargs or {})
+    except Exception:  # noqa: BLE001 - what cannot be compared is not known to be the same
+        return False
+
+
+def _key_here(plan: Plan, args: Any, kwargs: Any) -> str | None:
+    try:
+        return plan.key(args, kwargs)
+    except Exception:  # noqa: BLE001 - objects that the user's serializer knows may raise anything
+        return None
 
 
 def without_name(headers: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from celery import Celery, Signature, _state, signals
 
-from . import call, ended, hooks, member_request, member_run, membership, start_batch, worker
+from . import call, ended, hooks, member_request, member_run, membership, named, start_batch, worker
 from .batch_signature import SUBTASK_TYPE, LockedBatch
 from .rescue import RescueStep
 
@@ -20,6 +20,7 @@ from .rescue import RescueStep
 RECEIVERS: tuple[tuple[Any, Callable[..., Any]], ...] = (
     # in who publishes
     (signals.before_task_publish, call.put_into_header),
+    (signals.before_task_publish, named.as_sent),
     (signals.before_task_publish, membership.announce),
     (signals.after_task_publish, membership.confirm),
     # in a worker's parent

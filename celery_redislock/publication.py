@@ -27,7 +27,7 @@ from .engine import PublishLock
 from .errors import StoreUnavailable
 from .expiry import lasting, waiting_ms
 from .holder import Holder
-from .named import key_to_publish, naming_headers
+from .named import key_to_publish, naming_headers, publishing
 from .plan import Plan
 from .wanted import WANTED_HEADER
 
@@ -106,7 +106,8 @@ class Publication:
         try:
             if self._is_own:
                 handover.finish(self.task)
-            result = send(self._args, self._kwargs, **options)
+            with publishing(self._plan, self.task_id, self._args, self._kwargs):
+                result = send(self._args, self._kwargs, **options)
             self._is_out = True
         except BaseException:
             self.give_up()

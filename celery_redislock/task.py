@@ -20,7 +20,7 @@ from .delivery import how_sent, travelling_headers
 from .engine import RedisLock, release_orphan
 from .errors import LockBusy
 from .hooks import surround_hooks
-from .named import key_of_message, key_to_publish, naming_headers, without_name
+from .named import key_of_message, key_to_publish, naming_headers, publishing, without_name
 from .plan import Plan, plan_of
 from .plugin import install, know
 from .provider import provider_of
@@ -214,7 +214,9 @@ class LockedTask(Task):
         options = {**dict(zip(_POSITIONAL, positional, strict=False)), **options}
         if scoped:
             return duplicates.publish(self, plan, args, kwargs, options, super().apply_async)
-        return super().apply_async(args, kwargs, **_named(self, plan, args, kwargs, options))
+        options = _named(self, plan, args, kwargs, options)
+        with publishing(plan, options["task_id"], args, kwargs):
+            return super().apply_async(args, kwargs, **options)
 
     def apply(
         self,

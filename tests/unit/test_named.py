@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 import redis
-from celery import Celery, chain
+from celery import Celery, Task, chain
 from celery.exceptions import Ignore
 
-from celery_redislock import RedisLock
+from celery_redislock import LockedTask, RedisLock
 from celery_redislock.engine import PublishLock
 from celery_redislock.named import NAME_HEADER, NAMED_HEADER
 from celery_redislock.provider import provider_of
@@ -140,6 +140,31 @@ def test_a_publisher_needs_no_redis_to_name_a_lock(redis_url: str) -> None:
         work(app).delay(1)
 
         assert sent(app)[NAME_HEADER].startswith("mine:t:")
+
+
+class OfTenant(Task):
+    """A company's class, which sends more than it was given."""
+
+    abstract = True
+
+    def apply_async(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
+        """Add who the call is for."""
+        return super().apply_async(args, {**(kwargs or {}), "tenant": "acme"}, **options)
+
+
+@pytest.mark.parametrize("scope", ["run", "task"])
+@pytest.mark.parametrize("bases", [(LockedTask, OfTenant), (OfTenant, LockedTask)], ids=["first", "last"])
+def test_a_call_is_named_by_what_is_sent(app: Celery, client: redis.Redis, bases: Any, scope: str) -> None:
+    def function(a: int, tenant: str | None = None) -> None: ...
+
+    both = type("Both", bases, {"abstract": True})
+    task = locked(app, function, name="t", base=both, lock_scope=scope)
+    task.delay(1)
+
+    headers = sent(app)
+    assert headers[NAME_HEADER] == task.lock_name(1, tenant="acme")
+    assert taken(task, client, headers, 1) == [task.lock_name(1, tenant="acme")]
+    assert not client.keys("redislock.queued:*"), "the publish lock ends, whatever its name"
 
 
 # ---- who goes by it
