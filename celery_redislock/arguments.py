@@ -101,19 +101,36 @@ class Naming:
             return ""
 
     @cached_property
-    def _places(self) -> tuple[str, ...] | None:
-        """The parameters by their places; None where a call cannot give all of them by place."""
+    def _plain(self) -> tuple[tuple[str, ...], frozenset[str], frozenset[str]] | None:
+        """The parameters that have a place, that have a keyword, and that must be given.
+
+        None for a function that takes any number of arguments.
+        """
         parameters = self.declared.signature.parameters.values()
-        return tuple(each.name for each in parameters) if all(map(_has_place, parameters)) else None
+        if any(each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD) for each in parameters):
+            return None
+        return (
+            tuple(each.name for each in parameters if _has_place(each)),
+            frozenset(each.name for each in parameters if each.kind is not each.POSITIONAL_ONLY),
+            frozenset(each.name for each in parameters if each.default is each.empty),
+        )
+
+    @cached_property
+    def _extras(self) -> str | None:
+        return _extras(self.declared.signature)
 
     @cached_property
     def _default_values(self) -> dict[str, Any]:
         return {name: default.value for name, default in self.declared.defaults.items()}
 
     def _bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        # Nearly always, and many times as fast.
-        if not kwargs and self._places is not None and len(args) == len(self._places):
-            return dict(zip(self._places, args, strict=True))
+        # Nearly always, and many times as fast; what does not fit is told by the signature.
+        if self._plain is not None and len(args) <= len(self._plain[0]):
+            places, words, required = self._plain
+            arguments = {**dict(zip(places, args, strict=False)), **kwargs}
+            is_once = len(arguments) == len(args) + len(kwargs)
+            if is_once and kwargs.keys() <= words and required <= arguments.keys():
+                return arguments
         try:
             return self.declared.signature.bind(*args, **kwargs).arguments
         except TypeError as error:
@@ -131,8 +148,8 @@ class Naming:
 
         One that has the name of a parameter keeps apart from that: ``def f(a, /, **kwargs)``.
         """
-        extras = _extras(self.declared.signature)
-        if extras not in arguments:
+        extras = self._extras
+        if extras is None or extras not in arguments:
             return arguments
         given = dict(arguments)
         for name, value in given.pop(extras).items():
@@ -142,7 +159,7 @@ class Naming:
     def _with_extras(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """The arguments, and each of ``**kwargs`` that has not the name of a parameter."""
         parameters = self.declared.signature.parameters
-        extras = arguments.get(_extras(self.declared.signature) or "", {})
+        extras = arguments.get(self._extras or "", {})
         return {**{name: value for name, value in extras.items() if name not in parameters}, **arguments}
 
     def _forms(self, arguments: dict[str, Any]) -> list[str]:

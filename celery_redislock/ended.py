@@ -35,7 +35,8 @@ def refused(sender: Any = None, message: Any = None, **_: Any) -> None:
 
 def listen_for_undecoded(sender: Any = None, **_: Any) -> None:
     """At ``worker_ready``: listen for content that cannot be read, of which Celery sends no signal."""
-    sender.on_decode_error = _told(sender.app, sender.on_decode_error)
+    if not hasattr(sender.on_decode_error, "__wrapped__"):  # ready again, after its connection was lost
+        sender.on_decode_error = _told(sender.app, sender.on_decode_error)
 
 
 def _told(app: Celery, on_decode_error: Callable[..., Any]) -> Callable[..., Any]:

@@ -12,6 +12,7 @@ from collections import OrderedDict, defaultdict, namedtuple
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
+from itertools import product
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
@@ -203,6 +204,24 @@ def test_an_argument_of_lock_args_is_left_out_at_its_default() -> None:
     by = naming(function, lock_args=["b"]).lock_name
     assert by((1,), {}) == by((5, 2), {}) == TASK
     assert by((1, 3), {}) != TASK
+
+
+def test_a_call_is_bound_as_python_binds_it() -> None:
+    def function(a: int, b: int = 2, /, c: int = 3, *, d: int, e: int = 5) -> dict[str, int]:
+        return {"a": a, "b": b, "c": c, "d": d, "e": e}
+
+    names: dict[str, Any] = {}
+    for count, chosen in product(range(5), product([False, True], repeat=6)):
+        args = tuple(range(10, 10 + count))
+        kwargs = {word: 20 + place for place, word in enumerate("abcdex") if chosen[place]}
+        try:
+            got = str(function(*args, **kwargs))
+        except TypeError:
+            with pytest.raises(TypeError):
+                naming(function).lock_name(args, kwargs)
+        else:
+            assert names.setdefault(naming(function).lock_name(args, kwargs), got) == got
+    assert len(set(names.values())) == len(names) == 10
 
 
 def test_only_the_arguments_listed_in_lock_args_count_in_whatever_order() -> None:
