@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
@@ -288,6 +289,21 @@ def _losing_the_first_reply(claim: Callable[..., Any]) -> Callable[..., Any]:
         return replies[-1]
 
     return asked
+
+
+def test_a_claim_that_came_too_early_is_made_again_with_its_mark(rig: Rig) -> None:
+    """Or a copy of it that comes late would take the due time for nobody."""
+    tenure = rig.lead(a=rig.every(MINUTE))._tenure
+    early, marks = now() + timedelta(seconds=0.2), []
+    claim = tenure._ledger.claim
+    tenure._ledger.claim = lambda *args: marks.append(args[-1]) or claim(*args)
+
+    delay_s = tenure.claim("early", early)
+    assert delay_s
+    time.sleep(delay_s + 0.05)
+
+    assert tenure.claim("early", early) is None
+    assert len(set(marks)) == 1
 
 
 def test_a_record_is_read_back_as_it_was_written(rig: Rig) -> None:
