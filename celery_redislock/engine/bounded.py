@@ -25,6 +25,8 @@ STEP_S = 2.0
 SLACK_S = 0.02
 #: No time-out is shorter than this, seconds: 0 means "do not wait" to a socket.
 LEAST_S = 0.001
+#: To load the certificates of a machine takes about so long, seconds.
+CERTIFICATES_S = 0.03
 #: The first of several addresses is given so long before half of the time, seconds.
 ADDRESS_S = 0.1
 
@@ -194,8 +196,10 @@ class _Bounded:
     def socket_timeout(self) -> float:
         """What is left for a step."""
         if isinstance(self, SSLConnection):
-            # It is connected now, and asks for the time that the handshake of TLS has.
+            # It is connected now, and asks for the time that the handshake of TLS has: after the
+            # certificates were loaded, which nothing can cut short.
             self.clock.is_answered = True
+            return max(self.clock.left() - CERTIFICATES_S, LEAST_S)
         return self.clock.left()
 
     @socket_timeout.setter

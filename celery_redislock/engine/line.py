@@ -21,6 +21,8 @@ Connect = Callable[[Clock], tuple[Any, BoundedSocket | NoSocket]]
 
 #: What an idle line is given for a sign of life, seconds; or so many round trips.
 SIGN_OF_LIFE_S, ROUND_TRIPS = 0.1, 4
+#: With less than this left none is opened, seconds: certificates alone take some of it.
+OPENING_S = 0.03
 #: For the word that is sent behind a question which was not answered, seconds.
 LAST_WORD_S = 0.02
 
@@ -179,6 +181,8 @@ class Line:
         """Open the connection, and return the time."""
         self.close()
         self.was_slow = False
+        if deadline - time.monotonic() < OPENING_S:
+            raise RedisTimeoutError("no time is left to open a connection")
         clock = Clock(deadline, self._step_s)
         try:
             connection, sock = self._connect(clock)
