@@ -179,6 +179,8 @@ class Proxy:
 
     async def _shut_down(self) -> None:
         await self._stop_listening()
+        # Who was let in at the last moment is served, to be closed.
+        await asyncio.sleep(0.02)
         tasks = [*self._state.tasks, *self._state.serving]
         for task in tasks:
             task.cancel()

@@ -15,8 +15,6 @@ from .store import Store
 
 #: What an operator may change while the program runs.
 _CREDENTIALS = ("username", "password", "credential_provider")
-#: What a pool has for connections of its own only.
-_OF_THE_POOL = ("maint_notifications", "oss_cluster_", "orig_", "himport_registry", "connection_pool")
 
 
 class PoolOptions(Mapping[str, Any]):
@@ -25,6 +23,15 @@ class PoolOptions(Mapping[str, Any]):
     Args:
         pool: Of redis-py; referred to weakly.
     """
+
+    #: What a pool has for connections of its own only; some of it leads back to the pool.
+    _of_the_pool: tuple[str, ...] = (
+        "maint_notifications",
+        "oss_cluster_",
+        "orig_",
+        "himport_registry",
+        "connection_pool",
+    )
 
     def __init__(self, pool: Any) -> None:
         self._pool = ref(pool)
@@ -46,7 +53,8 @@ class PoolOptions(Mapping[str, Any]):
     def _now(self) -> dict[str, Any]:
         pool = self._pool()
         if pool is not None:
-            self._last = _without_the_pools_own(pool.connection_kwargs)
+            own = self._of_the_pool
+            self._last = {k: v for k, v in pool.connection_kwargs.items() if not k.startswith(own)}
         return self._last
 
 
@@ -59,6 +67,9 @@ class ClusterOptions(PoolOptions):
         greet: What the user has called at each new connection.
     """
 
+    #: The client's own way to connect would send READONLY, and leads back to the client.
+    _of_the_pool = (*PoolOptions._of_the_pool, "redis_connect_func")
+
     def __init__(self, manager: Any, pool: Any, greet: Callable[[Any], object] | None) -> None:
         self._manager = ref(manager)
         self._greet = greet
@@ -67,8 +78,7 @@ class ClusterOptions(PoolOptions):
 
     def _now(self) -> dict[str, Any]:
         options = {**super()._now()}
-        # The client's own, which would send READONLY; what the user gave is called as redis-py does.
-        options.pop("redis_connect_func", None)
+        # What the user gave is called as redis-py does.
         greet = self._greet
         if greet is not None:
             options["redis_connect_func"] = lambda connection: (connection.on_connect(), greet(connection))
@@ -80,10 +90,6 @@ class ClusterOptions(PoolOptions):
 
 def _credentials(options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: options.get(name) for name in _CREDENTIALS}
-
-
-def _without_the_pools_own(options: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in options.items() if not name.startswith(_OF_THE_POOL)}
 
 
 def when_closed(place: Any, store: Store) -> None:
