@@ -46,12 +46,14 @@ class Clock:
         step_s: What one step takes at most, seconds.
         round_trip_s: What the last reply of the handshake took, or to connect if there was none.
         is_answered: Somebody is there.
+        called_at: When the address was called that was called last.
     """
 
     def __init__(self, deadline: float, step_s: float) -> None:
         self.deadline, self.step_s = deadline, step_s
         self.round_trip_s = 0.0
         self.is_answered = False
+        self.called_at = 0.0
 
     def left(self) -> float:
         """Return what the next step may take, seconds."""
@@ -186,6 +188,7 @@ class _Bounded:
     def socket_connect_timeout(self) -> float:
         """Half of what is left for each address: a silent one leaves time for the next."""
         left_s = self.clock.left()
+        self.clock.called_at = monotonic()
         return min(left_s, max((self.clock.deadline - monotonic()) / 2, ADDRESS_S))
 
     @socket_connect_timeout.setter
@@ -194,7 +197,9 @@ class _Bounded:
 
     @property
     def socket_timeout(self) -> float:
-        """What is left for a step."""
+        """What is left for a step; redis-py looks here when an address has answered."""
+        if not self.clock.round_trip_s:
+            self.clock.round_trip_s = monotonic() - self.clock.called_at
         if isinstance(self, SSLConnection):
             # It is connected now, and asks for the time that the handshake of TLS has: after the
             # certificates were loaded, which nothing can cut short.
@@ -207,9 +212,7 @@ class _Bounded:
         """Redis-py's own does not count."""
 
     def _connect(self) -> Any:
-        began_at = monotonic()
         sock = super()._connect()  # type: ignore[misc]
-        self.clock.round_trip_s = monotonic() - began_at
         return BoundedSocket(sock, self.clock) if hasattr(sock, "settimeout") else sock
 
 

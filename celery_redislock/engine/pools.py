@@ -110,7 +110,9 @@ def when_closed(place: Any, store: Store) -> None:
         known = ours()
         if known is not None:
             known.close()
-        return original(there(), *args, **kwargs)
+        known_place = there()
+        # None while both are collected.
+        return None if known_place is None else original(known_place, *args, **kwargs)
 
     with suppress(AttributeError):  # a pool that takes no attributes: its lines go when it goes
         setattr(place, name, closing)
