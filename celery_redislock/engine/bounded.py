@@ -198,7 +198,7 @@ class _Bounded:
     @property
     def socket_timeout(self) -> float:
         """What is left for a step; redis-py looks here when an address has answered."""
-        if not self.clock.round_trip_s:
+        if self.clock.called_at and not self.clock.round_trip_s:
             self.clock.round_trip_s = monotonic() - self.clock.called_at
         if isinstance(self, SSLConnection):
             # It is connected now, and asks for the time that the handshake of TLS has: after the
