@@ -18,6 +18,12 @@ from celery_redislock import LockLost, RedisLock
 from ..deadlines import eventually
 from .renewed import is_renewed
 
+# eventlet, once another test has imported it, warns of every fork.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Using fork"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
 NAME = "forked"
 
 #: Seconds for a child to end.
