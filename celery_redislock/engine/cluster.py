@@ -15,7 +15,7 @@ from redis.exceptions import ClusterDownError
 
 from .cluster_line import ClusterLine
 from .redirection import Redirection, key_of, redirection
-from .routed import LOOK_UP_S, Address, RoutedStore, passes, placed, share_of
+from .routed import AGAIN_S, LOOK_UP_S, Address, RoutedStore, passes, placed, share_of
 from .server import Server
 from .wire import Command, Undo
 
@@ -166,7 +166,7 @@ class ClusterStore(RoutedStore):
                 return self._take(node, ranges)
             except (redis.RedisError, OSError) as error:
                 failure = error
-            if time.monotonic() >= deadline:
+            if time.monotonic() + AGAIN_S >= deadline:
                 break
         raise failure
 

@@ -21,6 +21,8 @@ from .wire import Command, Undo
 PAUSE_FIRST_S, PAUSE_LONGEST_S = 0.02, 0.25
 #: How long each step of one of several servers may take that says where the masters are, seconds.
 LOOK_UP_S = 1.0
+#: With less than this left nothing is tried again, seconds: it would only hide what was wrong.
+AGAIN_S = 0.1
 #: The least that anything may take, seconds.
 LEAST_S = 0.02
 
@@ -52,7 +54,7 @@ class RoutedStore(Store):
             except (redis.RedisError, OSError) as error:
                 # After a silence the next attempt may take as long as the last one.
                 needed_s = self._attempt_s if isinstance(error, RedisTimeoutError) else pause_s
-                if not passes(error) or time.monotonic() + needed_s >= deadline:
+                if not passes(error) or time.monotonic() + needed_s + AGAIN_S >= deadline:
                     self.take_back(undo)
                     raise
             time.sleep(pause_s)

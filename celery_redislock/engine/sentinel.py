@@ -12,7 +12,7 @@ import redis
 from redis.sentinel import MasterNotFoundError
 
 from .line import Line
-from .routed import LOOK_UP_S, Address, RoutedStore, left_until, passes, placed, share_of
+from .routed import AGAIN_S, LOOK_UP_S, Address, RoutedStore, left_until, passes, placed, share_of
 from .server import Server
 from .wire import Command, Undo
 
@@ -129,7 +129,7 @@ class SentinelStore(RoutedStore):
             else:
                 if found is not None:
                     return self._use((self._force_host or found[0].decode(), int(found[1])))
-            if time.monotonic() >= deadline:
+            if time.monotonic() + AGAIN_S >= deadline:
                 break
         raise MasterNotFoundError(f"no sentinel could name the master {self._service!r}") from failure
 
