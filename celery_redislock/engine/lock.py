@@ -55,7 +55,7 @@ class RedisLock:
         lock_name: The Redis key, exactly that.
         expire: Length of the lease; after it the lock is free even if its holder is gone.
         renew: Renew the lease every third of `expire`, until the release.
-        wait: How long ``with`` waits for a busy lock; None: without end.
+        wait: How long ``with`` waits for a busy lock; None: without end; 0: it asks once.
         min_hold: Released earlier, the lock stays busy until this long after it was taken.
         max_hold: The lease ends this long after it was taken at the latest; None: no bound.
         metadata: What `holder` shows of us to others, text to text.
@@ -147,7 +147,7 @@ class RedisLock:
 
         Args:
             blocking: Wait in line while the lock is busy, first come, first served.
-            timeout: How long to wait; None: without end.
+            timeout: How long to wait; None: without end; 0: ask once, as if not `blocking`.
 
         Returns:
             True when this object now holds the lock, False when it is busy.
@@ -313,7 +313,7 @@ class RedisLock:
     def _attempt(self, token: str, mark: str, blocking: bool, timeout_s: float | None) -> Holder | None:
         terms = self._terms
         question = self._verbs, token, terms.first_ttl_ms, self._metadata, self.queued
-        if blocking:
+        if blocking and timeout_s != 0:
             answer = Waiter(*question).wait(timeout_s, terms.ttl_ms / 1000)
         else:
             answer = ask_once(*question, mark)

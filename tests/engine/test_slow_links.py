@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import redis
 
-from celery_redislock import RedisLock, StoreUnavailable
+from celery_redislock import LockBusy, RedisLock, StoreUnavailable
 
 from ..deadlines import eventually
 from ..servers import Server
@@ -72,6 +72,16 @@ def test_a_call_works_within_five_seconds(link: Arena, round_trip: float) -> Non
 
     assert granted
     assert took < LONGEST
+
+
+def test_who_does_not_wait_asks_once_however_long_that_takes(link: Arena) -> None:
+    link.proxy.delay(replies=0.12)
+    lock = RedisLock(far_client(link), NAME, expire=30)
+
+    assert lock.acquire(True, 0)
+    assert not RedisLock(far_client(link), NAME).acquire(True, 0)
+    with pytest.raises(LockBusy), RedisLock(far_client(link), NAME, wait=0):
+        pass
 
 
 def test_what_was_opened_too_late_serves_the_next_call(link: Arena) -> None:
