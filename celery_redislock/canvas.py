@@ -13,6 +13,8 @@ from celery.utils.functional import maybe_list
 
 #: Parts that are no task of their own: they only hold others.
 _CONTAINERS = ("chain", "group", "chord")
+#: Celery's tasks that call another for each element.
+_MAPS = ("celery.map", "celery.starmap")
 
 
 def app_of(signature: Any) -> Celery:
@@ -38,7 +40,7 @@ def plain(signature: Mapping[str, Any]) -> dict[str, Any]:
                 kwargs[place] = [plain(task) for task in _tasks_of(kwargs[place])]
         if kwargs.get("body") is not None:
             kwargs["body"] = plain(kwargs["body"])
-    elif "it" in kwargs and signature["task"] in ("celery.map", "celery.starmap"):
+    elif "it" in kwargs and signature["task"] in _MAPS:
         kwargs["it"] = list(kwargs["it"])
     return {**signature, "kwargs": kwargs, "options": deepcopy(dict(signature["options"]))}
 
@@ -65,6 +67,13 @@ def write_header(signature: Mapping[str, Any], name: str, value: Any) -> None:
 def tasks_of(signature: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """List the tasks in a canvas, callbacks too."""
     return (part for part in _parts(signature, set()) if part.get("subtask_type") not in _CONTAINERS)
+
+
+def app_tasks_of(signature: Mapping[str, Any]) -> set[str]:
+    """Return the names of the tasks in a canvas that an app has of its own: Celery's are in each."""
+    tasks = [*tasks_of(signature)]
+    tasks += [part["kwargs"]["task"] for part in tasks if part["task"] in _MAPS]
+    return {str(part["task"]) for part in tasks if not part["task"].startswith("celery.")}
 
 
 def results_of(result: Any) -> Iterator[Any]:

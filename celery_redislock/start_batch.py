@@ -14,7 +14,7 @@ from celery.worker import state as worker_state
 from celery.worker.request import Request
 
 from . import member_run, outage, rescue, sentry
-from .canvas import results_of, tasks_of
+from .canvas import app_tasks_of, results_of, tasks_of
 from .coalescing import LockFreed, want_call
 from .conflict import announce, retry_delay, settle
 from .delays import delayed
@@ -69,6 +69,11 @@ class Starter(Task):
             # Those that it has read before this one had not been watched.
             consumer.update_strategies()
         return super().start_strategy(app, consumer, **kwargs)
+
+    def redislock_knows(self, canvas: Mapping[str, Any], *_: Any) -> bool:
+        """Whether a batch is of this app: each has this task, but only one may know those of the batch."""
+        names = app_tasks_of(canvas)
+        return not names or not names.isdisjoint(self.app.tasks)
 
     def redislock_revoke(self, request: Any, reason: str) -> None:
         """End every result of the batch that this would have published as ``REVOKED``."""

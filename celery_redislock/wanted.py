@@ -11,6 +11,7 @@ from typing import Any
 from celery import Celery, Task
 from celery.app.task import Context
 from kombu import serialization
+from kombu.exceptions import ContentDisallowed
 
 from . import queued
 from .engine import WantedIndex, WantedRun, WantedRuns, store_of
@@ -111,19 +112,43 @@ def serve(app: Celery, lock_name: str) -> int | None:
     """
     runs = runs_of(app, lock_name)
     looks = [
-        _serve_task(app.tasks[task], runs) if task in app.tasks else FOREIGN_MS
+        _serve_task(app.tasks[task], runs)
+        if task in app.tasks and _may_claim(app.tasks[task], runs)
+        else FOREIGN_MS
         for task in sorted(runs.tasks())
     ]
     return min((look for look in looks if look is not None), default=None)
 
 
+def _may_claim(task: Task[..., Any], runs: WantedRuns) -> bool:
+    """Whether there is something for us. What is only another app's is not claimed: it would have to wait."""
+    if not hasattr(task, "redislock_knows"):
+        return True
+    are_ours = (is_ours(task, run) for run in runs.claimable(task.name))
+    # Where there is nothing, the claim tidies up.
+    return next(are_ours, True) or any(are_ours)
+
+
+def is_ours(task: Task[..., Any], run: WantedRun) -> bool:
+    """Whether a run of a task is for this app, where apps that share a prefix have a task of that name."""
+    knows = getattr(task, "redislock_knows", None)
+    if knows is None:
+        return True
+    try:
+        return bool(knows(*_signature(task, run).args))
+    except ContentDisallowed:
+        return False
+
+
 def _serve_task(task: Task[..., Any], runs: WantedRuns) -> int | None:
     while True:
         claimed = runs.claim(task.name)
-        for successor, run in claimed.superseded:
-            end_superseded(task, runs, run, successor)
-        # Not a generator: each run is published.
-        is_more = [_publish(task, runs, run, claimed.token) for run in claimed.to_publish]
+        # Lists, not generators: each is done.
+        are_left = [not end_superseded(task, runs, run, successor) for successor, run in claimed.superseded]
+        ours = [run for run in claimed.to_publish if is_ours(task, run)]
+        is_more = [_publish(task, runs, run, claimed.token) for run in ours]
+        if any(are_left) or len(ours) < len(claimed.to_publish):
+            return FOREIGN_MS
         if not any(is_more):
             return claimed.look_again_ms
 
@@ -138,14 +163,21 @@ def _publish(task: Task[..., Any], runs: WantedRuns, run: WantedRun, token: str)
     return runs.confirm(run, token)
 
 
-def end_superseded(task: Task[..., Any], runs: WantedRuns, run: WantedRun, successor: str) -> None:
-    """Let a run that was wanted end as `skip` does: another run stands for it, and has begun."""
+def end_superseded(task: Task[..., Any], runs: WantedRuns, run: WantedRun, successor: str) -> bool:
+    """Let a run that was wanted end as `skip` does: another run stands for it, and has begun.
+
+    Returns:
+        False: it is another app's, which has its results, and ends it later.
+    """
+    if not is_ours(task, run):
+        return False
     reason = superseded_reason(runs.lock_name, successor)
     logger.info("Task %s[%s] skipped: %s", task.name, run.id, reason)
     signature = _signature(task, run)
     revoke(task, _request(signature), reason)
     queued.free_of_message(task.app, signature.options.get("headers"), run.id)
     runs.ended(run)
+    return True
 
 
 def superseded_reason(lock_name: str, successor: str) -> str:

@@ -10,7 +10,7 @@ begins; if it ends before that, the first of them is wanted in its place. What i
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, unquote
@@ -29,6 +29,9 @@ CLAIM_MS = 5000
 LOOK_MS = 5000
 #: Whether an entry expires, as it stands before its message.
 _EXPIRES, _LASTS = b"expires", b"lasts"
+#: The kinds of fields with what a claim may give, as ``pending.lua`` tells, and how many words stand before
+#: the entry.
+_CLAIMABLE = {b"next": 0, b"sent": 3, b"over": 2}
 #: Locks that are looked at in one go.
 DUE_AT_ONCE = 100
 
@@ -169,6 +172,19 @@ class WantedRuns:
             fields = self._store.call(("HKEYS", self._keys.wanted))
         return {_text(field.split(b" ")[1]) for field in fields if b" " in field}
 
+    def claimable(self, task: str) -> Iterator[WantedRun]:
+        """Read what a claim of a task may give, one after the other; nothing is claimed.
+
+        Those in line are left out: each is wanted before it is claimed.
+        """
+        word = _word(task)
+        with translated(self.lock_name):
+            for field in self._store.call(("HKEYS", self._keys.wanted)):
+                kind, _, rest = field.partition(b" ")
+                if kind in _CLAIMABLE and rest.split(b" ")[0] == word:
+                    kept = self._store.call(("HGET", self._keys.wanted, field)) or b""
+                    yield from _claimable(kind, kept)
+
     def claim(self, task: str) -> Claimed:
         """Take what is to be done for the wanted runs of a task."""
         token = uuid4().hex
@@ -266,6 +282,13 @@ class WantedIndex:
 
 def _runs(entries: Iterable[bytes]) -> tuple[WantedRun, ...]:
     return tuple(WantedRun.of_entry(entry) for entry in entries)
+
+
+def _claimable(kind: bytes, kept: bytes) -> tuple[WantedRun, ...]:
+    words = kept.split(b" ", _CLAIMABLE[kind])
+    # What was surely published, or closed, is not claimed any more.
+    is_claimable = kept and not (kind == b"sent" and int(words[0]) <= 0)
+    return (WantedRun.of_entry(words[-1]),) if is_claimable else ()
 
 
 def _word(text: str) -> bytes:

@@ -38,6 +38,10 @@ class Broker:
         assert message is not None, f"there should be a message in {queue}"
         return message
 
+    def count(self, queue: str) -> int:
+        """Return how many messages are in a queue."""
+        return int(self._channel._size(queue))
+
     def run(self, message: Any, **changed: Any) -> None:
         """Receive a message and run its task."""
         task = self.app.tasks[message.headers["task"]]

@@ -12,8 +12,10 @@ import redis
 from celery import Celery, chain
 
 from celery_redislock import RedisLock, locked_batch
+from celery_redislock.engine import wanted as engine_wanted
 from celery_redislock.wanted import publish_what_is_wanted
 
+from ..deadlines import eventually
 from .applications import application, shared_tasks_forgotten
 from .broker import Broker, as_sent
 
@@ -100,6 +102,51 @@ def test_its_times_count_from_when_it_was_called(
     for header, after_s in (("eta", 100), ("expires", 200)):
         moment = datetime.fromisoformat(message.headers[header])
         assert abs(moment - called - timedelta(seconds=after_s)) < timedelta(seconds=0.2), header
+
+
+@pytest.fixture
+def other(redis_url: str) -> Iterator[Celery]:
+    """Give an app with the same locks and other queues, other tasks and no results."""
+    other = application(redis_url, task_default_queue=uuid4().hex, result_backend="disabled://")
+    yield other
+    other.close()
+
+
+def is_published(app: Celery, broker: Broker) -> bool:
+    """Publish what an app can; return whether something is in its queue."""
+    publish_what_is_wanted(app, "redislock:b")
+    return broker.count(app.conf.task_default_queue) > 0
+
+
+def test_it_is_published_by_an_app_that_knows_its_tasks(
+    app: Celery, other: Celery, client: redis.Redis, broker: Broker
+) -> None:
+    """Each app knows the task that publishes batches."""
+    with RedisLock(client, "redislock:b"):
+        batch(app, "coalesce", serializer="pickle").delay()
+
+    assert not is_published(other, broker)
+    assert is_published(app, broker), "at once: nobody else has claimed it"
+
+
+def test_of_two_apps_each_ends_its_own_batches(
+    app: Celery, other: Celery, client: redis.Redis, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of all batches that meet one lock the last is wanted, whichever app has it."""
+    monkeypatch.setattr(engine_wanted, "CLAIM_MS", 100)
+    theirs = other.task(step, name="theirs", shared=False, lazy=False)
+    with RedisLock(client, "redislock:b"):
+        superseded = batch(app, "coalesce", serializer="pickle").delay()
+        locked_batch(theirs.si(1), lock_key="b", lock_on_conflict="coalesce").delay()
+
+    assert not is_published(app, broker)
+    assert is_published(other, broker)
+    broker_of_other = Broker(other)
+    broker_of_other.run(broker_of_other.message(other.conf.task_default_queue))
+    broker_of_other.close()
+
+    assert superseded.state == "PENDING"
+    eventually(lambda: not is_published(app, broker) and superseded.state == "REVOKED", 5, "it should end")
 
 
 def test_what_means_something_in_one_process_only_is_left_out(
