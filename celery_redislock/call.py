@@ -40,15 +40,33 @@ def travelling(task_name: str, lock: Mapping[str, Any]) -> dict[str, Any]:
     return plain
 
 
+def refuse_options_of_a_task(task_name: str, options: Mapping[str, Any]) -> None:
+    """Refuse lock options that a call is given as a task is, which nobody would read.
+
+    Raises:
+        ConfigurationError: There is one.
+    """
+    for name in _options_of_a_task(options):
+        raise ConfigurationError(
+            f"{name} of a call of task {task_name!r} is an option of a task, and would be ignored: write "
+            f'lock={{"{name.removeprefix("lock_")}": ...}}'
+        )
+
+
 def put_into_header(sender: Any = None, headers: Any = None, properties: Any = None, **_: Any) -> None:
     """At ``before_task_publish``: let what is published by name carry its lock options as `apply_async` does.
 
     Celery swallows what is raised here. So what cannot travel is left out, and refused by the worker.
     """
-    lock = (properties or {}).pop(_PROPERTY, None)
+    properties = {} if properties is None else properties
+    lock = properties.pop(_PROPERTY, None)
+    of_a_task = {name: properties.pop(name) for name in _options_of_a_task(properties)}
+    if of_a_task:
+        lock = {**of_a_task, **(lock if isinstance(lock, Mapping) else {})}
     if lock is None or headers is None:
         return
     try:
+        refuse_options_of_a_task(str(sender), of_a_task)
         headers[CALL_HEADER] = travelling(str(sender), lock)
     except (ConfigurationError, AttributeError) as error:
         headers[CALL_HEADER] = _refused(lock)
@@ -69,6 +87,10 @@ def warn_of_what_nobody_reads(request: Any = None, **_: Any) -> None:
     if asks and not hasattr(request.task, "plan_for") and request.name not in _warned_of:
         _warned_of.add(request.name)
         logger.warning("Task %s was called with lock={...}, but is not locked", request.name)
+
+
+def _options_of_a_task(options: Mapping[str, Any]) -> list[str]:
+    return [name for name in options if str(name).startswith("lock_")]
 
 
 def _plain(value: Any) -> Any:

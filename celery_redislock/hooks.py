@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from functools import wraps
 from typing import Any
 
-from . import handover, mapping, refusal, run, sentry
+from . import deferred, handover, mapping, refusal, run, sentry
 from .call import CALL_HEADER
 from .errors import LockBusy, LockLost
 from .replacement import is_replaced
@@ -38,6 +38,11 @@ def _hook_of(task_class: Any, name: str) -> Hook:
     return next(hook for hook in hooks if not getattr(hook, _MARK, False))
 
 
+def called_by_celery(task_class: Any) -> Hook:
+    """Return the class's own ``__call__``, without ours around it."""
+    return _hook_of(task_class, "__call__")
+
+
 def _lock_first(hook: Hook) -> Hook:
     @wraps(hook)
     def before_start(self: Any, task_id: str, args: Any, kwargs: Any) -> Any:
@@ -61,7 +66,7 @@ def _in_its_body(hook: Hook) -> Hook:
             if begun is None:
                 return hook(self, *args, **kwargs)
             with begun.called(), begun.body():
-                return hook(self, *args, **kwargs)
+                return deferred.result_of(self, hook(self, *args, **kwargs))
         except LockLost as error:
             if begun is None or not is_replaced(error):
                 raise

@@ -12,14 +12,14 @@ from celery.result import AsyncResult, EagerResult
 from celery.states import RETRY, REVOKED
 from celery.utils import uuid
 
-from . import ancestry, duplicates, mapping, queued, run, worker
+from . import ancestry, deferred, duplicates, mapping, queued, run, worker
 from .again import is_as_it_was
-from .call import CALL_HEADER, travelling
+from .call import CALL_HEADER, refuse_options_of_a_task, travelling
 from .conflict import RETRY_HEADER
 from .delivery import how_sent, travelling_headers
 from .engine import RedisLock, release_orphan
 from .errors import LockBusy
-from .hooks import surround_hooks
+from .hooks import called_by_celery, surround_hooks
 from .named import key_of_message, key_to_publish, naming_headers, publishing, without_name
 from .plan import Plan, plan_of
 from .plugin import install, know
@@ -93,7 +93,8 @@ class LockedTask(Task):
         """
         bound = super().bind(app)
         ancestry.refuse_what_hides_the_lock(cls, LockedTask)
-        plan_of(cls, app)
+        if plan_of(cls, app).options.mode == "on":
+            deferred.refuse_function(cls, str(cls.name), called_by_celery(cls))
         # In the finished class: it may have hooks from several bases and the setting task_annotations.
         surround_hooks(cls)
         throws = cls.throws if isinstance(cls.throws, tuple) else (cls.throws,)
@@ -147,6 +148,7 @@ class LockedTask(Task):
         self, request: Any = None, args: Any = None, kwargs: Any = None, queue: Any = None, **options: Any
     ) -> Any:
         """Return the call of a request, as `retry` publishes it: written as it was, with its own headers."""
+        refuse_options_of_a_task(self.name, options)
         request = self.request if request is None else request
         signature = super().signature_from_request(request, args, kwargs, queue, **options)
         signature.options.update({**how_sent(request), **options})
@@ -272,6 +274,7 @@ class LockedTask(Task):
         return super().chunks(it, n)
 
     def _with_call_options(self, lock: Any, options: dict[str, Any]) -> dict[str, Any]:
+        refuse_options_of_a_task(self.name, options)
         if lock is None:
             return options
         plan_of(self, self.app, lock)

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import pytest
 from celery import Celery, Task, chain, signature
+from celery.app.task import Context
 from celery.beat import ScheduleEntry, Scheduler
 from celery.worker.request import Request
 
@@ -86,6 +87,39 @@ def test_options_that_cannot_travel_are_refused_where_the_task_begins(
     with pytest.raises(ConfigurationError):
         resolve({}, "elsewhere", {}, carried)
     assert "will be refused by its worker" in caplog.text
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_an_option_as_a_task_spells_it_is_refused_where_the_task_begins(
+    way: str, app: Celery, caplog: pytest.LogCaptureFixture
+) -> None:
+    WAYS[way](app, lock_key="mine", lock={"ttl": 5})
+
+    message = published(app)
+    with pytest.raises(ConfigurationError, match=r"lock_key.* did you mean 'key'"):
+        resolve({}, "elsewhere", {}, message.headers[CALL_HEADER])
+    assert "will be refused by its worker" in caplog.text
+    assert "lock_key" not in message.properties
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda task, **options: task.apply_async(**options),
+        lambda task, **options: task.apply(**options),
+        lambda task, **options: task.s().set(**options).delay(),
+        lambda task, **options: chain(task.si().set(**options), task.si()).apply_async(),
+        lambda task, **options: task.signature_from_request(Context(id="1", args=(), kwargs={}), **options),
+    ],
+    ids=["apply_async", "apply", "set", "chain", "retry"],
+)
+@pytest.mark.parametrize("eager", [False, True])
+def test_an_option_as_a_task_spells_it_is_refused_with_a_call(call: Any, eager: bool, app: Celery) -> None:
+    app.conf.update(task_always_eager=eager, task_store_eager_result=False, task_eager_propagates=True)
+    task = locked(app, lambda_of_nothing, name="ours", lock_mode="off")
+
+    with pytest.raises(ConfigurationError, match=r"lock_ttl.*task 'ours'.*lock=\{\"ttl\": \.\.\.\}"):
+        call(task, lock_ttl=5)
 
 
 def test_options_that_a_publisher_left_as_a_property_are_found() -> None:
