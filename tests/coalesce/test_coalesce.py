@@ -54,7 +54,13 @@ def test_500_triggers_in_10_seconds_are_at_most_11_runs_and_the_last_sees_the_la
 def test_a_releaser_that_is_killed_loses_nothing(number: int, stage: Stage) -> None:
     checks.the_last_trigger_is_seen(stage, 150, 3.0, kill(stage, number))
 
-    assert not stage.journal.client.exists(f"die:{PLACES[number]}"), "nobody was killed"
+    # Where a machine is behind with the triggers, one of them may take the lock whenever it is free: nothing
+    # is published then, and nobody dies.
+    bursts = 1
+    while stage.journal.client.exists(f"die:{PLACES[number]}"):
+        assert bursts < 5, "nobody was killed"
+        checks.the_last_trigger_is_seen(stage, 150, 3.0)
+        bursts += 1
 
 
 def test_a_chain_goes_on_behind_the_run_that_was_wanted_and_ends_behind_the_others(stage: Stage) -> None:
