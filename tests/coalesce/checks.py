@@ -102,4 +102,5 @@ def nothing_is_left(stage: Stage, key: str, task: str = "latest") -> None:
         lambda: all(field.startswith("sent ") and entry.startswith("-") for field, entry in left().items()),
         message="nothing should be left",
     )
-    assert stage.locks.ttl(name) <= 3600
+    # The run has told its result by then: whoever releases its lock sees that only such messages are left.
+    eventually(lambda: stage.locks.ttl(name) <= 3600, message="it should be kept for an hour at most")

@@ -12,7 +12,7 @@ from celery_redislock import LockedTask, RedisLock
 
 
 def application(redis_url: str, **settings: Any) -> Celery:
-    """Return an app whose locks are in this server, and which has messages and results to itself."""
+    """Return an app whose locks are in this server, and whose messages and results are in memory."""
     app = Celery("app", broker="memory://", backend="cache+memory://", set_as_current=False)
     app.conf.update(redislock_url=redis_url, **settings)
     return app

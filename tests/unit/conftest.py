@@ -7,8 +7,16 @@ from collections.abc import Iterator
 import pytest
 import redis
 from celery import Celery
+from kombu.transport import memory
 
 from .applications import application, shared_tasks_forgotten
+
+
+@pytest.fixture(autouse=True)
+def _empty_queues() -> None:
+    """Throw away what other tests have left: the broker in memory is one for the whole process."""
+    for queue in memory.Channel.queues.values():
+        queue.queue.clear()
 
 
 @pytest.fixture

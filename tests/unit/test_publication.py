@@ -66,15 +66,6 @@ def conflicts() -> Iterator[list[tuple[Any, str]]]:
     lock_conflict.disconnect(receive)
 
 
-@pytest.fixture(autouse=True)
-def _empty_queues(app: Celery) -> Iterator[None]:
-    # The memory broker is one for the whole process.
-    yield
-    with app.connection_for_write() as connection:
-        channel: Any = connection.default_channel
-        channel._purge("celery")
-
-
 # ---- what is published, and what is answered
 
 

@@ -66,9 +66,6 @@ class Line:
 
 @pytest.fixture
 def line(app: Celery, client: redis.Redis) -> Line:
-    with app.connection_for_read() as connection:
-        channel: Any = connection.default_channel
-        channel._purge("celery")
     return Line(app)
 
 
