@@ -17,6 +17,9 @@ _SETTINGS = tuple(f"redislock_{name}" for name in (*_OTHERS, *OPTIONS))
 #: A setting of ours, also in spellings that Celery does not read.
 _OUR_SETTING = re.compile(r"(?:celery_)?(redislock_\w+)", re.IGNORECASE)
 
+#: What is close to one: refused where one of ours is meant, and else somebody else's.
+_NEARLY_OURS = re.compile(r"(?:celery_)?redis_?lock_?(\w+)", re.IGNORECASE)
+
 #: Words that say what they mean also without ``redislock_``. The others may be a variable of the settings
 #: module, which Celery cannot tell from a setting; where they are set on the app, all of ours are meant.
 _TELLING = frozenset({"ttl", *(word for word in OPTIONS if "_" in word)})
@@ -85,6 +88,9 @@ def _meant_by(conf: Mapping[str, Any], written: str) -> str | None:
     is_on_app = written in getattr(conf, "changes", ())
     if not is_on_app and prefix and bare == written:
         return None  # none of Celery's: the user's own
+    nearly = _NEARLY_OURS.fullmatch(bare)
+    if nearly and f"redislock_{nearly[1].lower()}" in _SETTINGS:
+        return f"redislock_{nearly[1].lower()}"
     word = bare.lower() if prefix.isupper() else bare
     known = OPTIONS if is_on_app else _TELLING
     option = word.removeprefix("lock_")

@@ -583,6 +583,10 @@ def test_an_unknown_setting_set_on_the_app_is_refused():
         (module(CELERY_TTL=7), "CELERY", "CELERY_REDISLOCK_TTL"),
         (module(CELERY_LOCK_TTL=7), "CELERY", "CELERY_REDISLOCK_TTL"),
         (module(ttl=7), None, "redislock_ttl"),
+        (module(redis_lock_ttl=7), None, "redislock_ttl"),
+        (module(REDIS_LOCK_URL="redis://"), None, "redislock_url"),
+        (module(CELERY_REDIS_LOCK_SCOPE="task"), "CELERY", "CELERY_REDISLOCK_SCOPE"),
+        (module(CELERY_REDISLOCKTTL=7), "CELERY", "CELERY_REDISLOCK_TTL"),
         *((module(**{f"lock_{word}": 1}), None, f"redislock_{word}") for word in OPTIONS),
         *(
             (module(**{f"CELERY_LOCK_{word.upper()}": 1}), "CELERY", f"CELERY_REDISLOCK_{word.upper()}")
@@ -622,6 +626,8 @@ def test_a_word_of_ours_that_is_set_on_the_app_without_its_prefix_is_refused(wor
         ),
         (module(ttl=5, LOCK_TTL=5, TTL=5, CELERY_KEY="x", CELERY_MODE="x", REDISLOCK_HOST="h"), "CELERY"),
         (module(REDISLOCK_TTL=5, CELERY_REDISLOCK_TTL=5, CELERY_LOCK_TTL=5), "CELERY"),
+        (module(REDIS_LOCK_URL="u", REDIS_LOCK_TTL=5, CELERY_REDIS_LOCK_HOST="h"), "CELERY"),
+        (module(REDIS_LOCK_URL="u", redislock_url="u"), None),
     ],
 )
 def test_names_of_the_users_own_are_left_alone(conf, namespace):
