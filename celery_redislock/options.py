@@ -7,6 +7,7 @@ ConfigurationError with that name. To add an option, add its row to ``OPTIONS`` 
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -104,6 +105,10 @@ def _argument_names(value: object, label: str) -> tuple[str, ...] | None:
 
 def _key(value: object, label: str) -> str | Callable[..., str] | None:
     """Accept a template that is not empty, or a callable; None is "no key of its own"."""
+    if inspect.isfunction(value) and [*inspect.signature(value).parameters][:1] == ["self"]:
+        raise ConfigurationError(
+            f"{label} is a method, and gets the task's arguments alone: make it a @staticmethod without self"
+        )
     if value is None or callable(value) or (isinstance(value, str) and value):
         return value
     raise ConfigurationError(

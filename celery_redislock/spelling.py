@@ -20,6 +20,9 @@ _OUR_SETTING = re.compile(r"(?:celery_)?(redislock_\w+)", re.IGNORECASE)
 #: What is close to one: refused where one of ours is meant, and else somebody else's.
 _NEARLY_OURS = re.compile(r"(?:celery_)?redis_?lock_?(\w+)", re.IGNORECASE)
 
+#: What stands before an option of a task in place of ``lock_``.
+_OTHER_PREFIX = re.compile(r"(?!lock_)(?i:redislock_|lock_)")
+
 #: Words that say what they mean also without ``redislock_``. The others may be a variable of the settings
 #: module, which Celery cannot tell from a setting; where they are set on the app, all of ours are meant.
 _TELLING = frozenset({"ttl", *(word for word in OPTIONS if "_" in word)})
@@ -40,13 +43,24 @@ def unknown(label: str, kind: str, meant: Iterable[str], valid: Iterable[str]) -
 
 
 def refuse_options_without_prefix(task_class: type, task_name: str) -> None:
-    """Refuse a word of ours that a declared task was given as an attribute, without its ``lock_``.
+    """Refuse a word of ours that a declared task was given as an attribute without ``lock_`` before it.
 
     What Celery or a class of the user's own knows by that word goes on.
 
     Raises:
         ConfigurationError: It was.
     """
+    if "lock" in vars(task_class):
+        raise ConfigurationError(
+            f"lock of task {task_name!r} is an argument of a call: a task has its options one by one, as in "
+            '"lock_ttl=5"'
+        )
+    for name in vars(task_class):
+        word = name.lower().removeprefix("redislock_").removeprefix("lock_")
+        if _OTHER_PREFIX.match(name) and word in OPTIONS:
+            raise ConfigurationError(
+                f"{name} of task {task_name!r} is no option of a task; did you mean 'lock_{word}'?"
+            )
     inherited = {name for base in task_class.__mro__[1:] for name in vars(base)}
     for word in OPTIONS:
         if word in vars(task_class) and word not in inherited:

@@ -99,6 +99,42 @@ def test_an_option_without_its_prefix_is_refused_with_the_right_word(word: str, 
         def function() -> None: ...
 
 
+@pytest.mark.parametrize("option", ["redislock_ttl", "LOCK_TTL", "Lock_ttl", "REDISLOCK_TTL"])
+def test_an_option_with_another_prefix_is_refused_with_the_right_word(option: str, app: Celery) -> None:
+    with pytest.raises(ConfigurationError, match=rf"^{option} of task 't' .*did you mean 'lock_ttl'"):
+
+        @locked_task(app=app, name="t", lazy=False, **{option: 5})
+        def declared() -> None: ...
+
+
+def test_the_lock_of_a_call_is_refused_on_a_task(app: Celery) -> None:
+    with pytest.raises(ConfigurationError, match=r"^lock of task 't' .*lock_ttl"):
+
+        @locked_task(app=app, name="t", lazy=False, lock={"ttl": 5})
+        def declared() -> None: ...
+
+
+def test_a_key_that_is_a_method_is_refused_and_a_static_one_is_not(app: Celery) -> None:
+    class Method(LockedTask):
+        name = "method"
+
+        def lock_key(self, path: str) -> str:
+            return path
+
+        def run(self, path: str) -> None: ...
+
+    class Static(Method):
+        name = "static"
+
+        @staticmethod
+        def lock_key(path: str) -> str:
+            return path
+
+    with pytest.raises(ConfigurationError, match=r"lock_key of task 'method' is a method.*@staticmethod"):
+        app.register_task(Method())
+    assert app.register_task(Static()).lock_name("a") == "redislock:a"
+
+
 def test_options_of_celery_and_words_of_nobody_or_of_the_users_own_classes_go_on(app: Celery) -> None:
     class Company(Task):
         abstract = True
