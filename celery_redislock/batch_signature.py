@@ -13,6 +13,7 @@ from celery.exceptions import TaskRevokedError
 from celery.result import EagerResult, GroupResult
 from celery.states import REVOKED
 
+from .call import options_of_a_task
 from .canvas import app_of, plain, revived
 from .conflict import announce, retry_delay
 from .engine import RedisLock
@@ -127,6 +128,10 @@ class LockedBatch(Signature):
 
     def _launch(self, args: Any, kwargs: Any, options: Mapping[str, Any]) -> Launch:
         given = {name: value for name, value in {**self.options, **options}.items() if value is not None}
+        for name in options_of_a_task(given):
+            raise ConfigurationError(
+                f"{name} of a locked batch is an argument of locked_batch, and would be ignored in its call"
+            )
         # Of its own: two batches may be given one id for their results.
         call = {"id": uuid4().hex, "args": list(args or ()), "kwargs": dict(kwargs or {}), "options": given}
         return Launch(self.app, plain(self.kwargs["canvas"]), Terms(**self.kwargs["terms"]), call)

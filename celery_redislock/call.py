@@ -46,7 +46,7 @@ def refuse_options_of_a_task(task_name: str, options: Mapping[str, Any]) -> None
     Raises:
         ConfigurationError: There is one.
     """
-    for name in _options_of_a_task(options):
+    for name in options_of_a_task(options):
         raise ConfigurationError(
             f"{name} of a call of task {task_name!r} is an option of a task, and would be ignored: write "
             f'lock={{"{name.removeprefix("lock_")}": ...}}'
@@ -60,7 +60,7 @@ def put_into_header(sender: Any = None, headers: Any = None, properties: Any = N
     """
     properties = {} if properties is None else properties
     lock = properties.pop(_PROPERTY, None)
-    of_a_task = {name: properties.pop(name) for name in _options_of_a_task(properties)}
+    of_a_task = {name: properties.pop(name) for name in options_of_a_task(properties)}
     if of_a_task:
         lock = {**of_a_task, **(lock if isinstance(lock, Mapping) else {})}
     if lock is None or headers is None:
@@ -89,7 +89,8 @@ def warn_of_what_nobody_reads(request: Any = None, **_: Any) -> None:
         logger.warning("Task %s was called with lock={...}, but is not locked", request.name)
 
 
-def _options_of_a_task(options: Mapping[str, Any]) -> list[str]:
+def options_of_a_task(options: Mapping[str, Any]) -> list[str]:
+    """Return the names of lock options that are written as a task has them."""
     return [name for name in options if str(name).startswith("lock_")]
 
 

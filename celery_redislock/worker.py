@@ -52,8 +52,12 @@ def warn_of_options_that_nobody_reads(instance: Any = None, **_: Any) -> None:
     """Name the tasks that carry lock options and are no `LockedTask`: they run without a lock."""
     for name, task in instance.app.tasks.items():
         options = [f"lock_{option}" for option in OPTIONS if hasattr(task, f"lock_{option}")]
-        # Celery's own have some where the setting task_annotations gives them to all tasks.
-        if options and not hasattr(task, "plan_for") and not name.startswith("celery."):
+        # Celery's own and ours have some where the setting task_annotations gives them to all tasks.
+        if (
+            options
+            and not hasattr(task, "plan_for")
+            and not name.startswith(("celery.", "celery_redislock."))
+        ):
             logger.warning(
                 "Task %s has %s, but is not locked: declare it with locked_task, or with base=LockedTask",
                 name,

@@ -11,7 +11,7 @@ import pytest
 import redis
 from celery import Celery, chain
 
-from celery_redislock import RedisLock, locked_batch
+from celery_redislock import ConfigurationError, RedisLock, locked_batch
 from celery_redislock.engine import wanted as engine_wanted
 from celery_redislock.wanted import publish_what_is_wanted
 
@@ -110,6 +110,25 @@ def other(redis_url: str) -> Iterator[Celery]:
     other = application(redis_url, task_default_queue=uuid4().hex, result_backend="disabled://")
     yield other
     other.close()
+
+
+@pytest.mark.parametrize(
+    "publish",
+    [
+        lambda batch, **options: batch.apply_async(**options),
+        lambda batch, **options: batch.apply(**options),
+        lambda batch, **options: batch.set(**options).delay(),
+    ],
+    ids=["apply_async", "apply", "set"],
+)
+def test_an_option_of_a_task_is_refused_where_a_batch_is_published(
+    app: Celery, client: redis.Redis, publish: Any
+) -> None:
+    whole = batch(app, "skip")
+
+    with pytest.raises(ConfigurationError, match="lock_ttl of a locked batch is an argument of locked_batch"):
+        publish(whole, lock_ttl=5)
+    assert not client.exists("redislock:b")
 
 
 def is_published(app: Celery, broker: Broker) -> bool:

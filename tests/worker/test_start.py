@@ -103,6 +103,7 @@ def test_a_worker_warns_of_a_plain_task_with_lock_options(store: str, tmp_path: 
     assert "Task plain has lock_args, lock_ttl, lock_wait, but is not locked" in output
     assert "Task other has lock_wait, but" in output
     assert "Task celery." not in output
+    assert "Task celery_redislock." not in output
 
 
 OFF = """
