@@ -13,11 +13,12 @@ from typing import Any
 from celery import Celery, Task
 
 from . import wanted
-from .engine import RedisLock
+from .engine import RedisLock, inspect, store_of
 from .errors import LockLost
+from .provider import provider_of
 from .revocation import Skipped, is_stored, revoke
 from .settings import LockOptions
-from .wanted import superseded_reason
+from .wanted import FOREIGN_MS, superseded_reason
 
 logger = logging.getLogger(__name__)
 
@@ -64,12 +65,19 @@ def expel(app: Celery, lock_name: str) -> int | None:
     """Terminate the holder that was asked to stop and has had its time, where its pool can.
 
     Returns:
-        Milliseconds until it has; None: nobody is asked to stop.
+        Milliseconds until somebody should look again; None: nobody is asked to stop.
 
     Raises:
         StoreUnavailable: Redis could not be reached.
     """
-    left_ms, holder = wanted.runs_of(app, lock_name).expel(AGAIN_MS)
+    runs = wanted.runs_of(app, lock_name)
+    if not runs.ask_to_stop():
+        return None
+    seen = inspect(store_of(provider_of(app).client), lock_name)
+    if seen is not None and seen.holder.metadata.get("task") not in {None, *app.tasks}:
+        # Another app's, which may have another broker: it does that.
+        return FOREIGN_MS
+    left_ms, holder = runs.expel(AGAIN_MS)
     task_id = holder.metadata.get("id") if holder else None
     if task_id is not None:
         _terminate(app, lock_name, task_id)

@@ -218,6 +218,11 @@ class WantedRuns:
         mark, _, rest = stop.partition(b" ")
         return _text(rest.split(b" ")[0]) if mark == token.encode() else ""
 
+    def ask_to_stop(self) -> bool:
+        """Return whether a holder was asked to stop, be it this one or one before it."""
+        with translated(self.lock_name):
+            return bool(self._store.call(("HGET", self._keys.wanted, "stop")))
+
     def expel(self, again_ms: int) -> tuple[int | None, Holder | None]:
         """Return when the holder that was asked to stop has had its time, and who it is if it has.
 

@@ -12,7 +12,7 @@ from celery import Celery
 from celery_redislock import RedisLock, replacement, worker
 from celery_redislock.wanted import runs_of
 
-from .applications import locked
+from .applications import application, locked
 
 
 def said(app: Celery, caplog: pytest.LogCaptureFixture) -> str:
@@ -76,3 +76,22 @@ def test_the_log_does_not_claim_a_termination_that_nobody_is_told_of(
     assert ("is told to terminate it" in caplog.text) is is_on
     assert ("is not terminated" in caplog.text) is not is_on
     assert runs_of(app, lock.name).tasks() == {"t"}
+
+
+def test_a_holder_is_terminated_by_an_app_that_knows_its_task(
+    app: Celery, redis_url: str, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another app with the same prefix may have another broker, where nobody would hear of it."""
+    other = application(redis_url)
+    task = locked(app, lambda number: number, name="t", lock_args=(), lock_on_conflict="replace")
+    told: list[Celery] = []
+    for each in (app, other):
+        monkeypatch.setattr(each.control, "broadcast", lambda *_, each=each, **__: told.append(each))
+    lock = task.lock_for(1)
+    with RedisLock(client, lock.name, 30, metadata={"task": "t", "id": "old"}):
+        task.apply((1,), lock={"replace_after": 0.001})
+        assert replacement.expel(other, lock.name), "it looks again"
+        replacement.expel(app, lock.name)
+    other.close()
+
+    assert told == [app]
