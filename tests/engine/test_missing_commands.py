@@ -18,6 +18,7 @@ from uuid import uuid4
 import pytest
 import redis
 
+import celery_redislock.engine
 from celery_redislock import RedisLock, RedislockError, StoreUnavailable
 from celery_redislock.engine import reaches
 
@@ -58,6 +59,15 @@ def without(own: Server) -> Iterator[Callable[[str], redis.Redis]]:
     yield make
     for client in clients:
         client.close()
+
+
+def test_the_readme_names_every_command_that_a_script_calls() -> None:
+    scripts = Path(celery_redislock.engine.__file__).parent.glob("scripts/*.lua")
+    called = {
+        name.lower() for path in scripts for name in re.findall(r"redis\.call\('(\w+)'", path.read_text())
+    }
+
+    assert called <= {*re.findall(r"\+(\w+)", README.read_text())}
 
 
 # -- a sleep that is refused
