@@ -179,12 +179,17 @@ class Proxy:
 
     async def _shut_down(self) -> None:
         await self._stop_listening()
-        # Who was let in at the last moment is served, to be closed.
+        # Who was let in at the last moment is served, to be closed: that takes some turns of the loop,
+        # however long each is.
         await asyncio.sleep(0.02)
+        for _ in range(20):
+            await asyncio.sleep(0)
         tasks = [*self._state.tasks, *self._state.serving]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for link in self._state.links:
+            link.close()
 
     async def _serve(self, client_in: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
         serving = asyncio.current_task()
