@@ -9,11 +9,12 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 import redis
 
-from celery_redislock import LockLost, RedisLock
+from celery_redislock import LockLost, RedisLock, StoreUnavailable
 
 from ..deadlines import eventually
 from .renewed import is_renewed
@@ -154,9 +155,11 @@ def keep_locking(own: RedisLock, shared: RedisLock, stop: threading.Event) -> No
     """Take, renew and give back locks, one of which others wait for, and one whose object they use too."""
     while not stop.is_set():
         for lock in (own, shared):
-            if lock.acquire(blocking=lock is own, timeout=0.05):
-                lock.renew()
-                lock.release()
+            # On a busy machine a round trip may not fit into the timeout: then nothing is sent.
+            with suppress(StoreUnavailable):
+                if lock.acquire(blocking=lock is own, timeout=0.05):
+                    lock.renew()
+                    lock.release()
 
 
 def test_a_child_can_lock_whatever_the_other_threads_of_its_parent_did(client: redis.Redis) -> None:
