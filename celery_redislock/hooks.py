@@ -8,7 +8,7 @@ from typing import Any
 
 from . import deferred, handover, mapping, refusal, run, sentry
 from .call import CALL_HEADER
-from .errors import LockBusy, LockLost
+from .errors import ConfigurationError, LockBusy, LockLost
 from .replacement import is_replaced
 
 Hook = Callable[..., Any]
@@ -26,6 +26,21 @@ def surround_hooks(task_class: Any) -> None:
             hook = around(hook)
             setattr(hook, _MARK, is_inherited)
         setattr(task_class, name, hook)
+
+
+def refuse_unless_surrounded(task: Any) -> None:
+    """Refuse to begin a run of a task that was registered past us: nothing would take its lock.
+
+    Raises:
+        ConfigurationError: It was.
+    """
+    task_class = type(task)
+    if not hasattr(vars(task_class).get("before_start"), _MARK):
+        owner = next(there for there in task_class.__mro__ if "bind" in vars(there))
+        raise ConfigurationError(
+            f"task {task.name!r} has no lock: {owner.__name__}.bind does not reach that of LockedTask; "
+            "let it call super().bind(app)"
+        )
 
 
 #: On what has been put around a hook: whether that hook came from a base.

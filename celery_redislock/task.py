@@ -19,7 +19,7 @@ from .conflict import RETRY_HEADER
 from .delivery import how_sent, travelling_headers
 from .engine import RedisLock, release_orphan
 from .errors import LockBusy
-from .hooks import called_by_celery, surround_hooks
+from .hooks import called_by_celery, refuse_unless_surrounded, surround_hooks
 from .named import key_of_message, key_to_publish, naming_headers, publishing, without_name
 from .plan import Plan, plan_of
 from .plugin import install, know
@@ -135,6 +135,15 @@ class LockedTask(Task):
         """
         plan = self.plan_for()
         return provider_of(self.app).lock_of(plan.key(args, kwargs), plan.options, run.told_of_us(self.name))
+
+    def before_start(self, task_id: str, args: Any, kwargs: Any) -> None:
+        """Begin a run: of a task that was registered as ours, `surround_hooks` has taken the lock by now.
+
+        Raises:
+            ConfigurationError: A class of the user's own has registered it in another way.
+        """
+        refuse_unless_surrounded(self)
+        super().before_start(task_id, args, kwargs)
 
     def push_request(self, *args: Any, **kwargs: Any) -> None:
         """Begin the request of a direct call; the body that Celery calls keeps the request of its run."""

@@ -515,3 +515,29 @@ def test_an_app_without_a_class_of_its_own_gives_its_own(app: Celery) -> None:
 
     assert isinstance(locked(app, body), app.Task)
     assert isinstance(locked(other, body), other.Task)
+
+
+class BindsPast:
+    """Is registered as Celery's own tasks are, past what a locked task does then."""
+
+    abstract = True
+
+    @classmethod
+    def bind(cls, app: Celery) -> Any:
+        return Task.bind.__func__(cls, app)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("bases", [(LockedTask,), (Task,)], ids=["base", "company"])
+def test_a_class_that_is_registered_past_ours_does_not_run_unlocked(bases: Any, app: Celery) -> None:
+    base = type("Company", (BindsPast, *bases), {"abstract": True})
+    task = locked_task(app=app, base=base, name="past", shared=False, lazy=False)(note_the_call)
+
+    result = task.apply(("a",))
+
+    assert isinstance(result.result, ConfigurationError)
+    assert "BindsPast.bind does not reach" in str(result.result)
+    assert not called
+
+
+def note_the_call(key: str) -> None:
+    called.append(key)
