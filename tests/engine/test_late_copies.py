@@ -23,7 +23,7 @@ from celery_redislock.engine.ledger import Ledger, Verdict
 from celery_redislock.engine.members import Left, Member
 from celery_redislock.engine.orphan import release_orphan
 from celery_redislock.engine.publish_lock import PublishLock
-from celery_redislock.engine.scripts import ACQUIRE, DEQUEUE, Script
+from celery_redislock.engine.scripts import ACQUIRE, DEQUEUE, LEAVE, Script
 from celery_redislock.engine.topology import store_of
 from celery_redislock.engine.verbs import Granted, LockVerbs, Refused
 from celery_redislock.engine.wanted import WantedRun, WantedRuns
@@ -35,6 +35,13 @@ from .waiting_threads import Waiting, until_in_line
 
 NAME = "late"
 TTL_MS, IDLE_MS = 30_000, 60_000
+
+
+def without(script: Script, right: str, wrong: str) -> Script:
+    """Return a script that says something wrong in place of something right."""
+    assert script.source.count(right) == 1, f"the script says {right!r} no more"
+    source = script.source.replace(right, wrong)
+    return Script(source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
 
 
 class Late:
@@ -374,6 +381,27 @@ def test_who_left_with_an_earlier_question_does_not_lose_what_a_later_one_was_gr
     assert late.verbs.is_held_with(token)
 
 
+def keeps_it_when_the_first_of_two_questions_is_taken_back(late: Late) -> bool:
+    """Ask, ask again before the answer, and let what takes the first question back arrive last."""
+    token, k = uuid4().hex, late.verbs.keys
+    assert isinstance(late.verbs.acquire(token, TTL_MS, 0, "{}"), Granted)
+    of_the_first = number_of(now())
+    assert isinstance(late.verbs.acquire(token, TTL_MS, 0, "{}"), Granted)
+    LEAVE.run(late.store, (k.lock, k.holder, k.waiters, k.seen, k.once_of(token)), token, of_the_first)
+    return late.verbs.is_held_with(token)
+
+
+def test_who_asks_again_keeps_it_when_the_first_question_is_taken_back(late: Late) -> None:
+    assert keeps_it_when_the_first_of_two_questions_is_taken_back(late)
+
+
+def test_a_script_that_does_not_hear_the_second_question_is_found_out(late: Late) -> None:
+    faulty = without(verbs.ACQUIRE, "redis.call('SET', holder, said .. ' ' .. number, 'KEEPTTL')", "")
+
+    with mock.patch.object(verbs, "ACQUIRE", faulty):
+        assert not keeps_it_when_the_first_of_two_questions_is_taken_back(late)
+
+
 def test_who_takes_a_publish_lock_back_does_not_lose_what_a_later_question_has_taken(late: Late) -> None:
     token = uuid4().hex
     keys = (late.verbs.keys.queued, late.verbs.keys.once_of(token))
@@ -569,10 +597,7 @@ FORGETFUL: list[tuple[Any, str, str, str, Callable[[Late], None]]] = [
 )
 def test_a_script_that_forgets_is_found_out(forgetful: Any, late: Late) -> None:
     module, name, right, wrong, story = forgetful
-    source = getattr(module, name).source
-    assert source.count(right) == 1, f"the script says {right!r} no more"
-    source = source.replace(right, wrong)
-    faulty = Script(source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
+    faulty = without(getattr(module, name), right, wrong)
 
     with mock.patch.object(module, name, faulty):
         story(late)

@@ -98,12 +98,6 @@ _WRONG = {
         "holding == token and tonumber(asked) > tonumber(number)",
         "false",
     ),
-    "who asks again is not heard": (
-        "ACQUIRE",
-        ACQUIRE,
-        "redis.call('SET', holder, said .. ' ' .. number, 'KEEPTTL')",
-        "",
-    ),
     "a loss that was told is forgotten": (
         "RELEASE",
         RELEASE,
