@@ -211,11 +211,11 @@ APP = """
 from celery import Celery
 from celery_redislock import locked_task
 
-app = Celery("tls", broker={url!r}, backend={url!r})
+app = Celery("tls", broker={url!r}, backend={url!r}, set_as_current=False)
 app.conf.update(broker_use_ssl={tls!r}, redis_backend_use_ssl={tls!r})
 app.conf.redislock_client_options = {options!r}
 
-@locked_task(app=app, name="locked", bind=True)
+@locked_task(app=app, name="locked", bind=True, shared=False)
 def locked(self):
     return self.lock.fencing_token
 """
@@ -226,7 +226,7 @@ def test_a_locked_task_runs_wherever_a_plain_one_does(authority: Authority, tmp_
     with one_server(authority) as url:
         code = APP.format(url=url.rstrip("?"), tls=tls, options={})
         (tmp_path / "tls_app.py").write_text(code)
-        app: dict[str, Any] = {}
+        app: dict[str, Any] = {"__name__": "tls_app"}
         exec(code, app)  # the same app, to publish and to ask
         with running_worker("tls_app", env={}, pool="solo", cwd=tmp_path) as worker:
             assert app["locked"].delay().get(timeout=20)
