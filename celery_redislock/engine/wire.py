@@ -1,7 +1,8 @@
 """Wire: commands as the bytes that Redis reads (pure).
 
 The packers of redis-py take any command and any encoding; ours knows that a lock sends the same
-scripts with the same keys again and again, and packs that part of them once.
+scripts with the same keys again and again, and packs that part of them once. The packer of hiredis ends
+the process where a signal's handler raises while it packs a number.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ ONCE = b"redislock.once"
 
 #: Heads that are kept: as many as lock names; and numbers.
 _KEPT = 4096
+#: What says how long a word is, by its length: to format it takes longer than all the rest.
+_LENGTHS = [b"$%d\r\n" % length for length in range(256)]
 
 
 def packed(command: Command) -> bytes:
@@ -45,12 +48,20 @@ def _head(words: int, constant: Command) -> bytes:
 def _bulks(words: Command) -> bytes:
     bulks = b""
     for word in words:
-        if isinstance(word, int):
+        if type(word) is int:
             bulks += _number(word)
-        else:
-            text = word if isinstance(word, bytes) else str(word).encode()
-            bulks += b"$%d\r\n%b\r\n" % (len(text), text)
+            continue
+        text = word.encode() if type(word) is str else word if type(word) is bytes else _text(word)
+        length = len(text)
+        bulks += _LENGTHS[length] + text + b"\r\n" if length < 256 else b"$%d\r\n%b\r\n" % (length, text)
     return bulks
+
+
+def _text(word: Argument) -> bytes:
+    """Return the text of what is a number or of a type of its own."""
+    if isinstance(word, bytes):
+        return word
+    return b"%d" % word if isinstance(word, int) else str(word).encode()
 
 
 # There are few: lengths of leases, no patience.

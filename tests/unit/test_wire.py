@@ -37,3 +37,14 @@ def test_a_script_is_packed_as_redis_py_does(keys: list[bytes], words: list[Argu
 @pytest.mark.parametrize("number", [1, 1.0])
 def test_numbers_that_are_equal_keep_their_own_texts(number: float) -> None:
     assert str_if_bytes(packed(("SET", "key", number))).endswith(f"\r\n{number}\r\n")
+
+
+def test_a_truth_is_packed_as_a_number() -> None:
+    assert packed(("SET", "key", True)).endswith(b"\r\n$1\r\n1\r\n")
+
+
+@pytest.mark.parametrize("length", [255, 256, 257, 70_000])
+def test_a_word_of_any_length_is_packed_as_redis_py_does(length: int) -> None:
+    command = ("SET", "key", "é" * length, b"x" * length, "x" * length)
+
+    assert packed(command) == as_redis_py_does(*command)
