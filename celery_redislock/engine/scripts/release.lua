@@ -35,52 +35,45 @@ if KEYS[8] and ARGV[3] ~= '' and string.sub(redis.call('GET', KEYS[8]) or '', 34
     redis.call('DEL', KEYS[8])
 end
 
--- After the lock is given back: at maxmemory the first write must be one that frees.
-local function remember()
-    -- For whoever asks again, and so that no copy takes what was given back: none is longer on its way.
-    redis.call('SET', once, RELEASED, 'PX', '60000')
-    if ARGV[3] ~= '' then
-        local number = string.match(redis.call('GET', KEYS[5]) or '0', '^%d+')
-        redis.call('SET', KEYS[5], number .. ' ' .. ARGV[3], 'PX', '3600000')
-    end
-    return answer
-end
-
 -- Then the functions of the queue need not even be made.
 if is_mine and is_quiet and ARGV[2] == '0' then
     redis.call('DEL', lock, holder)
-    return remember()
-end
+else
+    -- turn.lua
 
--- turn.lua
-
-if not is_mine then
-    -- A copy of what was asked before may have come meanwhile.
-    redis.call('DEL', mailbox_of(waiters, token))
-    if redis.call('ZREM', waiters, token) == 1 then
-        forget(waiters, seen, token)
+    if not is_mine then
+        -- A copy of what was asked before may have come meanwhile.
+        redis.call('DEL', mailbox_of(waiters, token))
+        if redis.call('ZREM', waiters, token) == 1 then
+            forget(waiters, seen, token)
+        end
+        redis.call('SET', once, LOST, 'PX', '60000')
+        return 0
     end
-    redis.call('SET', once, LOST, 'PX', '60000')
-    return 0
-end
 
-local now = server_ms()
-local left = 0
-if ARGV[2] ~= '0' then
-    left = (string.match(redis.call('GET', holder) or '', '^%S+ %d+ (%d+)') or now) + ARGV[2] - now
-end
-if left > 0 then
-    -- Another value, so that a renewal still under way cannot prolong what was given back.
-    redis.call('PEXPIRE', holder, left)
-    redis.call('SET', lock, token .. ':kept', 'PX', left)
-    local head = redis.call('ZRANGE', waiters, 0, 0)[1]
-    if head then
-        wake(waiters, head)
+    local now = server_ms()
+    local left = 0
+    if ARGV[2] ~= '0' then
+        left = (string.match(redis.call('GET', holder) or '', '^%S+ %d+ (%d+)') or now) + ARGV[2] - now
     end
-    return remember()
+    if left > 0 then
+        -- Another value, so that a renewal still under way cannot prolong what was given back.
+        redis.call('PEXPIRE', holder, left)
+        redis.call('SET', lock, token .. ':kept', 'PX', left)
+        local head = redis.call('ZRANGE', waiters, 0, 0)[1]
+        if head then
+            wake(waiters, head)
+        end
+    elseif not hand_over(lock, holder, waiters, seen, now) then
+        redis.call('DEL', lock, holder)
+    end
 end
 
-if not hand_over(lock, holder, waiters, seen, now) then
-    redis.call('DEL', lock, holder)
+-- After the lock is given back: at maxmemory the first write must be one that frees.
+-- For whoever asks again, and so that no copy takes what was given back: none is longer on its way.
+redis.call('SET', once, RELEASED, 'PX', '60000')
+if ARGV[3] ~= '' then
+    local number = string.match(redis.call('GET', KEYS[5]) or '0', '^%d+')
+    redis.call('SET', KEYS[5], number .. ' ' .. ARGV[3], 'PX', '3600000')
 end
-return remember()
+return answer
