@@ -25,7 +25,7 @@ def number_of(at: float) -> str:
     Args:
         at: What `now` says.
     """
-    return f"{at * 1e6:.0f}"
+    return f"{int(at * 1e6)}"
 
 
 class Lease(NamedTuple):

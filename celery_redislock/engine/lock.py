@@ -36,7 +36,7 @@ from .store import CALL_S
 from .terms import Duration, terms_of
 from .topology import Client, store_of
 from .verbs import Granted, LockVerbs, Refused
-from .waiting import Waiter, ask_once, leave
+from .waiting import Waiter, leave
 
 logger = logging.getLogger(__name__)
 
@@ -311,12 +311,13 @@ class RedisLock:
         return self
 
     def _attempt(self, token: str, mark: str, blocking: bool, timeout_s: float | None) -> Holder | None:
-        terms = self._terms
-        question = self._verbs, token, terms.first_ttl_ms, self._metadata, self.queued
+        terms, verbs, said, queued = self._terms, self._verbs, self._metadata, self.queued
         if blocking and timeout_s != 0:
-            answer = Waiter(*question).wait(timeout_s, terms.ttl_ms / 1000)
+            answer = Waiter(verbs, token, terms.first_ttl_ms, said, queued).wait(
+                timeout_s, terms.ttl_ms / 1000
+            )
         else:
-            answer = ask_once(*question, mark)
+            answer = verbs.acquire(token, terms.first_ttl_ms, 0, said, CALL_S, queued, mark)
         if isinstance(answer, Refused):
             return answer.holder
         self._take(token, answer)

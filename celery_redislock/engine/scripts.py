@@ -6,11 +6,11 @@ import hashlib
 import re
 from dataclasses import dataclass
 from importlib.resources import files
+from time import monotonic
 from typing import Any
 
 from redis.exceptions import NoPermissionError, NoScriptError, ResponseError
 
-from .lease import now
 from .store import CALL_S, Store
 from .wire import Argument, Command, Undo
 
@@ -69,13 +69,25 @@ class Script:
             NotReplicated: Fewer than `acks` replicas have acknowledged what it did.
             redis.RedisError: Redis refused, or could not be reached.
         """
-        began_at = now()
+        return self.run_with(store, keys, arguments, within, acks, undo)
+
+    def run_with(
+        self,
+        store: Store,
+        keys: tuple[bytes, ...],
+        arguments: tuple[Argument, ...],
+        within: float = CALL_S,
+        acks: int = 0,
+        undo: Undo | None = None,
+    ) -> Any:
+        """Do as `run`; what is asked most often is asked so, which takes less time."""
+        began_at = monotonic()
         try:
             try:
                 return store.call(("EVALSHA", self.sha, len(keys), *keys, *arguments), within, acks, undo)
             except NoScriptError:
                 # After a restart, a failover or SCRIPT FLUSH; EVAL makes the server remember it again.
-                left_s = within - (now() - began_at)
+                left_s = within - (monotonic() - began_at)
                 return store.call(self.in_full(keys, *arguments), left_s, acks, undo)
         except ResponseError as error:
             forbidden = self.forbidden(error)

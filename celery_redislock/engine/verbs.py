@@ -78,7 +78,9 @@ class LockVerbs:
         self.min_replicas = min_replicas
         self.lock_name = lock_name
         self.keys = k = keys_of(lock_name)
-        #: What `leave` declares.
+        #: What `acquire`, `release` and `leave` declare each time.
+        self._asked = (k.lock, k.holder, k.fence, k.waiters, k.seen, k.wanted)
+        self._released = (k.lock, k.holder, k.waiters, k.seen, k.fence, k.wanted)
         self._left = (k.lock, k.holder, k.waiters, k.seen)
 
     def acquire(
@@ -103,22 +105,22 @@ class LockVerbs:
             mark: In place of the token, where that was given back and takes the lock once more.
         """
         k, once = self.keys, self.keys.once_of(mark or token)
-        keys: tuple[bytes, ...] = (k.lock, k.holder, k.fence, k.waiters, k.seen, k.wanted, once)
+        keys: tuple[bytes, ...] = (*self._asked, once)
         arguments: tuple[Argument, ...] = (token, ttl_ms, patience_ms, metadata)
         if queued:
             keys = (*keys, k.queued, k.once_of(queued))
         began_at = now()
-        answer = self._acquire(keys, arguments, queued, within)
+        answer = self._acquire(keys, arguments, queued, began_at, within)
         late_s = now() - began_at
         left = min(within, CALL_S) - late_s
         if isinstance(answer, Granted):
             if late_s > ttl_ms / 2000 and left > 0:
                 # Half of the lease is over, or all of it: the same question again begins it anew.
                 with suppress(StoreUnavailable):
-                    return self._acquire(keys, arguments, queued, left) or answer
+                    return self._acquire(keys, arguments, queued, now(), left) or answer
             return answer
         if answer is None:
-            answer = self._acquire(keys, arguments, queued, max(left, LEAST_ATTEMPT_S))
+            answer = self._acquire(keys, arguments, queued, now(), max(left, LEAST_ATTEMPT_S))
         elif patience_ms == 0 and late_s > LEAST_ATTEMPT_S:
             # It may have been sent twice: the first copy is not to take the lock when it arrives.
             with suppress(StoreUnavailable):
@@ -130,23 +132,19 @@ class LockVerbs:
         return answer
 
     def _acquire(
-        self, keys: tuple[bytes, ...], arguments: tuple[Argument, ...], queued: str, within: float
+        self,
+        keys: tuple[bytes, ...],
+        arguments: tuple[Argument, ...],
+        queued: str,
+        sent_at: float,
+        within: float,
     ) -> Granted | Refused | None:
         """Ask once; None: what this question was granted is gone already."""
-        sent_at = now()
         once, token, number = keys[6], arguments[0], number_of(sent_at)
+        words = (*arguments, number, queued) if queued else (*arguments, number)
+        undo = partial(LEAVE.in_full, (*self._left, once), token, number)
         try:
-            undo = partial(LEAVE.in_full, (*self._left, once), token, number)
-            reply = ACQUIRE.run(
-                self.store,
-                keys,
-                *arguments,
-                number,
-                *((queued,) if queued else ()),
-                within=within,
-                acks=self.min_replicas,
-                undo=undo,
-            )
+            reply = ACQUIRE.run_with(self.store, keys, words, within, self.min_replicas, undo)
         except REDIS_ERRORS as error:
             if isinstance(error, NotReplicated):
                 with suppress(StoreUnavailable):
@@ -203,12 +201,11 @@ class LockVerbs:
             queued: As in `acquire`: if it had one, the publish lock of a copy of the work ends too.
             within: As in `acquire`.
         """
-        k = self.keys
-        keys: tuple[bytes, ...] = (k.lock, k.holder, k.waiters, k.seen, k.fence, k.wanted, k.once_of(token))
+        keys: tuple[bytes, ...] = (*self._released, self.keys.once_of(token))
         if queued:
-            keys = (*keys, k.queued)
+            keys = (*keys, self.keys.queued)
         try:
-            return _RELEASED[RELEASE.run(self.store, keys, token, min_hold_ms, done, within=within)]
+            return _RELEASED[RELEASE.run_with(self.store, keys, (token, min_hold_ms, done), within)]
         except REDIS_ERRORS as error:
             raise unavailable(self.lock_name, error) from error
 

@@ -154,17 +154,6 @@ class Waiter:
         self._room.sleep(self._mailbox, min(sleep_s, left), lateness_s)
 
 
-def ask_once(
-    verbs: LockVerbs, token: str, ttl_ms: int, metadata: str, queued: str, mark: str = ""
-) -> Granted | Refused:
-    """Ask for the lock without waiting.
-
-    Raises:
-        StoreUnavailable: As in `Waiter.ask`.
-    """
-    return verbs.acquire(token, ttl_ms, 0, metadata, CALL_S, queued, mark)
-
-
 def leave(verbs: LockVerbs, token: str, within: float = 1.0) -> None:
     """Give up the place in line, or the lock if it came meanwhile; never raises.
 
