@@ -112,9 +112,11 @@ class LockVerbs:
         began_at = now()
         answer = self._acquire(keys, arguments, queued, began_at, within)
         late_s = now() - began_at
+        if isinstance(answer, Granted) and late_s <= ttl_ms / 2000:
+            return answer
         left = min(within, CALL_S) - late_s
         if isinstance(answer, Granted):
-            if late_s > ttl_ms / 2000 and left > 0:
+            if left > 0:
                 # Half of the lease is over, or all of it: the same question again begins it anew.
                 with suppress(StoreUnavailable):
                     return self._acquire(keys, arguments, queued, now(), left) or answer
