@@ -55,7 +55,7 @@ def skipped() -> str:
     return "ran"
 
 
-@locked_task(app=app, name="put_off", lock_args=(), lock_on_conflict="retry")
+@locked_task(app=app, name="put_off", lock_args=(), lock_on_conflict="retry", lock_retry_for=60)
 def put_off() -> str:
     """Come again if it is busy."""
     return "ran"
