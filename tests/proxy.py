@@ -58,6 +58,8 @@ class _State:
     links: set[_Link] = field(default_factory=set)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     serving: set[asyncio.Task[None]] = field(default_factory=set)
+    #: One for each connection that there ever was.
+    writers: list[asyncio.StreamWriter] = field(default_factory=list)
     request_delay: float = 0.0
     reply_delay: float = 0.0
     is_blackhole: bool = False
@@ -94,6 +96,7 @@ class Proxy:
         self._run(self._shut_down())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
+        self._loop.run_until_complete(self._close_all())
         self._loop.close()
 
     @property
@@ -159,7 +162,7 @@ class Proxy:
 
     async def _listen(self) -> None:
         self._state.listener = await asyncio.start_server(
-            self._serve, "127.0.0.1", self.port, family=socket.AF_INET
+            self._let_in, "127.0.0.1", self.port, family=socket.AF_INET
         )
         self.port = self._state.listener.sockets[0].getsockname()[1]
 
@@ -179,32 +182,39 @@ class Proxy:
 
     async def _shut_down(self) -> None:
         await self._stop_listening()
-        # Who was let in at the last moment is served, to be closed: that takes some turns of the loop,
-        # however long each is.
-        await asyncio.sleep(0.02)
-        for _ in range(20):
-            await asyncio.sleep(0)
         tasks = [*self._state.tasks, *self._state.serving]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for link in self._state.links:
-            link.close()
+
+    async def _close_all(self) -> None:
+        """Close also what was let in while the proxy was shut down, and wait until it is closed."""
+        while rest := asyncio.all_tasks() - {asyncio.current_task()}:
+            for task in rest:
+                task.cancel()
+            await asyncio.wait(rest)
+        for writer in self._state.writers:
+            writer.transport.abort()
+        # Asyncio closes the socket of what was aborted in its next turn.
+        await asyncio.sleep(0.01)
+
+    def _let_in(self, client_in: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
+        self._state.writers.append(client)
+        serving = self._loop.create_task(self._serve(client_in, client))
+        self._state.serving.add(serving)
+        serving.add_done_callback(self._state.serving.discard)
 
     async def _serve(self, client_in: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
-        serving = asyncio.current_task()
-        assert serving is not None
-        self._state.serving.add(serving)
         try:
             await self._connect(client_in, client)
         except (OSError, asyncio.CancelledError):
             pass
         finally:
             client.transport.abort()
-            self._state.serving.discard(serving)
 
     async def _connect(self, client_in: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
         server_in, server = await asyncio.open_connection("127.0.0.1", self._target_port)
+        self._state.writers.append(server)
         link = _Link(client, server)
         self._state.links.add(link)
         pumps = [
