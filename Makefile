@@ -8,7 +8,7 @@ ARGS ?=
 # For chaos: how long faults come
 SECONDS ?= 60
 
-# Tests that start many workers each; the other tests take less than five minutes.
+# Tests that start many workers each; the other tests take about six minutes.
 SCENARIOS := $(addprefix tests/,batch beat benchmarks coalesce ends monitors projects scope topology)
 
 VENV := .venv
