@@ -9,7 +9,7 @@ ARGS ?=
 SECONDS ?= 60
 
 # Tests that start many workers each; the other tests take about six minutes.
-SCENARIOS := $(addprefix tests/,batch beat benchmarks coalesce ends monitors projects scope topology)
+SCENARIOS := tests/benchmarks $(addprefix tests/stories/,batch beat ends monitors pending projects publishing topology)
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -27,10 +27,10 @@ scenarios: $(VENV)/.installed-dev ## the tests with many workers: ends of runs, 
 	@$(BIN)/python -m pytest -n 2 --dist loadfile $(SCENARIOS) $(ARGS)
 
 slow: $(VENV)/.installed-dev ## what the tests do once or twice, twenty times and more: an hour
-	@$(BIN)/python -m pytest -m slow --ignore=tests/test_packaging.py tests $(ARGS)
+	@$(BIN)/python -m pytest -m slow --ignore=tests/house/test_packaging.py tests $(ARGS)
 
 ends: $(VENV)/.installed-dev ## end runs in every way, many times, in every pool, over both brokers
-	@$(BIN)/python -m pytest -n 2 --dist loadfile -m 'slow or not slow' tests/ends $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m 'slow or not slow' tests/stories/ends $(ARGS)
 
 chaos: $(VENV)/.installed-dev ## kill, stop and cut off workers at random, and judge: make chaos SECONDS=1800
 	@$(BIN)/python -m tests.chaos --seconds $(SECONDS)
@@ -54,7 +54,7 @@ contracts: $(VENV)/.installed-dev ## check that imports point one way
 check: lint types contracts ## lint, types and contracts
 
 wheel-check: $(VENV)/.installed-dev ## build the wheel and use it in an empty environment
-	@$(BIN)/python -m pytest -m slow tests/test_packaging.py
+	@$(BIN)/python -m pytest -m slow tests/house/test_packaging.py
 
 ci: ## everything, as a fresh machine runs it
 	@.ci/run

@@ -28,5 +28,5 @@ CELERIES = {
 def tests(session: nox.Session, celery: str) -> None:
     """Run the tests with one Celery; arguments behind ``--`` choose others than the usual."""
     session.install("--quiet", *CELERIES[celery], "--editable", ".[test]")
-    chosen = session.posargs or ["tests/unit", "tests/engine", "tests/worker", "tests/model"]
+    chosen = session.posargs or ["tests/unit", "tests/stories/lock", "tests/stories/run", "tests/model"]
     session.run("python", "-m", "pytest", "-n", "2", "--dist", "loadfile", *chosen)

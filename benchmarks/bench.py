@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import redis
 from rich.progress import Progress
 
-from tests.servers import Server
+from tests.support.servers import Server
 
 from .counters import Counters, counters
 from .crew import Agent, Crew

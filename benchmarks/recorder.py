@@ -7,7 +7,7 @@ import socket
 import threading
 from contextlib import suppress
 
-from tests.servers import free_port
+from tests.support.servers import free_port
 
 #: Sent last, it tells that all before it was answered.
 END = b"*2\r\n$4\r\nECHO\r\n$9\r\nthe end !\r\n"

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.servers import Server, available_kinds
+from tests.support.servers import Server, available_kinds
 
 from . import machine
 

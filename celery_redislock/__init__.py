@@ -10,24 +10,17 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from .engine import RedisLock
-from .errors import (
-    ConfigurationError,
-    LockBusy,
-    LockKeyError,
-    LockLost,
-    RedislockError,
-    StoreUnavailable,
-)
+from .errors import ConfigurationError, LockBusy, LockKeyError, LockLost, RedislockError, StoreUnavailable
 from .holder import Holder
-from .typed import CallOptions, TaskLock
-from .unlocked import Unlocked
+from .task.current import Unlocked
+from .task.typed import CallOptions, TaskLock
 
 if TYPE_CHECKING:
-    from .batch import locked_batch
-    from .conflict import Conflict
-    from .decorator import locked_task
-    from .request import LockedRequest
-    from .task import LockedTask, current_lock
+    from .batch.entry import locked_batch
+    from .conflicts.conflict import Conflict
+    from .task.decorator import locked_task
+    from .task.locked_task import LockedTask, current_lock
+    from .worker.request import LockedRequest
 
 __version__ = "0.1.0"
 
@@ -55,12 +48,12 @@ __all__ = [
 ]
 
 _CELERY_LAYER = {
-    "Conflict": ".conflict",
-    "LockedRequest": ".request",
-    "LockedTask": ".task",
-    "current_lock": ".task",
-    "locked_batch": ".batch",
-    "locked_task": ".decorator",
+    "Conflict": ".conflicts.conflict",
+    "LockedRequest": ".worker.request",
+    "LockedTask": ".task.locked_task",
+    "current_lock": ".task.locked_task",
+    "locked_batch": ".batch.entry",
+    "locked_task": ".task.decorator",
 }
 
 

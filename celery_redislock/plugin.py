@@ -12,9 +12,15 @@ from typing import Any
 
 from celery import Celery, Signature, _state, signals
 
-from . import call, ended, hooks, member_request, member_run, membership, named, start_batch, worker
-from .batch_signature import SUBTASK_TYPE, LockedBatch
-from .rescue import RescueStep
+from .batch import member_request, member_run, membership
+from .batch import start as start_batch
+from .batch.signature import SUBTASK_TYPE, LockedBatch
+from .config import call as named
+from .config import call_options as call
+from .pending.rescue import RescueStep
+from .task import hooks
+from .worker import abandoned as ended
+from .worker import start as worker
 
 #: What is called at which signal of Celery's.
 RECEIVERS: tuple[tuple[Any, Callable[..., Any]], ...] = (

@@ -14,7 +14,7 @@ import pytest
 import redis
 import sqlalchemy
 
-from .servers import KINDS, Server, available_kinds
+from .support.servers import KINDS, Server, available_kinds
 
 #: In CI nothing is skipped: what a test needs must be there.
 IN_CI = bool(os.environ.get("CI"))

@@ -7,9 +7,10 @@ import os
 import redis
 
 from celery_redislock import RedisLock
-from celery_redislock.engine.names import LockKeys, keys_of
-from celery_redislock.engine.scripts import ACQUIRE, RELEASE, Script
-from celery_redislock.engine.wire import Argument, packed
+from celery_redislock.engine.protocol.exclusive import ACQUIRE, RELEASE
+from celery_redislock.engine.protocol.keys import LockKeys, keys_of
+from celery_redislock.engine.protocol.script import Script
+from celery_redislock.engine.protocol.wire import Argument, packed
 
 
 class RedislockContender:

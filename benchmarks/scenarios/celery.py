@@ -19,7 +19,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests import processes
+from tests.support import processes
 
 from .. import machine
 from ..contenders import TASKS

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..holder import Holder
-from . import holder as holders
-from .meanings import translated
-from .names import COMPANION, keys_of
-from .scripts import INSPECT
-from .store import ATTEMPT_S, CALL_S, Store
-from .topology import Client, store_of
+from .protocol import holder_record as holders
+from .protocol.exclusive import INSPECT
+from .protocol.keys import COMPANION, keys_of
+from .transport.clients import Client, store_of
+from .transport.outages import translated
+from .transport.store import ATTEMPT_S, CALL_S, Store
 
 #: Keys that the server looks at in one step of a scan, and locks that are asked for in one pipeline.
 BATCH = 500

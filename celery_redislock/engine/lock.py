@@ -24,19 +24,19 @@ from types import TracebackType
 from typing import Any
 from weakref import WeakMethod
 
+from ..durations import to_ms
 from ..errors import ConfigurationError, LockBusy, LockLost, StoreUnavailable
 from ..holder import Holder
-from . import holder as holders
-from .durations import to_ms
-from .holding import Holding, chain_loss, weakly
 from .inspection import inspect
-from .lease import Lease, now
-from .renewal import Renewal, pace_of, renewal_of
-from .store import CALL_S
-from .terms import Duration, terms_of
-from .topology import Client, store_of
-from .verbs import Granted, LockVerbs, Refused
-from .waiting import Waiter, leave
+from .lease.holding import Holding, chain_loss, weakly
+from .lease.lease import Lease, now
+from .lease.renewal import Renewal, pace_of, renewal_of
+from .lease.terms import Duration, terms_of
+from .lease.verbs import Granted, LockVerbs, Refused
+from .lease.waiting import Waiter, leave
+from .protocol import holder_record as holders
+from .transport.clients import Client, store_of
+from .transport.store import CALL_S
 
 logger = logging.getLogger(__name__)
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from .lease import now
-from .store import CALL_S
-from .topology import Client, store_of
-from .verbs import LockVerbs
+from .lease.lease import now
+from .lease.verbs import LockVerbs
+from .transport.clients import Client, store_of
+from .transport.store import CALL_S
 
 
 def release_orphan(client: Client, lock_name: str, token: str, min_hold_ms: int) -> bool:

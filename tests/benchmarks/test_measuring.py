@@ -12,8 +12,8 @@ import pytest
 from benchmarks.results import Results
 from benchmarks.scenarios import NAMES, scenario_of
 
-from .. import processes
-from ..deadlines import eventually
+from ..support import processes
+from ..support.deadlines import eventually
 
 ROOT = Path(__file__).parents[2]
 

@@ -13,13 +13,13 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..servers import Server, available_kinds
+from ..mutants.chaos import DOUBLES
+from ..support.servers import Server, available_kinds
 from . import places
 from .journal import Entry
 from .judge import judge
 from .network import Line
 from .report import save, show
-from .wrong import DOUBLES
 
 #: How long all tasks have to end when the faults are over, seconds; wrong locks may never let them.
 DRAIN_S, WRONG_DRAIN_S = 90.0, 15.0

@@ -12,9 +12,10 @@ from celery import Celery
 from celery.signals import after_task_publish, before_task_publish
 
 from celery_redislock import LockedTask, LockLost
-from celery_redislock.request import LockedRequest
+from celery_redislock.worker.request import LockedRequest
 
-from . import gaps, wrong
+from ..mutants import chaos as wrong
+from . import gaps
 from .journal import Journal, clock
 from .places import LOCKS, PUBLICATION, STORE, WITHOUT
 from .resource import Resource

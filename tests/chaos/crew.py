@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from .. import processes
+from ..support import processes
 from .journal import clock
 from .nursery import Nursery
 
-_ROOT = Path(__file__).parent.parent.parent
+_ROOT = Path(__file__).parents[2]
 
 #: Processes in each worker's pool.
 CHILDREN = 3

@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from ..proxy import Fault, Proxy
-from ..servers import Server
+from ..support.proxy import Fault, Proxy
+from ..support.servers import Server
 
 
 class Line(Proxy):

@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-_ROOT = Path(__file__).parent.parent.parent
+_ROOT = Path(__file__).parents[2]
 
 #: Asks Linux for a signal when the parent ends.
 _PR_SET_PDEATHSIG = 1

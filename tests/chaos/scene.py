@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ..servers import Server
+from ..support.servers import Server
 from . import places
 from .app import app, careful, stubborn
 from .crew import Crew, crew

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-_ROOT = Path(__file__).parent.parent.parent
+_ROOT = Path(__file__).parents[2]
 
 #: The rule that is left out -> what it leads to, in the verdict.
 SHOWS = {

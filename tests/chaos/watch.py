@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import redis
 
-from ..servers import Server
+from ..support.servers import Server
 from .journal import Entry, clock
 
 #: Seconds between two looks.

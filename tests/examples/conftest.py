@@ -11,7 +11,7 @@ import pytest
 import redis
 from celery import Celery, current_app
 
-from ..workers import Worker, running_worker
+from ..support.workers import Worker, running_worker
 from .meeting import PARTIES
 
 #: A worker for the given number of parties, with the locks on or (the control) off.

@@ -23,8 +23,8 @@ from example_project.demo.style import lanes
 from example_project.demo.timeline import draw
 from example_project.events import EVENTS_FILE, Event, read, record, recorded_run
 
-from .. import processes
-from ..deadlines import eventually
+from ..support import processes
+from ..support.deadlines import eventually
 
 ROOT = Path(__file__).parents[2]
 

@@ -12,7 +12,7 @@ from example_project import database
 from example_project.database import accounts
 from example_project.money_transfer import NotEnoughMoney, Superseded, claim, transfer, write
 
-from ..deadlines import eventually
+from ..support.deadlines import eventually
 from .conftest import PacedWorker
 from .meeting import Meeting
 

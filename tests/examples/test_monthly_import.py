@@ -12,7 +12,7 @@ from celery.result import AsyncResult
 from example_project.csv_import import flights_file, rows_in_database
 from example_project.monthly_import import all_months, monthly_import
 
-from ..workers import running_worker
+from ..support.workers import running_worker
 
 # Celery's result backend, which here stores results in this process too.
 pytestmark = pytest.mark.filterwarnings("ignore:Call to deprecated setex:DeprecationWarning")

@@ -7,7 +7,7 @@ from celery import Celery
 
 from example_project.ordered_queue import apply_orders, ledger_key, place_order, queue_key
 
-from ..deadlines import eventually
+from ..support.deadlines import eventually
 from .conftest import PacedWorker
 
 ORDERS = [b"1", b"2", b"3", b"4"]

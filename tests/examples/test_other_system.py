@@ -16,7 +16,7 @@ from celery import Celery
 from example_project import other_program
 from example_project.other_system import sell
 
-from ..deadlines import eventually
+from ..support.deadlines import eventually
 from .conftest import PacedWorker
 from .meeting import PARTIES, Meeting
 

@@ -8,7 +8,7 @@ from celery_redislock import LockedTask
 from example_project import store
 from example_project.resync import copied_version, resync
 
-from ..deadlines import eventually
+from ..support.deadlines import eventually
 from .conftest import PacedWorker
 from .meeting import Meeting
 

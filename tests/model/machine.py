@@ -13,12 +13,12 @@ from hypothesis import assume
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from celery_redislock.engine import verbs
-from celery_redislock.engine.names import keys_of
-from celery_redislock.engine.store import Store
-from celery_redislock.engine.topology import store_of
-from celery_redislock.engine.verbs import Granted, LockVerbs
-from celery_redislock.engine.wire import Command
+from celery_redislock.engine.lease import verbs
+from celery_redislock.engine.lease.verbs import Granted, LockVerbs
+from celery_redislock.engine.protocol.keys import keys_of
+from celery_redislock.engine.protocol.wire import Command
+from celery_redislock.engine.transport.clients import store_of
+from celery_redislock.engine.transport.store import Store
 
 from .reference import FOREIGN, Reference
 

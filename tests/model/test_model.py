@@ -12,8 +12,9 @@ import redis
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from celery_redislock.engine import verbs
-from celery_redislock.engine.scripts import ACQUIRE, FORCE_RELEASE, LEAVE, RELEASE, Script
+from celery_redislock.engine.lease import verbs
+from celery_redislock.engine.protocol.exclusive import ACQUIRE, FORCE_RELEASE, LEAVE, RELEASE
+from celery_redislock.engine.protocol.script import Script
 
 from .machine import LockMachine
 

@@ -9,7 +9,7 @@ import redis
 from celery import Celery
 from kombu.transport import memory
 
-from .applications import application, shared_tasks_forgotten
+from ..support.applications import application, shared_tasks_forgotten
 
 
 @pytest.fixture(autouse=True)

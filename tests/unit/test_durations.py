@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from celery_redislock import ConfigurationError
-from celery_redislock.engine.durations import MAXIMUM_MS, to_ms
+from celery_redislock.durations import MAXIMUM_MS, to_ms
 
 NO_DURATIONS = [None, True, False, "10", b"10", "", 1j, Decimal(1), [1], {}, object]
 

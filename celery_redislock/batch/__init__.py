@@ -1,0 +1,1 @@
+"""Batch: a whole canvas under one lock."""

@@ -1,0 +1,207 @@
+"""Launch: takes the lock of a batch and publishes its canvas under ids that are fixed before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from typing import Any
+from uuid import uuid4
+
+from celery import Celery, states
+from celery.app.task import Context
+from celery.exceptions import TaskRevokedError
+
+from ..config.provider import provider_of
+from ..config.resolution import resolve
+from ..conflicts.conflict import Conflict
+from ..engine import RedisLock
+from ..engine.group_lease import members_out
+from ..errors import StoreUnavailable
+from ..holder import Holder
+from ..messages import replies
+from ..pending import record as coalescing
+from ..pending.publish import publish_apart
+from ..task.acquisition import RETURNING_S
+from ..task.run import told_of_us
+from . import membership
+from .canvas import plain, results_of, revived, tasks_of, write_header
+from .membership import BATCH_HEADER, Note
+
+#: The task that publishes a batch later: for ``task_routes``.
+START_BATCH = "celery_redislock.start_batch"
+
+
+@dataclass(frozen=True)
+class Terms:
+    """On what terms a batch has its lock: JSON.
+
+    Attributes:
+        lock_key: The lock, without the prefix.
+        ttl_ms: Length of the lease while it is published, and while a member runs.
+        idle_ms: Length of the lease while members only wait.
+        policy: What is done when the lock is busy.
+    """
+
+    lock_key: str
+    ttl_ms: int
+    idle_ms: int
+    policy: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return them as they travel."""
+        return asdict(self)
+
+
+class Launch:
+    """One batch on its way out: a frozen canvas, and the call of it.
+
+    Args:
+        app: Its app.
+        canvas: As `plain` returns it; frozen here, unless it is already.
+        terms: Of its lock.
+        call: ``args``, ``kwargs`` and ``options`` of ``apply_async``, and its own ``id``.
+    """
+
+    def __init__(self, app: Celery, canvas: Mapping[str, Any], terms: Terms, call: Mapping[str, Any]) -> None:
+        self.app, self.terms, self.call = app, terms, call
+        self.canvas = revived(plain(canvas), app)
+        #: What the caller gets: the canvas's own result.
+        self.result = self.canvas.freeze(call["options"].get("task_id"))
+        #: What Celery returned for the canvas; None until it is published.
+        self.published: Any = None
+        #: What it has no argument for comes from the settings.
+        options: dict[str, Any] = {"on_conflict": terms.policy, "ttl": terms.ttl_ms / 1000}
+        if terms.policy == "coalesce":
+            options["keep"] = "latest"
+        self.options = resolve(app.conf, START_BATCH, {}, options)
+        #: The task that publishes it if it is wanted later; of a name that shows whose start it is.
+        self.start_id = f"start-of-{self.result.id}"
+        provider = provider_of(app)
+        self._client = provider.client
+        self.metadata = {**told_of_us(str(self.canvas.task)), "id": str(self.result.id), "call": call["id"]}
+        self.lock = RedisLock(
+            provider.client,
+            provider.prefix + terms.lock_key,
+            expire=terms.ttl_ms / 1000,
+            metadata=self.metadata,
+            min_replicas=self.options.min_replicas,
+        )
+
+    def start(
+        self, *, unless_over: bool = False, wanted_as: Mapping[str, Any] | None = None
+    ) -> Holder | None:
+        """Take the lock and publish the canvas; return who has the lock if it is busy.
+
+        Args:
+            unless_over: Publish nothing if this very batch had the lock last, and has ended.
+            wanted_as: What the message said that starts it now, if it was wanted.
+
+        Raises:
+            Obsolete: Another batch, or another message, stands for this one; nothing was published.
+            StoreUnavailable: Redis could not be reached; nothing was published.
+        """
+        try:
+            return self._start(uuid4().hex, unless_over, wanted_as)
+        except BaseException:
+            # Whatever came between: a lock that none of its messages keeps is nobody's.
+            with suppress(StoreUnavailable):
+                self._abandon()
+            raise
+
+    def _start(self, token: str, unless_over: bool, wanted_as: Mapping[str, Any] | None) -> Holder | None:
+        holder = self.lock.attempt(token=token)
+        if holder is not None and self._is_returning(holder):
+            holder = self.lock.attempt(blocking=True, timeout=RETURNING_S, token=token)
+        if holder is None and unless_over and self.lock.last_done == self.call["id"]:
+            self._give_back()
+        elif holder is None:
+            self._begin(wanted_as)
+            self._publish(token)
+        return holder
+
+    def _begin(self, wanted_as: Mapping[str, Any] | None) -> None:
+        if self.terms.policy != "coalesce":
+            return
+        try:
+            coalescing.begin_call(self.starter, self.start_id, self.lock, self.options, wanted_as)
+        except Exception:
+            self._give_back()
+            raise
+
+    def _abandon(self) -> None:
+        if self.lock.token is not None and not members_out(self._client, self.lock.name):
+            self._give_back()
+
+    def _give_back(self) -> None:
+        self.lock.release(unused=True)
+        if self.lock.wanted:
+            publish_apart(self.app, self.lock.name)
+
+    def is_under_way(self, holder: Holder) -> bool:
+        """Whether the holder is this very batch, and not a grant of which its launcher never knew.
+
+        Raises:
+            StoreUnavailable: Redis could not be reached.
+        """
+        if holder.metadata.get("call") != self.call["id"]:
+            return False
+        return bool(members_out(self._client, self.lock.name))
+
+    def revoke(self, reason: str) -> None:
+        """End every result of the batch as ``REVOKED``: none of its tasks will run."""
+        self._end(TaskRevokedError(reason), states.REVOKED)
+
+    def fail(self, error: Exception) -> None:
+        """End every result of the batch with this error."""
+        self._end(error, states.FAILURE)
+
+    @property
+    def starter(self) -> Any:
+        """The task that publishes it later."""
+        return self.app.tasks[START_BATCH]
+
+    def conflict(self, holder: Holder) -> Conflict:
+        """Return the conflict of this batch."""
+        return Conflict(self.lock.name, holder, str(self.result.id), "", False, self.starter, self.options)
+
+    def _end(self, error: Exception, state: str) -> None:
+        for result in results_of(self.result):
+            replies.expect_here(self.app, result.id)
+            request = Context(id=result.id, reply_to=self._reply_to)
+            result.backend.store_result(result.id, error, state, request=request)
+
+    @property
+    def _reply_to(self) -> str:
+        """Where the replies to this batch go: whoever froze it has written that into each of its tasks."""
+        given = (task["options"].get("reply_to") for task in tasks_of(self.canvas))
+        return replies.address_here(self.app, next(filter(None, given), None))
+
+    def _publish(self, token: str) -> None:
+        note = Note(
+            self.lock.name,
+            token,
+            str(self.result.id),
+            self.call["id"],
+            self.terms.ttl_ms,
+            self.terms.idle_ms,
+            self.terms.policy,
+            self.options.min_replicas,
+        )
+        write_header(self.canvas, BATCH_HEADER, note.as_dict())
+        options = {name: value for name, value in self.call["options"].items() if name != "task_id"}
+        if options.get("headers"):
+            options["headers"] = {**options["headers"], BATCH_HEADER: note.as_dict()}
+        with membership.publishing(self.app, note, self.metadata):
+            self.published = self.canvas.apply_async(self.call["args"], self.call["kwargs"], **options)
+
+    def _is_returning(self, holder: Holder) -> bool:
+        """Whether all that the holder still does is to return: its results are there already."""
+        held = members_out(self._client, self.lock.name)
+        ids = [said["id"] for said in held if "id" in said] or [holder.metadata.get("id")]
+        try:
+            return all(
+                task_id and self.app.AsyncResult(task_id).state in states.READY_STATES for task_id in ids
+            )
+        except Exception:  # noqa: BLE001 - a backend that cannot tell: the usual conflict
+            return False

@@ -1,0 +1,115 @@
+"""Member request: the parent's side of a batch's members: revoked, expired, unknown, or killed."""
+
+from __future__ import annotations
+
+import logging
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import cache
+from typing import Any
+from uuid import uuid4
+
+from celery import Celery
+from celery.utils.imports import symbol_by_name
+from celery.worker.request import Request
+
+from ..messages.delivery import noted
+from ..worker.deaths import LARGEST_PID, deaths_here
+from .membership import BATCH_HEADER, Note, depart, note_in, step_aside
+
+logger = logging.getLogger(__name__)
+
+
+class MemberRequest(Request):
+    """The request of a task that may belong to a batch; for others it does nothing.
+
+    A member that was revoked or has expired never reaches a child. One whose child died is over when
+    the child is dead and Celery has published what follows, whichever comes last.
+    """
+
+    _app: Celery
+    _request_dict: dict[str, Any]
+    _batch: Note | None = None
+    _is_settled = False
+    _is_dead = False
+    _is_requeued = False
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        note = note_in(self._request_dict)
+        if note is not None:
+            self._batch = replace(note, run=uuid4().hex, parent=os.getpid())
+            self._request_dict[BATCH_HEADER] = self._batch.as_dict()
+            self._request_dict.update(noted(self.message))
+
+    def on_accepted(self, pid: Any, time_accepted: float) -> Any:
+        """Watch the child that runs the member now."""
+        if self._batch is not None and pid != os.getpid() and pid <= LARGEST_PID:
+            deaths_here().expect(pid, self._child_died, of="batch")
+        return super().on_accepted(pid, time_accepted)
+
+    def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:
+        """Have the member depart, if its child cannot do that any more."""
+        try:
+            return super().on_failure(exc_info, send_failed_event, return_ok)
+        finally:
+            # A message that is not acknowledged, or was put back, comes again.
+            if self._batch is not None and self.acknowledged and not self._is_requeued:
+                self._is_settled = True
+                self._depart_when_over()
+
+    def reject(self, requeue: bool = False) -> Any:
+        """Have the member wait again, if its message comes again, before somebody can get that."""
+        self._is_requeued = requeue
+        if requeue and self._batch is not None:
+            step_aside(self._batch.delivered(self._app), self._batch, {"task": self.name, "id": self.id})
+        return super().reject(requeue)
+
+    def _announce_revoked(self, reason: str, terminated: bool, signum: Any, expired: bool) -> Any:
+        try:
+            return super()._announce_revoked(reason, terminated, signum, expired)  # type: ignore[misc]
+        finally:
+            if self._batch is not None and not terminated:
+                _speak_for(self._app, self._batch)
+
+    def _child_died(self) -> None:
+        self._is_dead = True
+        self._depart_when_over()
+
+    def _depart_when_over(self) -> None:
+        if self._batch is not None and self._is_dead and self._is_settled:
+            _speak_for(self._app, self._batch)
+
+
+def member_request(request: Any) -> Any:
+    """Return a request class, given one or its name, that keeps what it does and adds ours."""
+    own = symbol_by_name(request)
+    if issubclass(own, MemberRequest):
+        return own
+    return type(own.__name__, (MemberRequest, own), {"__module__": own.__module__})
+
+
+def depart_unknown(sender: Any = None, message: Any = None, **_: Any) -> None:
+    """At ``task_unknown``: count a member no more that cannot run here."""
+    note = note_in(message.headers)
+    if note is not None:
+        _speak_for(sender.app, replace(note, run=uuid4().hex))
+
+
+def _speak_for(app: Celery, note: Note) -> None:
+    """Have a member depart, in a thread: the worker's loop must not wait for Redis."""
+    _speaker(os.getpid()).submit(_depart, app, note)
+
+
+def _depart(app: Celery, note: Note) -> None:
+    try:
+        depart(app, note.delivered(app), note)
+    except Exception:
+        logger.exception("could not tell that a member of batch %s has ended", note.id)
+
+
+@cache
+def _speaker(pid: int) -> ThreadPoolExecutor:
+    del pid  # one for each process: a fork has no threads
+    return ThreadPoolExecutor(1, thread_name_prefix="redislock-batch")

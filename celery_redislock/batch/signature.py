@@ -1,0 +1,182 @@
+"""Batch signature: a canvas and the terms of its lock, as a signature that can be published."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+from uuid import uuid4
+
+from celery import Celery, Signature
+from celery.canvas import maybe_signature
+from celery.exceptions import TaskRevokedError
+from celery.result import EagerResult, GroupResult
+from celery.states import REVOKED
+
+from ..config.call_options import options_of_a_task
+from ..conflicts.conflict import announce, retry_delay
+from ..engine import RedisLock
+from ..errors import ConfigurationError
+from ..pending.publish import publish_apart
+from .canvas import app_of, plain, revived
+from .launch import Launch, Terms
+from .start import start_later, want_start
+
+#: What says, in a signature that was serialized, that it is one of a batch.
+SUBTASK_TYPE = "locked_batch"
+
+#: Policies that publish it later; run here and now, it waits for the lock.
+_LATER = ("retry", "coalesce")
+
+
+class LockedBatch(Signature):
+    """A canvas and the terms of its lock: what `locked_batch` returns."""
+
+    def __init__(
+        self, canvas: Any, terms: Mapping[str, Any], app: Celery | None = None, **options: Any
+    ) -> None:
+        super().__init__(
+            "celery_redislock.batch",
+            (),
+            {"canvas": maybe_signature(canvas, app=app), "terms": dict(terms)},
+            options,
+            subtask_type=SUBTASK_TYPE,
+            app=app,
+        )
+
+    @classmethod
+    def from_dict(cls, d: Any, app: Celery | None = None) -> LockedBatch:
+        """Return the batch that was serialized."""
+        return cls(d["kwargs"]["canvas"], d["kwargs"]["terms"], app=app, **d["options"])
+
+    @property
+    def app(self) -> Celery:
+        """The application of the canvas."""
+        return app_of(self.kwargs["canvas"])
+
+    def apply_async(  # type: ignore[override]
+        self, args: Any = None, kwargs: Any = None, **options: Any
+    ) -> Any:
+        """Take the lock and publish the canvas, or do what the policy says; return the canvas's result.
+
+        Args:
+            args: Positional arguments for the first tasks.
+            kwargs: Keyword arguments for them.
+            **options: Celery's options.
+
+        Raises:
+            LockBusy: The lock is busy, and the policy is "fail".
+            StoreUnavailable: Redis could not be reached; nothing was published.
+        """
+        if self.app.conf.task_always_eager:
+            return self.apply(args, kwargs, **options)
+        launch = self._launch(args, kwargs, options)
+        while (holder := launch.start()) is not None:
+            if self._settle(launch, holder):
+                return launch.result
+        return _awaited(launch.result, launch.published)
+
+    def apply(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
+        """Run the whole canvas here and now, under its lock; arguments as in `apply_async`."""
+        launch = self._launch(args, kwargs, options)
+        lock = RedisLock(
+            launch.lock.redis_client,
+            launch.lock.name,
+            launch.terms.ttl_ms / 1000,
+            renew=True,
+            metadata=launch.metadata,
+        )
+        count = 0
+        try:
+            while (holder := lock.attempt()) is not None:
+                if launch.terms.policy not in _LATER:
+                    self._refuse(launch, holder)
+                    return _revoked(launch.result, launch.conflict(holder).reason)
+                conflict = launch.conflict(holder)
+                time.sleep(retry_delay(conflict, count))
+                count += 1
+            return launch.canvas.apply(args or (), kwargs or {}, **launch.call["options"])
+        finally:
+            lock.release()
+            if lock.wanted:
+                publish_apart(launch.app, lock.name)
+
+    def stamp(self, visitor: Any = None, append_stamps: bool = False, **headers: Any) -> LockedBatch:
+        """Stamp the canvas, as it does itself: every task in it.
+
+        The canvas that the batch was made of keeps what it has.
+
+        Args:
+            visitor: Of Celery's stamping API.
+            append_stamps: Whether a stamp that is there already is kept beside the new one.
+            **headers: Stamps.
+        """
+        self.kwargs["canvas"] = canvas = revived(plain(self.kwargs["canvas"]), self.app)
+        canvas.stamp(visitor, append_stamps, **headers)
+        return self
+
+    def freeze(self, *_args: Any, **_kwargs: Any) -> Any:
+        """Refuse: a batch begins and ends by itself.
+
+        Raises:
+            ConfigurationError: Always.
+        """
+        raise ConfigurationError(
+            "a locked batch cannot be a part of another canvas: lock the whole canvas, "
+            "or publish the batch from a task"
+        )
+
+    def _launch(self, args: Any, kwargs: Any, options: Mapping[str, Any]) -> Launch:
+        given = {name: value for name, value in {**self.options, **options}.items() if value is not None}
+        for name in options_of_a_task(given):
+            raise ConfigurationError(
+                f"{name} of a locked batch is an argument of locked_batch, and would be ignored in its call"
+            )
+        # Of its own: two batches may be given one id for their results.
+        call = {"id": uuid4().hex, "args": list(args or ()), "kwargs": dict(kwargs or {}), "options": given}
+        return Launch(self.app, plain(self.kwargs["canvas"]), Terms(**self.kwargs["terms"]), call)
+
+    def _settle(self, launch: Launch, holder: Any) -> bool:
+        """Do what the policy says of a busy lock; return whether the batch is settled by that."""
+        if launch.terms.policy == "coalesce":
+            return want_start(launch, holder)
+        if launch.terms.policy == "retry":
+            start_later(launch, holder)
+        else:
+            self._refuse(launch, holder)
+            launch.revoke(launch.conflict(holder).reason)
+        return True
+
+    def _refuse(self, launch: Launch, holder: Any) -> None:
+        conflict = launch.conflict(holder)
+        announce(launch.starter, conflict, launch.terms.policy)
+        if launch.terms.policy == "fail":
+            raise conflict.busy()
+
+
+def _awaited(result: Any, published: Any) -> Any:
+    """Have Celery tell a result that is older than the publication when a part of it is there.
+
+    Celery before 5.7 tells one object for each id, and nobody any more once another of that id is gone:
+    each message that is published leaves one behind, and so would what the publication returned.
+    """
+    result.redislock_published = published
+    for each in _group_members(result):
+        each.backend.remove_pending_result(each)
+        each.backend.add_pending_result(each)
+    return result
+
+
+def _group_members(result: Any) -> Iterator[Any]:
+    if isinstance(result, GroupResult):
+        for child in result.results or ():
+            yield from _group_members(child) if isinstance(child, GroupResult) else [child]
+
+
+def _revoked(result: Any, reason: str) -> Any:
+    """Return the eager result of a batch that was skipped."""
+    if isinstance(result, GroupResult):
+        return GroupResult(
+            result.id, [_revoked(child, reason) for child in result.results or ()], app=result.app
+        )
+    return EagerResult(result.id, TaskRevokedError(reason), REVOKED)

@@ -1,0 +1,203 @@
+"""The table of every lock option: its default, its unit, and its check.
+
+A check takes what a user wrote and what its user calls it, returns what the code uses, or raises
+ConfigurationError with that name. To add an option, add its row to ``OPTIONS`` and its field to
+``LockOptions``.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from ..durations import to_ms
+from ..engine.transport.replication import replicas
+from ..errors import ConfigurationError
+
+__all__ = [
+    "OPTIONS",
+    "POLICIES_AT_PUBLICATION",
+    "LockOptions",
+    "Option",
+    "duration_ms",
+    "refuse_contradictions",
+]
+
+#: What `lock_on_conflict` may be where the lock is taken when publishing: `lock_scope` "queue", "task".
+POLICIES_AT_PUBLICATION = ("skip", "fail", "coalesce")
+
+
+@dataclass(frozen=True)
+class LockOptions:
+    """What holds for one task or one call: checked, durations in milliseconds.
+
+    Attributes:
+        args: Arguments that make the key: None for all, () for none; always None beside a key.
+        key: A full name as template, or a callable with the task's arguments; None: see ``args``.
+        retry_delay_ms: First and largest delay.
+        retry_for_ms: None: retry without end.
+        max_hold_ms: No lease reaches beyond it, renewed or not; None: no bound.
+    """
+
+    args: tuple[str, ...] | None
+    key: str | Callable[..., str] | None
+    ttl_ms: int
+    wait_ms: int
+    on_conflict: str | Callable[..., Any]
+    retry_delay_ms: tuple[int, int]
+    retry_for_ms: int | None
+    min_hold_ms: int
+    max_hold_ms: int | None
+    mode: str
+    on_lost: str
+    on_error: str
+    min_replicas: int
+    scope: str
+    queue_ttl_ms: int
+    keep: str
+    replace_after_ms: int
+
+
+def duration_ms(value: object, label: str, *, minimum_ms: int = 1) -> int:
+    """Convert seconds or a timedelta to milliseconds, at least ``minimum_ms``."""
+    if isinstance(value, str):
+        raise ConfigurationError(
+            f"{label} must be a number of seconds or a timedelta, not text: "
+            "convert what comes from the environment with float()"
+        )
+    return to_ms(value, label, minimum_ms=minimum_ms)
+
+
+def _duration_or_none(value: object, label: str) -> int | None:
+    """Convert like ``duration_ms``; None is "without limit"."""
+    return None if value is None else duration_ms(value, label)
+
+
+def _delays(value: object, label: str) -> tuple[int, int]:
+    """Convert a pair of durations, the first not above the second, to milliseconds."""
+    if not isinstance(value, list | tuple) or len(value) != 2:
+        raise ConfigurationError(f"{label} must be a pair of durations (first, largest), for example (1, 60)")
+    first = duration_ms(value[0], f"the first delay in {label}")
+    largest = duration_ms(value[1], f"the largest delay in {label}")
+    if first > largest:
+        raise ConfigurationError(f"{label}: the first delay must not exceed the largest")
+    return first, largest
+
+
+def _argument_names(value: object, label: str) -> tuple[str, ...] | None:
+    """Accept a list or tuple of distinct names; None is "all arguments"."""
+    if value is None:
+        return None
+    if not isinstance(value, list | tuple) or not all(
+        isinstance(name, str) and name.isidentifier() for name in value
+    ):
+        raise ConfigurationError(
+            f'{label} must be a list of argument names such as ["path"], '
+            "() for one lock per task, or None for all arguments"
+        )
+    if len(set(value)) < len(value):
+        raise ConfigurationError(f"{label} names an argument twice")
+    return tuple(value)
+
+
+def _key(value: object, label: str) -> str | Callable[..., str] | None:
+    """Accept a template that is not empty, or a callable; None is "no key of its own"."""
+    if inspect.isfunction(value) and [*inspect.signature(value).parameters][:1] == ["self"]:
+        raise ConfigurationError(
+            f"{label} is a method, and gets the task's arguments alone: make it a @staticmethod without self"
+        )
+    if value is None or callable(value) or (isinstance(value, str) and value):
+        return value
+    raise ConfigurationError(
+        f'{label} must be a name or template such as "import:{{path}}", '
+        "or a callable with the task's arguments"
+    )
+
+
+def _choice(choices: tuple[str, ...], value: object, label: str, *, or_else: str = "") -> str:
+    """Accept one of the words; ``or_else`` tells what the caller accepts besides."""
+    if isinstance(value, str) and value in choices:
+        return value
+    given = repr(value) if isinstance(value, str) else type(value).__name__
+    valid = ", ".join(f'"{word}"' for word in choices)
+    raise ConfigurationError(f"{label} must be {valid}{or_else}, not {given}")
+
+
+def _conflict_policy(value: object, label: str) -> str | Callable[..., Any]:
+    """Accept the name of a policy, or a callable with task and conflict."""
+    if callable(value):
+        return value
+    words = ("skip", "retry", "fail", "coalesce", "replace")
+    return _choice(words, value, label, or_else=" or a callable (task, conflict)")
+
+
+@dataclass(frozen=True)
+class Option:
+    """One lock option: ``lock_<name>``, ``redislock_<name>`` and ``lock={"<name>": ...}``.
+
+    Attributes:
+        default: As a user would write it.
+        unit: "s" for durations (the field of ``LockOptions`` then ends in ``_ms``), else "".
+        check: (value, what its user calls it) -> what ``LockOptions`` holds.
+        read_by: The one policy that looks at it; empty: not only one.
+    """
+
+    name: str
+    default: object
+    unit: str
+    check: Callable[[object, str], Any]
+    read_by: str = ""
+
+    @property
+    def field(self) -> str:
+        """The option's field in ``LockOptions``."""
+        return f"{self.name}_ms" if self.unit == "s" else self.name
+
+
+OPTIONS: Mapping[str, Option] = {
+    option.name: option
+    for option in (
+        Option("args", None, "", _argument_names),
+        Option("key", None, "", _key),
+        Option("ttl", 30, "s", duration_ms),
+        Option("wait", 0, "s", partial(duration_ms, minimum_ms=0)),
+        Option("on_conflict", "skip", "", _conflict_policy),
+        Option("retry_delay", (1, 60), "s", _delays),
+        Option("retry_for", None, "s", _duration_or_none, "retry"),
+        Option("min_hold", 0, "s", partial(duration_ms, minimum_ms=0)),
+        Option("max_hold", None, "s", _duration_or_none),
+        Option("mode", "on", "", partial(_choice, ("on", "shadow", "off"))),
+        Option("on_lost", "abort", "", partial(_choice, ("abort", "continue"))),
+        Option("on_error", "retry", "", partial(_choice, ("retry", "fail", "run"))),
+        Option("min_replicas", 0, "", replicas),
+        Option("scope", "run", "", partial(_choice, ("run", "queue", "task"))),
+        Option("queue_ttl", 3600, "s", duration_ms),
+        Option("keep", "latest", "", partial(_choice, ("latest", "first")), "coalesce"),
+        Option("replace_after", 30, "s", partial(duration_ms, minimum_ms=0), "replace"),
+    )
+}
+
+
+def refuse_contradictions(options: LockOptions, label: Callable[[str], str]) -> None:
+    """Refuse options that cannot hold together, wherever they come from.
+
+    Args:
+        options: Of one task or call.
+        label: An option's name -> what its user calls it.
+
+    Raises:
+        ConfigurationError: They cannot.
+    """
+    if options.max_hold_ms is not None and options.min_hold_ms > options.max_hold_ms:
+        raise ConfigurationError(
+            f"{label('min_hold')} must not exceed {label('max_hold')}: lower one or raise the other"
+        )
+    if options.scope != "run" and options.on_conflict not in POLICIES_AT_PUBLICATION:
+        valid = " or ".join(f'"{word}"' for word in POLICIES_AT_PUBLICATION)
+        raise ConfigurationError(
+            f'{label("scope")} "{options.scope}" decides when publishing, '
+            f'which {label("on_conflict")} cannot: use on_conflict {valid}, or scope "run"'
+        )

@@ -1,0 +1,70 @@
+"""Plan: what holds for the calls of one task, from its options, its app's settings and its function."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from celery import Celery, Task
+
+from ..naming.calls import Naming
+from ..naming.parameters import Declared
+from .resolution import LockOptions, declared_options, key_prefix, resolve
+from .unknown_settings import refuse_options_without_prefix
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the calls of one task are named, and what is done with their locks.
+
+    Attributes:
+        prefix: What the Redis keys of all locks begin with.
+    """
+
+    naming: Naming
+    options: LockOptions
+    prefix: str
+
+    def key(self, args: Any, kwargs: Any) -> str:
+        """Return the Redis key of the lock of a call.
+
+        Raises:
+            TypeError: The call does not fit the function.
+            LockKeyError: An argument cannot be made part of a name.
+        """
+        return self.prefix + self.naming.lock_name(args or (), kwargs or {})
+
+
+def plan_of(task: Any, app: Celery, per_call: Mapping[str, Any] | None = None) -> Plan:
+    """Check the options of a task, or of one call of it.
+
+    Args:
+        task: The task, or its class.
+        app: Its settings are the defaults.
+        per_call: The `lock` of ``apply_async``.
+
+    Raises:
+        ConfigurationError: An option or a setting is wrong.
+    """
+    task_class = task if isinstance(task, type) else type(task)
+    # Celery names the instance, not the class, of a task that is a class without a name.
+    name = task.name or app.gen_task_name(str(task_class.__name__), task_class.__module__)
+    declared = declared_options(task)
+    if vars(task_class).get("_decorated"):
+        refuse_options_without_prefix(task_class, name)
+    options = resolve(app.conf, name, declared, per_call)
+    if name.startswith("celery.") and not declared:
+        # Celery's own tasks, when LockedTask is the app's task class: chord_unlock must not be skipped.
+        options = replace(options, mode="off")
+    naming = Naming.declare(name, _declared(task_class), lock_args=options.args, lock_key=options.key)
+    return Plan(naming, options, key_prefix(app.conf))
+
+
+def _declared(task_class: type[Task[..., Any]]) -> Declared:
+    """Return what the task's function takes, without ``self``."""
+    function = inspect.getattr_static(task_class, "run")
+    if isinstance(function, staticmethod):
+        return Declared.of_function(function.__func__, is_method=False)
+    return Declared.of_function(function, is_method=True)

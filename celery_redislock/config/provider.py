@@ -1,0 +1,75 @@
+"""Provider: makes the locks of one app; it has the app's client and prefix, once for each process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from weakref import WeakKeyDictionary, WeakMethod
+
+from celery import Celery
+
+from ..engine import RedisLock
+from . import masking as concealed  # noqa: F401 - whoever may make a client of a password hides it from reports
+from .client import client_from_url
+from .resolution import LockOptions, store_settings
+from .unknown_settings import check_unknown_settings
+from .urls import redacted
+
+
+class LockProvider:
+    """The locks of one app.
+
+    Args:
+        app: Its settings are read now, and not again.
+
+    Raises:
+        ConfigurationError: A setting is wrong; the message names it.
+    """
+
+    def __init__(self, app: Celery) -> None:
+        check_unknown_settings(app.conf)
+        settings = store_settings(app.conf)
+        self.client = client_from_url(
+            settings.url,
+            setting=settings.setting,
+            options=settings.client_options,
+            companions=settings.companions,
+        )
+        self.prefix = settings.prefix
+        self.shown = f"{redacted(settings.url)} (setting {settings.setting})"
+
+    def lock_of(
+        self,
+        key: str,
+        options: LockOptions,
+        metadata: Mapping[str, str],
+        on_lost: WeakMethod[Any] | None = None,
+    ) -> RedisLock:
+        """Return a lock of this Redis key that nobody holds yet."""
+        return RedisLock(
+            self.client,
+            key,
+            expire=options.ttl_ms / 1000,
+            renew=True,
+            wait=options.wait_ms / 1000,
+            min_hold=options.min_hold_ms / 1000,
+            max_hold=None if options.max_hold_ms is None else options.max_hold_ms / 1000,
+            metadata=metadata,
+            on_lost=on_lost,
+            min_replicas=options.min_replicas,
+        )
+
+
+_providers: WeakKeyDictionary[Any, LockProvider] = WeakKeyDictionary()
+
+
+def provider_of(app: Celery) -> LockProvider:
+    """Return the provider of an app, the same one in the whole process.
+
+    Raises:
+        ConfigurationError: A setting is wrong.
+    """
+    try:
+        return _providers[app]
+    except KeyError:
+        return _providers.setdefault(app, LockProvider(app))

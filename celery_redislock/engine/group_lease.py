@@ -1,0 +1,185 @@
+"""Members: one lease that several processes hold together, for as long as one of them is out.
+
+A member waits for its turn, or runs. While one runs, it renews the lease; while members only wait, the
+lease lasts for the time that their batch allows. The lock is given back by the last one to depart.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping
+from enum import IntEnum
+from importlib.resources import files
+from typing import Any
+from weakref import WeakMethod
+
+from .lease.holding import Holding
+from .lease.lease import Lease, now
+from .lease.renewal import Renewal, pace_of, renewal_of
+from .protocol.keys import keys_of
+from .protocol.script import Script
+from .threads import here
+from .transport.clients import Client, store_of
+from .transport.outages import translated
+
+_SCRIPTS = files(__package__) / "scripts" / "group"
+JOIN = Script.load(_SCRIPTS, "join")
+STAY = Script.load(_SCRIPTS, "stay")
+DEPART = Script.load(_SCRIPTS, "depart")
+MEMBERS = Script.load(_SCRIPTS, "members")
+
+logger = logging.getLogger(__name__)
+
+
+class Left(IntEnum):
+    """What a member that departed left behind."""
+
+    #: The lock is not the batch's any more.
+    LOST = 0
+    #: Other members are out.
+    OTHERS = 1
+    #: Nobody is: the lock was given back.
+    NOBODY = 2
+    #: The same, and runs of it are wanted (`WantedRuns`).
+    WANTED = 3
+
+
+class Member:
+    """One that is out for a batch, in this process. Every method may be called again after an error.
+
+    Args:
+        client: As for a `RedisLock`.
+        lock_name: The Redis key.
+        token: What the batch took the lock with.
+        name: Letters and digits that no other member of the batch has.
+        waited_as: The name that this one had while it waited; empty when it did not.
+        on_lost: Called once, in a thread of its own, with the reason, when the lock is lost while it runs.
+        min_replicas: As for a `RedisLock`.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        lock_name: str,
+        token: str,
+        name: str,
+        *,
+        waited_as: str = "",
+        on_lost: Callable[[str], object] | None = None,
+        min_replicas: int = 0,
+    ) -> None:
+        self.lock_name = lock_name
+        self._keys = keys_of(lock_name)
+        self._store = store_of(client)
+        self._token, self._name, self._waited_as = token, name, waited_as
+        self._on_lost, self._acks = on_lost, min_replicas
+        self._holding = Holding(lock_name, WeakMethod(self._tell))
+        self._renewal: Renewal | None = None
+        self._process = here()
+
+    @property
+    def loss(self) -> str | None:
+        """Why the lock was lost while this member ran; None when it was not."""
+        return self._holding.loss
+
+    def wait(self, idle_ms: int, words: Mapping[str, str]) -> bool:
+        """Be out and wait: the lock stays the batch's for at least `idle_ms` from now.
+
+        Returns:
+            False when the lock is not the batch's.
+
+        Raises:
+            StoreUnavailable: Redis could not be reached.
+        """
+        return self._join(self._waited_as or self._name, "", idle_ms, words, runs=False)
+
+    def run(self, ttl_ms: int, words: Mapping[str, str]) -> bool:
+        """Be out and run: the lease is renewed every third of `ttl_ms` until the departure.
+
+        Returns:
+            False when the lock is not the batch's.
+
+        Raises:
+            StoreUnavailable: Redis could not be reached.
+        """
+        sent_at = now()
+        if not self._join(self._name, self._waited_as, ttl_ms, words, runs=True):
+            return False
+        lease = Lease.granted(self._mark(self._name), 0, ttl_ms, sent_at, None)
+        self._holding.take(lease)
+        self._renewal = renewal_of(self._store, pace_of(ttl_ms))
+        watch = self._renewal.watch
+        if not watch(self._holding, lease, self._keys.shared, renew=True, acks=self._acks, verb=STAY):
+            logger.error("lock %r is not renewed while this member of its batch runs", self.lock_name)
+        return True
+
+    def step_aside(self, idle_ms: int, words: Mapping[str, str]) -> bool:
+        """Run no more, and wait: its message comes again, or someone else has to say how it ended.
+
+        Returns:
+            False when the lock is not the batch's, or this process is not the member's.
+
+        Raises:
+            StoreUnavailable: Redis could not be reached.
+        """
+        if self._process is not here():
+            return False
+        self._stop_renewing()
+        return self._join(self._waited_as or self._name, self._name, idle_ms, words, runs=False)
+
+    def depart(self, idle_ms: int, done: str) -> Left:
+        """Be out no more. In the child of a fork nothing is done: the member is its parent's.
+
+        Args:
+            idle_ms: How long the lock stays the batch's while others wait and none runs, milliseconds.
+            done: The batch, to be the lock's `last_done` when nobody is out any more.
+
+        Raises:
+            StoreUnavailable: Redis could not be reached; the lock ends with its lease.
+        """
+        if self._process is not here():
+            return Left.OTHERS
+        self._stop_renewing()
+        k = self._keys
+        keys = (k.lock, k.holder, k.waiters, k.seen, k.fence, k.members, k.out, k.wanted)
+        once = tuple(k.once_of(mark) for mark in (self._token, self._name, self._waited_as) if mark)
+        with translated(self.lock_name):
+            arguments = (self._mark(self._name), self._waited_as, idle_ms, done)
+            reply = DEPART.run(self._store, (*keys, *once), *arguments)
+        left = Left(reply)
+        self._holding.give_back(self._mark(self._name))
+        return left
+
+    def _join(
+        self, name: str, instead_of: str, lease_ms: int, words: Mapping[str, str], *, runs: bool
+    ) -> bool:
+        said = json.dumps({**words, "state": "runs" if runs else "waits"}, separators=(",", ":"))
+        arguments = (self._mark(name), instead_of, lease_ms, int(runs), said)
+        keys = (*self._keys.shared, *(self._keys.once_of(mark) for mark in (name, instead_of) if mark))
+        with translated(self.lock_name):
+            return bool(JOIN.run(self._store, keys, *arguments, acks=self._acks))
+
+    def _stop_renewing(self) -> None:
+        if self._renewal is not None:
+            self._renewal.forget(self._mark(self._name))
+
+    def _mark(self, name: str) -> str:
+        return f"{self._token}:{name}"
+
+    def _tell(self) -> None:
+        if self._on_lost is not None:
+            self._on_lost(self.loss or "it is not held")
+
+
+def members_out(client: Client, lock_name: str) -> list[dict[str, Any]]:
+    """Return what the members of the batch that holds a lock say of themselves; none when it is no batch.
+
+    Raises:
+        StoreUnavailable: Redis could not be reached.
+    """
+    keys = keys_of(lock_name)
+    with translated(lock_name):
+        return [
+            json.loads(said) for said in MEMBERS.run(store_of(client), (keys.lock, keys.members, keys.out))
+        ]

@@ -1,0 +1,318 @@
+"""Renewal: the threads of a client that renew leases in time and report the lost ones.
+
+One thread and one connection for each client and process, started with the first lease and gone
+some seconds after the last. Each third of a ttl all leases that are due within the next sixth go
+out in one pipeline, so that leases taken at different times soon share their round trips.
+A client whose Redis hangs blocks only its own thread. So does a lease that is short: those of less
+than twelve seconds have a thread for each pace, which waits for Redis as long as that pace allows.
+
+A user's thread adds a watch and takes it away in single steps, see ``threads.py``.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+from weakref import WeakKeyDictionary, ref
+
+import redis
+from redis.exceptions import NoScriptError
+
+from ..protocol.exclusive import RENEW
+from ..protocol.script import Script
+from ..protocol.wire import Command
+from ..threads import Bell, begin
+from ..transport.store import ATTEMPT_S, CALL_S, Exchange, Store
+from .lease import Lease, now
+from .watch import LEAST_PAUSE_S, Renewable, Watch
+
+logger = logging.getLogger(__name__)
+
+#: A thread without leases stays for this long, seconds: tasks come one after the other.
+IDLE_S = 5.0
+#: Renewals in one pipeline: the server does nothing else while it runs one.
+PIPELINE = 500
+#: Later than this behind what it was to do, a thread is given up, seconds.
+LATE_S = 2 * ATTEMPT_S
+
+
+class Renewal:
+    """The leases of one client and pace that are renewed or watched in this process.
+
+    Args:
+        store: Their Redis.
+        pace_s: How long it has for the answer to a renewal, seconds.
+    """
+
+    def __init__(self, store: Store, pace_s: float = ATTEMPT_S) -> None:
+        # Weakly: this renewal is kept for as long as its store lives, which must not be for ever.
+        self._store = ref(store)
+        self._pace_s = pace_s
+        self.begin_afresh()
+
+    def begin_afresh(self) -> None:
+        """Know of no lease. So begins the child of a fork: thread and leases stay with the parent."""
+        self._line: Exchange | None = None
+        self._watches: dict[str, Watch] = {}
+        self._bell = Bell()
+        #: Held by the thread that renews for as long as it does.
+        self._runs = threading.Lock()
+        #: Whether one has been started that has not begun.
+        self._is_coming = False
+        #: When that thread looks next; for ever while it looks: who comes then rings.
+        self._wakes_at = math.inf
+        #: When it should have been heard of again.
+        self._back_by = math.inf
+
+    def watch(
+        self,
+        lock: Renewable,
+        lease: Lease,
+        keys: tuple[bytes, ...],
+        *,
+        renew: bool,
+        acks: int = 0,
+        verb: Script = RENEW,
+        interval_s: float = math.inf,
+    ) -> bool:
+        """Renew a lease from now on, or only notice when it ends.
+
+        Args:
+            lock: Who is told.
+            lease: The lease; watched until `forget`, until it is lost, or until the lock is dropped.
+            keys: The keys that the renewal script declares.
+            renew: False to only report the lease when it has run out.
+            verb: The script; it takes the token and the ttl.
+            interval_s: Renew it more often than each third of its ttl: to be asked to stop in time.
+
+        Returns:
+            False when there is no thread to do it, and none can be started.
+        """
+        watch = self._watches[lease.token] = Watch(
+            lock, lease, keys, renew=renew, acks=acks, verb=verb, interval_s=interval_s
+        )
+        if self._back_by < watch.began_at:
+            self._give_up_the_thread()
+        if not self._is_served():
+            self._watches.pop(lease.token, None)
+            return False
+        # Looked at after it was added: the thread has seen it, or is rung.
+        if watch.due < self._wakes_at:
+            self._bell.ring()
+        return True
+
+    def forget(self, token: str) -> None:
+        """Stop renewing; a renewal that is under way will neither report a loss nor bring it back."""
+        self._watches.pop(token, None)
+
+    def _is_served(self) -> bool:
+        """Whether there is a thread, or one that comes; else one is started."""
+        if self._runs.locked() or self._is_coming:
+            return True
+        try:
+            # First: the thread may have begun, and taken it back, before `begin` returns.
+            self._is_coming, self._back_by = True, now() + LATE_S
+            if begin(self._run, "redislock-renewal"):
+                return True
+        except BaseException:
+            self._is_coming, self._back_by = False, math.inf
+            raise
+        self._is_coming, self._back_by = False, math.inf
+        return self._runs.locked()
+
+    def _give_up_the_thread(self) -> None:
+        """Let another take the place of a thread that hangs, in whatever it was interrupted by."""
+        logger.error("the thread that renews locks is %.1f s late: another is started", now() - self._back_by)
+        self._back_by, self._line = math.inf, None
+        self._bell, self._runs, self._is_coming = Bell(), threading.Lock(), False
+
+    def _run(self) -> None:
+        runs = self._runs
+        is_mine, self._is_coming = runs.acquire(blocking=False), False
+        while is_mine:
+            try:
+                while runs is self._runs and (batch := self._next_batch()):
+                    self._renew_or_postpone(batch)
+            except BaseException:
+                logger.exception("the thread that renews locks has ended: another is started")
+                runs.release()
+                begin(self._run, "redislock-renewal")
+                return
+            runs.release()
+            # Someone may have come just before that; or another thread has been started in place of this one.
+            is_mine = bool(self._watches) and runs is self._runs and runs.acquire(blocking=False)
+
+    def _renew_or_postpone(self, batch: list[Watch]) -> None:
+        try:
+            self._serve(batch)
+        except Exception:
+            logger.exception("could not renew locks; they are tried again until they are lost")
+            self._postpone(batch)
+
+    def _next_batch(self) -> list[Watch]:
+        """Sleep until leases are due and return them; nothing when there have been none for a while."""
+        idle_until = now() + IDLE_S
+        while True:
+            self._wakes_at = math.inf
+            watches = self._living()
+            if watches:
+                idle_until = now() + IDLE_S
+            wakes_at = min((watch.due for watch in watches), default=idle_until)
+            if self._line is None and self._pace_s and watches:
+                wakes_at = self._open_ahead(watches, wakes_at)
+            pause_s = wakes_at - now()
+            if pause_s <= 0:
+                break
+            self._back_by = wakes_at + LATE_S
+            self._wakes_at = wakes_at
+            self._bell.wait(pause_s)
+        self._back_by = math.inf
+        if not watches:
+            self._hang_up()
+        return [watch for watch in watches if watch.is_due_at(now())]
+
+    def _open_ahead(self, watches: list[Watch], due: float) -> float:
+        """Open the connection some time before it is needed; return when, or when it is needed."""
+        opens_at = due - 2 * self._pace_s
+        if now() < opens_at:
+            return opens_at
+        self._back_by = now() + 2 * CALL_S + LATE_S
+        with suppress(redis.RedisError, OSError):  # the renewal says so, if it still is away
+            commands = [watch.way[1].command(watch.keys, watch.token, 0) for watch in watches]
+            self._open(commands, min(watch.remaining_at(now()) for watch in watches))
+        return due
+
+    def _living(self) -> list[Watch]:
+        """Return the leases that are held still, and forget those of locks that were dropped."""
+        watches = list(self._watches.values())
+        for watch in watches:
+            if watch.lease() is None:
+                self._watches.pop(watch.token, None)
+        return [watch for watch in watches if watch.token in self._watches]
+
+    def _serve(self, batch: list[Watch]) -> None:
+        for first in range(0, len(batch), PIPELINE):
+            watches = [w for w in batch[first : first + PIPELINE] if w.wants_renewal_at(now())]
+            for way in {watch.way for watch in watches}:
+                self._renew([watch for watch in watches if watch.way == way], *way)
+        for watch in batch:
+            lease = watch.lease()
+            if lease is not None and lease.remaining(now()) <= 0:
+                self._report_lost(watch, watch.failure or "its lease ran out")
+
+    def _renew(self, watches: list[Watch], acks: int, verb: Script) -> None:
+        self._back_by = now() + 2 * CALL_S + LATE_S
+        sent_at, ttls_ms, commands = self._questions(watches, verb)
+        # Not beyond the end of a lease: whoever loses it is told before another can have it.
+        ends_at = sent_at + min(watch.remaining_at(sent_at) for watch in watches)
+        try:
+            line = self._open(commands, ends_at - sent_at)
+            # What it took to open is not counted: neither against the lease, nor against the answer.
+            sent_at, ttls_ms, commands = self._questions(watches, verb)
+            replies = self._exchange(line, commands, ends_at - sent_at, acks, verb)
+        except (redis.RedisError, OSError) as error:
+            logger.warning("could not renew %d lock(s): %s", len(watches), error)
+            replies = [error] * len(watches)
+        for watch, ttl_ms, reply in zip(watches, ttls_ms, replies, strict=True):
+            self._take_note(watch, sent_at, ttl_ms, reply)
+
+    def _questions(self, watches: list[Watch], verb: Script) -> tuple[float, list[int], list[Command]]:
+        """Return the time, and for each lease the ttl that is asked for now, and how."""
+        at = now()
+        ttls_ms = [watch.ttl_ms_at(at) for watch in watches]
+        asked = zip(watches, ttls_ms, strict=True)
+        return at, ttls_ms, [verb.command(watch.keys, watch.token, ttl_ms) for watch, ttl_ms in asked]
+
+    def _open(self, commands: Sequence[Command], remaining_s: float) -> Exchange:
+        """Open the connection if it is not; what that takes is nobody's time for an answer."""
+        if self._line is None:
+            store = self._store()
+            if store is None:
+                raise redis.ConnectionError("the locks and their client are gone")
+            self._line = store.line(self._pace_s)
+        self._line.open(commands, max(min(CALL_S, remaining_s), LEAST_PAUSE_S))
+        return self._line
+
+    def _exchange(
+        self, line: Exchange, commands: Sequence[Command], remaining_s: float, acks: int, verb: Script
+    ) -> list[Any]:
+        within = max(min(self._pace_s, remaining_s), LEAST_PAUSE_S)
+        try:
+            replies = line.exchange(commands, within, acks)
+            if any(isinstance(reply, NoScriptError) for reply in replies):
+                load = ("SCRIPT", "LOAD", verb.source)
+                loaded, *replies = line.exchange([load, *commands], within, acks)
+                if isinstance(loaded, Exception):
+                    replies = [loaded] * len(commands)
+        except BaseException:
+            self._hang_up()
+            raise
+        return replies
+
+    def _take_note(self, watch: Watch, sent_at: float, ttl_ms: int, reply: Any) -> None:
+        lock = watch.lock()
+        if lock is None or watch.token not in self._watches:
+            return
+        if reply in (1, 2):
+            lock.renewed(watch.token, sent_at, ttl_ms)
+            if reply == 2:
+                lock.report_asked(watch.token)
+            watch.schedule(sent_at + watch.interval_s, failure="")
+        elif reply == 0:
+            self._report_lost(watch, "its lease ran out in Redis, or the lock was taken or deleted")
+        else:
+            reply = watch.way[1].forbidden(reply) or reply
+            if not watch.failure and isinstance(reply, redis.ResponseError):
+                logger.warning("could not renew a lock; it is tried again until it is lost: %s", reply)
+            watch.schedule(now() + watch.pause_s, failure=f"it could not be renewed ({reply})")
+
+    def _report_lost(self, watch: Watch, reason: str) -> None:
+        known = self._watches.pop(watch.token, None)
+        lock = watch.lock()
+        if known is not None and lock is not None:
+            lock.report_lost(watch.token, reason)
+
+    def _postpone(self, batch: list[Watch]) -> None:
+        for watch in batch:
+            watch.schedule(now() + watch.pause_s, failure=watch.failure)
+
+    def _hang_up(self) -> None:
+        line, self._line = self._line, None
+        if line is not None:
+            line.close()
+
+
+#: Of each store, by their pace.
+_renewals: WeakKeyDictionary[Store, dict[float, Renewal]] = WeakKeyDictionary()
+
+
+def pace_of(ttl_ms: int, interval_s: float = math.inf) -> float:
+    """Return how long a renewal of such a lease waits for its answer, seconds.
+
+    Half of the interval or, since the paces are few, less, but no less than a quarter: an attempt ends,
+    and another can be made, before the next is due.
+    """
+    return min(ATTEMPT_S, 2.0 ** math.floor(math.log2(min(ttl_ms / 3000, interval_s))) / 2)
+
+
+def renewal_of(store: Store, pace_s: float) -> Renewal:
+    """Return the renewal of a store and pace, the only one in this process; leases without have pace 0."""
+    paces = _renewals.setdefault(store, {})
+    try:
+        return paces[pace_s]
+    except KeyError:
+        return paces.setdefault(pace_s, Renewal(store, pace_s))
+
+
+def _after_fork() -> None:
+    for paces in list(_renewals.values()):
+        for renewal in paces.values():
+            renewal.begin_afresh()
+
+
+os.register_at_fork(after_in_child=_after_fork)

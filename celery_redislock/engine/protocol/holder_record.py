@@ -1,0 +1,49 @@
+"""Holder: reads what the scripts say of who has a lock, and writes what a holder says of itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from json.encoder import encode_basestring_ascii as quoted
+
+from ...errors import ConfigurationError
+from ...holder import Holder
+
+#: It stops where the metadata ends: what follows is for the scripts.
+_DECODER = json.JSONDecoder()
+
+
+def written(metadata: Mapping[str, str] | None) -> str:
+    """Return a holder's metadata as the text that the record keeps.
+
+    Raises:
+        ConfigurationError: It is not a mapping of str to str.
+    """
+    if metadata is None:
+        return "{}"
+    try:
+        # Texts only: an encoder of whole objects takes ten times as long, for each task.
+        pairs = [f"{quoted(name)}:{quoted(said)}" for name, said in metadata.items()]
+    except (AttributeError, TypeError):
+        raise ConfigurationError("a lock's metadata must be a dict of str to str") from None
+    return "{" + ",".join(pairs) + "}"
+
+
+def read(description: bytes, lease_left_ms: int) -> Holder:
+    """Return the holder that a script described.
+
+    Args:
+        description: ``"<fencing token> <since, ms> <metadata> <number>"``; empty for a foreign holder.
+        lease_left_ms: Milliseconds; negative when the lease never ends.
+    """
+    lease_left = lease_left_ms / 1000 if lease_left_ms >= 0 else None
+    if not description:
+        return Holder(lease_left=lease_left)
+    number, since_ms, metadata = description.decode().split(" ", 2)
+    return Holder(
+        metadata=_DECODER.raw_decode(metadata)[0],
+        since=datetime.fromtimestamp(int(since_ms) / 1000, timezone.utc),
+        lease_left=lease_left,
+        fencing_token=int(number),
+    )

@@ -1,0 +1,124 @@
+"""Names: a lock's name -> its companion keys, all in the lock's own hash slot (pure)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from functools import cache, lru_cache
+
+from redis.crc import key_slot
+
+from ...errors import ConfigurationError
+
+#: Companion keys begin with this, so that no pattern over lock names finds them.
+COMPANION = b"redislock."
+
+
+@dataclass(frozen=True)
+class LockKeys:
+    """The keys of one lock. The scripts say what each holds."""
+
+    lock: bytes
+    holder: bytes
+    fence: bytes
+    waiters: bytes
+    seen: bytes
+    once: bytes
+    sent: bytes
+    members: bytes
+    out: bytes
+    queued: bytes
+    wanted: bytes
+
+    @property
+    def renewed(self) -> tuple[bytes, ...]:
+        """The keys of a renewal, in the order of the script."""
+        return self.lock, self.holder, self.fence, self.wanted
+
+    @property
+    def inspected(self) -> tuple[bytes, bytes, bytes]:
+        """The keys that tell who has the lock, in the order of the script."""
+        return self.lock, self.holder, self.waiters
+
+    @property
+    def shared(self) -> tuple[bytes, bytes, bytes, bytes, bytes]:
+        """The keys that the members of a batch keep alive, in the order of the scripts."""
+        return self.lock, self.holder, self.members, self.out, self.fence
+
+    def once_of(self, mark: str) -> bytes:
+        """Return the key that remembers for a minute what was done with this mark."""
+        # Half of its 128 bits: there may be many such keys, and they live for a minute.
+        return self.once + b":" + mark[:16].encode()
+
+    def mailbox(self, token: str) -> bytes:
+        """Return the list on which the waiter with this token sleeps."""
+        return self.waiters + b":" + token.encode()
+
+
+_KINDS = [field.name.encode() for field in fields(LockKeys)][1:]
+
+
+def keys_of(lock_name: str) -> LockKeys:
+    """Return the keys of a lock.
+
+    The lock is the key `lock_name`, exactly that. Its companions differ for different names, whatever
+    braces those have, and hash to the same slot: a cluster runs no script over two slots.
+
+    Raises:
+        ConfigurationError: The name is not a text that Redis can store, is empty, or is a companion's.
+    """
+    if not isinstance(lock_name, str) or not lock_name:
+        raise ConfigurationError(
+            f"a lock's name must be a str of at least one character, not {type(lock_name).__name__}"
+        )
+    return _keys_of(lock_name)
+
+
+@lru_cache(maxsize=4096)
+def _keys_of(lock_name: str) -> LockKeys:
+    try:
+        lock = lock_name.encode()
+    except UnicodeEncodeError as error:
+        raise ConfigurationError(f"a lock's name must be encodable as UTF-8: {error.reason}") from None
+    if lock.startswith(COMPANION):
+        raise ConfigurationError(
+            f"a lock's name must not begin with {COMPANION.decode()!r}: it may be a companion of another"
+        )
+    in_slot = _in_slot_of(lock)
+    return LockKeys(lock, *(COMPANION + kind + in_slot for kind in _KINDS))
+
+
+def index_of(prefix: str) -> bytes:
+    """Return the key that lists the locks with this prefix of which runs may be wanted.
+
+    It is in a slot of its own, and no companion of any lock.
+    """
+    return COMPANION + b"index:{" + prefix.encode() + b"}"
+
+
+def _in_slot_of(lock: bytes) -> bytes:
+    """Return a suffix that carries the whole name and puts a key into its slot.
+
+    Redis hashes what stands between the first ``{`` and the first ``}`` after it, if that is not
+    empty; else the whole key. The separators differ, so that no two names share a suffix.
+    """
+    if b"}" not in lock:
+        return b":{" + lock + b"}"
+    opening = lock.find(b"{")
+    if 0 <= opening < lock.find(b"}", opening + 1) - 1:
+        return b"@" + lock
+    return b"#{" + _tag_in_slot(key_slot(lock)) + b"}" + lock
+
+
+@cache
+def _tags() -> dict[int, bytes]:
+    tags: dict[int, bytes] = {}
+    number = 0
+    while len(tags) < 16384:
+        tag = b"%x" % number
+        tags.setdefault(key_slot(tag), tag)
+        number += 1
+    return tags
+
+
+def _tag_in_slot(slot: int) -> bytes:
+    return _tags()[slot]

@@ -1,0 +1,1 @@
+"""Transport: how a command reaches Redis, in bounded time, on connections of our own."""

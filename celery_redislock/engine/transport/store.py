@@ -1,0 +1,144 @@
+"""Store: the Redis behind a user's client, spoken to in bounded time on connections of our own."""
+
+from __future__ import annotations
+
+import math
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from ..protocol.wire import Command, Undo
+from .bounded import STEP_S
+
+#: A call is over after this many seconds, whatever the client's own settings say.
+CALL_S = 5.0
+#: One attempt of a call, once the connection is open: so that a lost reply leaves time for a second one.
+ATTEMPT_S = STEP_S
+#: The end of a timeout does not cut off a healthy answer: who waits asks for so long at least; seconds.
+LEAST_ATTEMPT_S = 0.1
+#: Connections that are kept while nobody uses them.
+KEPT = 4
+
+
+class Store(ABC):
+    """What keeps the locks: one server, the master that sentinels name, or the masters of a cluster.
+
+    The client's own connections are left alone: its time-outs may be none or minutes, it may decode
+    replies, and a waiter would occupy its pool. Ours go to the same place with the same credentials.
+    """
+
+    @property
+    @abstractmethod
+    def round_trip_s(self) -> float:
+        """What a question and its answer took when a connection was opened last, seconds; 0.0: not known."""
+
+    @abstractmethod
+    def call(self, command: Command, within: float = CALL_S, acks: int = 0, undo: Undo | None = None) -> Any:
+        """Send a command, again if its reply is lost, and return the reply.
+
+        Only for commands that may be sent twice. One deadline holds for all: to find the server, to open
+        a connection, each attempt.
+
+        Args:
+            command: The command and its arguments.
+            within: Seconds after which it is over; at most `CALL_S`.
+            acks: As in `ask`.
+            undo: Gives what is sent behind the command when it was sent, not answered, and is given up:
+                what was done unseen does not stay.
+
+        Raises:
+            redis.RedisError: Redis refused, or could not be reached.
+        """
+
+    def ask(self, command: Command, within: float, acks: int = 0) -> Any:
+        """Send a command once and wait at most `within` seconds for its reply.
+
+        Args:
+            command: The command and its arguments.
+            within: Seconds.
+            acks: How many replicas must have acknowledged its effect.
+
+        Raises:
+            NotReplicated: It is done, but fewer did.
+            redis.RedisError: Redis refused, or did not answer in time.
+        """
+        now = time.monotonic()
+        return self.attempt(command, now, now + within, acks=acks)
+
+    @abstractmethod
+    def attempt(
+        self,
+        command: Command,
+        now: float,
+        deadline: float,
+        within: float = math.inf,
+        acks: int = 0,
+        undo: Undo | None = None,
+    ) -> Any:
+        """Send a command once and return its reply.
+
+        Nothing is sent that cannot be answered in time. A connection that was opened too late is kept.
+
+        Args:
+            command: The command and its arguments.
+            now: What the monotonic clock says.
+            deadline: When all must be over, on that clock.
+            within: Seconds for the reply, once the connection is open.
+            acks: As in `ask`.
+            undo: As in `call`, for `take_back`.
+
+        Raises:
+            NotReplicated: As in `ask`.
+            redis.RedisError: Redis refused, or did not answer in time.
+        """
+
+    @abstractmethod
+    def take_back(self, undo: Undo | None) -> None:
+        """Send what takes back the question of a call behind each copy of it that was not answered."""
+
+    @abstractmethod
+    def line(self, timeout_s: float) -> Exchange:
+        """Return a connection of its own, each step of which takes at most `timeout_s` seconds."""
+
+    @abstractmethod
+    def rest(self) -> None:
+        """Close connections that nobody uses, but for a few: some who asked are going to sleep."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close the connections that nobody uses now, and the others when they are no longer used."""
+
+    @abstractmethod
+    def masters(self) -> Sequence[Store]:
+        """Return the servers that together have all keys.
+
+        Raises:
+            redis.RedisError: They could not be found.
+        """
+
+
+class Exchange(Protocol):
+    """Takes many commands at a time."""
+
+    def open(self, commands: Sequence[Command], within: float) -> None:
+        """Open what these commands need, in at most `within` seconds: not in the time of their exchange.
+
+        Raises:
+            redis.RedisError: Nothing could be opened.
+        """
+
+    def exchange(self, commands: Sequence[Command], within: float, acks: int = 0) -> list[Any]:
+        """Send all commands at once and return their replies; an error stands in its place.
+
+        Args:
+            commands: Each with its arguments.
+            within: Seconds.
+            acks: How many replicas must have acknowledged the effects, or `NotReplicated` stands there.
+
+        Raises:
+            redis.RedisError: Not all replies came in time; none is returned.
+        """
+
+    def close(self) -> None:
+        """Close what is open; it opens again when it is used."""

@@ -1,0 +1,1 @@
+"""Messages: what we write into Celery's messages and results."""

@@ -1,0 +1,1 @@
+"""Naming: which calls of a task share a lock (pure)."""

@@ -1,0 +1,1 @@
+"""Operations: who has which lock, and how to take it away, for people."""

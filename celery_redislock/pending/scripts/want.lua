@@ -1,0 +1,113 @@
+-- want: a task met the busy lock: want one more run of it, for all that met it.
+--
+-- KEYS[1]  lock      string, the token of who holds it
+-- KEYS[2]  wanted    hash, the wanted runs of the lock
+-- KEYS[3]  once      string, for a minute: what was answered to this question; a copy that comes late does nothing
+-- ARGV[1]  token     of the claim that published the caller; empty: it was not wanted before
+-- ARGV[2]  keep      "latest" or "first": which of two stands for both
+-- ARGV[3]  claim     how long the caller has to store the ends of those it supersedes, milliseconds
+-- ARGV[4]  noted     1 if the caller has just noted the lock in the index
+-- ARGV[5]  stop      the holder is asked to stop, and ended after so many milliseconds; -1: it is not
+-- ARGV[6]  entry     the caller's, with met 0 if this is its first meeting
+--
+-- maxmemory  refused
+--
+-- returns  {"free"} the lock is free: try to take it; {"note"} note it first, nothing was wanted yet;
+--          {"copy", 1 if the caller is its last message}
+--          its message does not count; {"superseded", successor} another stands for the caller;
+--          {"behind", other, entry ...} the caller runs if the other goes away before it begins, and the
+--          other stands for these; {"wanted", entry ...} the caller is wanted, and stands for these
+
+-- entries.lua
+
+local lock, wanted, once = KEYS[1], KEYS[2], KEYS[3]
+local token, entry = ARGV[1], ARGV[6]
+
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+local told = redis.call('GET', once)
+if told then
+    local answer, fact = string.match(told, '^(%S+) ?(.*)$')
+    return {answer, answer == 'copy' and tonumber(fact) or fact ~= '' and fact or nil}
+end
+
+local function remember(answer, fact)
+    redis.call('SET', once, fact and answer .. ' ' .. fact or answer, 'PX', '60000')
+    return {answer, fact}
+end
+
+local met, task, id = parts(entry)
+local sent_field = 'sent ' .. task .. ' ' .. id
+local sent = redis.call('HGET', wanted, sent_field)
+local state, sent_token, times
+if sent then
+    state, sent_token, times = sent_parts(sent)
+end
+if sent and token ~= '' and sent_token ~= token then
+    return remember('copy', is_spent(sent) and 1 or 0)
+end
+local owner = redis.call('GET', lock)
+if not owner then
+    return remember('free')
+end
+
+local current = redis.call('HGET', wanted, 'next ' .. task)
+local current_met, _, current_id
+if current then
+    current_met, _, current_id = parts(current)
+end
+if not current and ARGV[4] == '0' then
+    -- Where a run is wanted already the lock is noted: nobody forgets it before that run is gone.
+    return {'note'}
+end
+if met == 0 then
+    met = math.max(time[1] * 1000000 + time[2], (current_met or 0) + 1)
+    entry = string.format('%.0f', met) .. string.sub(entry, 2)
+end
+
+if sent and times > 1 then
+    close(wanted, now, '-', times, entry)
+elseif sent then
+    redis.call('HDEL', wanted, sent_field)
+end
+
+local is_newer = not current or met > current_met
+local wins = current_id == id or not current or is_newer == (ARGV[2] == 'latest')
+local claimed_until = now + tonumber(ARGV[3])
+local back_field = 'back ' .. task .. ' ' .. id
+if not wins then
+    stand_back(wanted, entry, ARGV[2])
+    local superseded = shorten_line(wanted, task, current_id, claimed_until)
+    if redis.call('HEXISTS', wanted, back_field) == 0 then
+        -- The caller itself, which stores its own end. Others were superseded when they came.
+        redis.call('HDEL', wanted, 'over ' .. task .. ' ' .. id)
+        return remember('superseded', current_id)
+    end
+    remember('behind', current_id)
+    table.insert(superseded, 1, current_id)
+    table.insert(superseded, 1, 'behind')
+    return superseded
+end
+
+-- First: on a full server it is refused, and nothing was done.
+remember('wanted')
+redis.call('HDEL', wanted, back_field)
+if ARGV[2] == 'latest' then
+    older_stand_back(wanted, now, task, id, met)
+elseif current and current_id ~= id then
+    stand_back(wanted, current, ARGV[2])
+end
+redis.call('HSET', wanted, 'next ' .. task, entry)
+local stop_after = tonumber(ARGV[5])
+if stop_after >= 0 then
+    local stop = redis.call('HGET', wanted, 'stop') or ''
+    local mark, _, stop_at = string.match(stop, '^(%S+) (%S+) (%d+)$')
+    owner = string.sub(owner, 1, 32)
+    stop_at = mark == owner and stop_at or string.format('%.0f', now + stop_after)
+    redis.call('HSET', wanted, 'stop', owner .. ' ' .. id .. ' ' .. stop_at)
+end
+redis.call('PEXPIRE', wanted, WANTED_TTL_MS)
+local superseded = shorten_line(wanted, task, id, claimed_until)
+table.insert(superseded, 1, 'wanted')
+return superseded

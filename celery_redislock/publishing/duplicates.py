@@ -1,0 +1,126 @@
+"""Duplicates: a call is published, or meets an equal one: what `lock_on_conflict` does about that."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from celery import Task, states
+from celery.exceptions import TaskRevokedError
+from celery.result import AsyncResult
+
+from ..config.plan import Plan
+from ..conflicts.conflict import Conflict, announce
+from ..errors import RedislockError
+from ..pending import record as coalescing
+from ..pending.publish import superseded_reason
+from .publication import Publication, Send
+
+logger = logging.getLogger(__name__)
+
+
+def publish(
+    task: Task[..., Any],
+    plan: Plan,
+    args: Any,
+    kwargs: Any,
+    options: dict[str, Any],
+    send: Send,
+) -> AsyncResult[Any]:
+    """Publish a call under its publish lock, or do what `lock_on_conflict` says of the one that is there.
+
+    Args:
+        task: The task.
+        plan: What holds for this call; its scope is not "run".
+        args: Of the call.
+        kwargs: Of the call.
+        options: Celery's options of the call, all by name.
+        send: Celery's own ``apply_async``.
+
+    Raises:
+        LockBusy: An equal call waits, or runs, and the policy is "fail".
+        StoreUnavailable: Redis could not be reached, see `lock_on_error`.
+        LockKeyError, TypeError: The arguments give no name.
+    """
+    publication = Publication(task, plan, args, kwargs, options)
+    try:
+        return _publish(publication, send)
+    except RedislockError:
+        raise
+    except BaseException:
+        # Interrupted: what is not out is not to keep others from being published.
+        publication.give_up()
+        raise
+
+
+def _publish(publication: Publication, send: Send) -> AsyncResult[Any]:
+    try:
+        while (conflict := publication.claim()) is not None and not conflict.shadow:
+            answer = DUPLICATES[conflict.options.on_conflict](publication, conflict)  # type: ignore[index]
+            if answer is not None:
+                return answer
+    except RedislockError as error:
+        if not publication.is_sent_by_celery:
+            raise
+        # Raised, it would be taken for a failure of the task that has just succeeded.
+        logger.warning("Task %s[%s] is not published: %s", publication.task.name, publication.task_id, error)
+        publication.end(error, states.FAILURE)
+        return publication.result()
+    return publication.send(send)
+
+
+def skip(publication: Publication, conflict: Conflict) -> AsyncResult[Any]:
+    """Publish nothing, and return the result of the call that is there.
+
+    Whoever waits for an id that was given to this call is told: `REVOKED` is stored under it.
+    """
+    announce(publication.task, conflict, "skip")
+    existing = conflict.holder.metadata.get("id")
+    # Another program that holds the lock has no result to share.
+    if existing is None or (publication.is_fixed and existing != publication.task_id):
+        publication.end(TaskRevokedError(conflict.reason), states.REVOKED)
+    return publication.is_answered_by(existing)
+
+
+def fail(publication: Publication, conflict: Conflict) -> AsyncResult[Any]:
+    """Publish nothing, and raise `LockBusy`."""
+    announce(publication.task, conflict, "fail")
+    raise conflict.busy()
+
+
+def coalesce(publication: Publication, conflict: Conflict) -> AsyncResult[Any] | None:
+    """Publish nothing now: one more run is wanted, for all calls that met the one that runs.
+
+    A call that waits to begin is that run already: its message cannot be changed any more.
+
+    Returns:
+        The result of the run that is to stand for this call; None: there is nothing to wait for by now.
+    """
+    holder = conflict.holder
+    if holder.since is None and "id" in holder.metadata:
+        return skip(publication, conflict)
+    asked = coalescing.want_call(
+        publication.task,
+        publication.signature(),
+        conflict.lock_name,
+        conflict.lease_left,
+        conflict.options.keep,
+    )
+    if asked.is_free:
+        return None
+    announce(publication.task, conflict, "coalesce")
+    if not asked.successor:
+        return publication.result(asked.behind)
+    if publication.is_fixed:
+        reason = superseded_reason(conflict.lock_name, asked.successor)
+        publication.end(TaskRevokedError(reason), states.REVOKED)
+    return publication.is_answered_by(asked.successor)
+
+
+#: What each policy does about a call that meets an equal one when it is published.
+DUPLICATES: dict[str, Callable[[Publication, Conflict], AsyncResult[Any] | None]] = {
+    "skip": skip,
+    "fail": fail,
+    "coalesce": coalesce,
+}

@@ -1,0 +1,115 @@
+"""PublishLock: under a lock's name at most one work waits, from its publication until it begins.
+
+It is the companion key ``redislock.queued...`` of the lock: the token of the one publication that has
+it, and the work that waits. It is not renewed: it ends when the work begins (`acquire.lua` does that in
+the step that grants the lock), when it is freed, or with its lease.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from importlib.resources import files
+
+from ..engine.lease.lease import now, number_of
+from ..engine.protocol import holder_record as holders
+from ..engine.protocol.keys import keys_of
+from ..engine.protocol.script import Script
+from ..engine.transport.clients import Client, store_of
+from ..engine.transport.outages import translated
+from ..engine.transport.store import CALL_S
+from ..holder import Holder
+
+_SCRIPTS = files(__package__) / "scripts"
+TAKE = Script.load(_SCRIPTS, "take")
+KEEP = Script.load(_SCRIPTS, "keep")
+FREE = Script.load(_SCRIPTS, "free")
+
+#: The number of no question: larger than any.
+_ALL = str(2**53)
+
+
+class PublishLock:
+    """The publish lock of one name.
+
+    Every method raises `StoreUnavailable` when Redis cannot be reached in time, and may be called again
+    after that: the scripts answer a second send as they answered the first.
+
+    Args:
+        redis_client: As for a `RedisLock`.
+        lock_name: The Redis key of the lock.
+    """
+
+    def __init__(self, redis_client: Client, lock_name: str) -> None:
+        self.name = lock_name
+        self._store = store_of(redis_client)
+        self._keys = keys_of(lock_name)
+
+    def take(
+        self,
+        token: str,
+        work: str,
+        ttl_ms: int,
+        *,
+        again: bool = False,
+        runs: bool = True,
+        exempt: str = "",
+        within: float = CALL_S,
+    ) -> Holder | None:
+        """Take the publish lock, unless an equal work is there already.
+
+        Args:
+            token: 32 hexadecimal characters, new for each publication.
+            work: What is to wait: the id of a task.
+            ttl_ms: How long it may wait, milliseconds.
+            again: The work is published once more: it takes over what it has itself.
+            runs: A holder of the lock counts as an equal work too, unless it comes again.
+            exempt: A work that does not count: it publishes this one, or is done.
+            within: Seconds that Redis has for the answer.
+
+        Returns:
+            None when it is the caller's now; else who waits or runs, its work as ``id`` in the metadata.
+        """
+        k = self._keys
+        # As `holders.written` writes it.
+        mark = f'"id":{json.dumps(exempt)}'
+        arguments = (token, work, ttl_ms, int(again), int(runs and not again), exempt, mark)
+        with translated(self.name):
+            number, once = number_of(now()), k.once_of(token)
+            keys = (k.lock, k.holder, k.queued, k.fence, once)
+            undo = partial(FREE.in_full, (k.queued, once), token, number)
+            reply = TAKE.run(self._store, keys, *arguments, number, within=within, undo=undo)
+        if reply[0] == 1:
+            return None
+        _, left_ms, waiting, description = reply
+        return _waits(waiting, left_ms) if waiting else holders.read(description, left_ms)
+
+    def waiting(self) -> Holder | None:
+        """Ask which work waits; None when none does."""
+        until = now() + CALL_S
+        with translated(self.name):
+            record = self._store.call(("GET", self._keys.queued))
+            if not record:
+                return None
+            return _waits(record[33:], self._store.call(("PTTL", self._keys.queued), until - now()))
+
+    def force_free(self) -> bool:
+        """Take it from whichever work waits, which will run all the same; False when none does."""
+        with translated(self.name):
+            record = self._store.call(("GET", self._keys.queued))
+        return bool(record) and self.free(record[:32].decode())
+
+    def keep(self, token: str, ttl_ms: int, within: float = CALL_S) -> bool:
+        """Let it last so long from now; False when it is not this token's any more."""
+        with translated(self.name):
+            return bool(KEEP.run(self._store, (self._keys.queued,), token, ttl_ms, within=within))
+
+    def free(self, token: str, within: float = CALL_S) -> bool:
+        """Give it back; False when it is not this token's (any more)."""
+        with translated(self.name):
+            keys = (self._keys.queued, self._keys.once_of(token))
+            return bool(FREE.run(self._store, keys, token, _ALL, within=within))
+
+
+def _waits(work: bytes, left_ms: int) -> Holder:
+    return Holder({"id": work.decode(), "state": "waiting"}, lease_left=max(left_ms, 0) / 1000)

@@ -1,0 +1,1 @@
+"""Task: one run, from taking the lock to giving it back."""

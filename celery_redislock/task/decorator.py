@@ -1,0 +1,79 @@
+"""locked_task: the decorator that makes a function a locked task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, overload
+
+from celery import Celery, shared_task
+
+from .base_class import BASE
+from .locked_task import LockedTask
+from .typed import Locked, LockedOfBase, P, R, TaskOptions
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+
+@overload
+def locked_task(function: Callable[P, R], /) -> Locked[P, R]: ...
+
+
+@overload
+def locked_task(
+    *, app: Celery | None = None, bind: Literal[True], base: None = None, **options: Unpack[TaskOptions]
+) -> Callable[[Callable[Concatenate[Any, P], R]], Locked[P, R]]: ...
+
+
+@overload
+def locked_task(
+    *,
+    app: Celery | None = None,
+    bind: Literal[False] = False,
+    base: None = None,
+    **options: Unpack[TaskOptions],
+) -> Callable[[Callable[P, R]], Locked[P, R]]: ...
+
+
+@overload
+def locked_task(
+    *, app: Celery | None = None, bind: Literal[True], base: type | str, **options: Unpack[TaskOptions]
+) -> Callable[[Callable[Concatenate[Any, P], R]], LockedOfBase[P, R]]: ...
+
+
+@overload
+def locked_task(
+    *,
+    app: Celery | None = None,
+    bind: Literal[False] = False,
+    base: type | str,
+    **options: Unpack[TaskOptions],
+) -> Callable[[Callable[P, R]], LockedOfBase[P, R]]: ...
+
+
+def locked_task(function: Any = None, /, *, app: Celery | None = None, **options: Any) -> Any:
+    """Make a function a task that never runs twice at once for the same arguments.
+
+    Short for ``shared_task(base=LockedTask, ...)``, or with `app` for ``app.task(base=LockedTask, ...)``; it
+    is what a plain task of its app would be, and locked::
+
+        @locked_task(lock_args=["path"], lock_ttl=30, bind=True)
+        def import_csv(self, path): ...
+
+    Args:
+        function: The function, when used without parentheses.
+        app: The app; None: whichever is current, as with Celery's `shared_task`.
+        **options: Lock options (``lock_<x>``) and every task option of Celery. A `base` that is no
+            `LockedTask`, a class or its dotted path, is combined with it; without one it is the app's own.
+
+    Raises:
+        ConfigurationError: An option is wrong. With lazy registration, Celery's default, at the latest when
+            the app is finalized.
+    """
+    given = options.pop("base", None) or LockedTask
+    if isinstance(given, type) and issubclass(given, LockedTask):
+        options["base"] = given
+    else:
+        options |= {"base": LockedTask, BASE: given}
+    decorate = shared_task(**options) if app is None else app.task(**options)
+    return decorate if function is None else decorate(function)

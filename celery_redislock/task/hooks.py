@@ -1,0 +1,148 @@
+"""Hooks: what is done around the hooks of a locked task, whatever a subclass has put there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import wraps
+from typing import Any
+
+from ..config.call_options import CALL_HEADER
+from ..errors import ConfigurationError, LockBusy, LockLost
+from ..messages import sentry
+from ..pending.replacement import is_replaced
+from . import coroutines as deferred
+from . import early_end as refusal
+from . import handover, run
+from . import map_calls as mapping
+
+Hook = Callable[..., Any]
+
+
+def surround_hooks(task_class: Any) -> None:
+    """Put ours around each hook of the class that is not surrounded yet.
+
+    So a subclass or mixin that overrides one and does not call ``super()`` still runs locked.
+    """
+    for name, around in _AROUND.items():
+        hook = _hook_of(task_class, name)
+        if not hasattr(hook, _MARK):
+            is_inherited = name not in vars(task_class)
+            hook = around(hook)
+            setattr(hook, _MARK, is_inherited)
+        setattr(task_class, name, hook)
+
+
+def refuse_unless_surrounded(task: Any) -> None:
+    """Refuse to begin a run of a task that was registered past us: nothing would take its lock.
+
+    Raises:
+        ConfigurationError: It was.
+    """
+    task_class = type(task)
+    if not hasattr(vars(task_class).get("before_start"), _MARK):
+        owner = next(there for there in task_class.__mro__ if "bind" in vars(there))
+        raise ConfigurationError(
+            f"task {task.name!r} has no lock: {owner.__name__}.bind does not reach that of LockedTask; "
+            "let it call super().bind(app)"
+        )
+
+
+#: On what has been put around a hook: whether that hook came from a base.
+_MARK = "_keeps_the_lock_of_a_base"
+
+
+def _hook_of(task_class: Any, name: str) -> Hook:
+    """Return what comes first in the class's own order: a base that is a task already has another."""
+    hooks: Iterator[Hook] = (getattr(owner, name) for owner in task_class.__mro__ if name in vars(owner))
+    return next(hook for hook in hooks if not getattr(hook, _MARK, False))
+
+
+def called_by_celery(task_class: Any) -> Hook:
+    """Return the class's own ``__call__``, without ours around it."""
+    return _hook_of(task_class, "__call__")
+
+
+def _lock_first(hook: Hook) -> Hook:
+    @wraps(hook)
+    def before_start(self: Any, task_id: str, args: Any, kwargs: Any) -> Any:
+        try:
+            plan = self.plan_for((self.request.headers or {}).get(CALL_HEADER))
+            run.begin(self, plan, args, kwargs)
+        except Exception as error:  # noqa: BLE001 - raised by the call that Celery makes next
+            return refusal.keep(self.request, error)
+        return hook(self, task_id, args, kwargs)
+
+    return before_start
+
+
+def _in_its_body(hook: Hook) -> Hook:
+    @wraps(hook)
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        mapping.refuse_inside(self)
+        begun = run.run_of(self.request)
+        try:
+            refusal.tell(self.request)
+            if begun is None:
+                return hook(self, *args, **kwargs)
+            with begun.called(), begun.body():
+                return deferred.result_of(self, hook(self, *args, **kwargs))
+        except LockLost as error:
+            if begun is None or not is_replaced(error):
+                raise
+            raise begun.end_replaced() from None
+        except LockBusy as error:
+            if self._busy_is_expected_by_us:
+                sentry.report(error)
+            raise
+
+    return call
+
+
+def _release_after(hook: Hook) -> Hook:
+    @wraps(hook)
+    def after_return(self: Any, status: str, retval: Any, task_id: str, *args: Any) -> Any:
+        try:
+            return hook(self, status, retval, task_id, *args)
+        finally:
+            run.finish(self, done=task_id)
+
+    return after_return
+
+
+def _release_before(hook: Hook) -> Hook:
+    @wraps(hook)
+    def publish(self: Any, *args: Any, **kwargs: Any) -> Any:
+        run.finish(self)
+        return hook(self, *args, **kwargs)
+
+    return publish
+
+
+def _release_before_retry(hook: Hook) -> Hook:
+    @wraps(hook)
+    def retry(self: Any, *args: Any, **kwargs: Any) -> Any:
+        begun = run.run_of(self.request)
+        if begun is not None and begun.is_replaced:
+            # Its successor does the work; a retry would only replace that again.
+            raise begun.end_replaced()
+        handover.begin(self, self.plan_for((self.request.headers or {}).get(CALL_HEADER)).options)
+        return hook(self, *args, **kwargs)
+
+    return retry
+
+
+#: The hooks of a task that a subclass may override, and what is done around whatever stands there.
+_AROUND: dict[str, Callable[[Hook], Hook]] = {
+    "__call__": _in_its_body,
+    "before_start": _lock_first,
+    "after_return": _release_after,
+    "retry": _release_before_retry,
+    "replace": _release_before,
+}
+
+
+def release_what_is_left(sender: Any = None, **_: Any) -> None:
+    """At ``task_postrun``: release what a run has not released by then."""
+    # Ignore, Reject, sys.exit, a terminated child: Celery calls no after_return, but sends this.
+    if sender is not None:
+        run.finish(sender)

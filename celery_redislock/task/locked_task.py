@@ -1,0 +1,319 @@
+"""LockedTask: Celery's moments of a task translated into the begin and the end of a locked run."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from celery import Celery, Task
+from celery.exceptions import Retry, TaskRevokedError
+from celery.result import AsyncResult, EagerResult
+from celery.states import RETRY, REVOKED
+from celery.utils import uuid
+
+from ..config.call import key_of_message, key_to_publish, naming_headers, publishing, without_name
+from ..config.call_options import CALL_HEADER, refuse_options_of_a_task, travelling
+from ..config.plan import Plan, plan_of
+from ..config.provider import provider_of
+from ..conflicts.conflict import RETRY_HEADER
+from ..engine import RedisLock, release_orphan
+from ..errors import LockBusy
+from ..messages.delivery import how_sent, travelling_headers
+from ..messages.ending import Skipped
+from ..messages.republish import ComesAgain
+from ..pending.publish import publish_what_is_wanted
+from ..pending.withdrawal import withdraw_apart
+from ..plugin import install, know
+from ..publishing import duplicates
+from ..publishing import ticket as queued
+from ..worker import start as worker
+from ..worker.request import locked_request
+from . import base_class as ancestry
+from . import coroutines as deferred
+from . import map_calls as mapping
+from . import run
+from .hooks import called_by_celery, refuse_unless_surrounded, surround_hooks
+from .resent import is_as_it_was
+from .run import current_lock
+
+if TYPE_CHECKING:
+    from .typed import CallOptions, LockedSignature, TaskLock
+
+__all__ = ["LockedTask", "current_lock"]
+
+logger = logging.getLogger(__name__)
+
+install()
+
+#: What Celery's own `apply_async` takes by position, after the arguments of the task.
+_POSITIONAL = ("task_id", "producer", "link", "link_error", "shadow")
+
+
+class LockedTask(Task):
+    """A task that holds a Redis lock, keyed on its name and arguments, while it runs.
+
+    The lock is taken in `before_start` and released in `after_return`; before a retry or a
+    replacement is published; and in ``task_postrun`` for the ends that Celery calls no
+    `after_return` for. It is taken and released around these hooks: they are whatever its bases and
+    subclasses make of them, with or without a call of ``super()``.
+
+    It goes together with another task class in either order. As the only base of a decorated function it
+    is combined with the app's own task class.
+
+    Options are attributes ``lock_<x>``, checked when the task is registered.
+    """
+
+    abstract = True
+
+    if TYPE_CHECKING:
+
+        def s(self, *args: Any, **kwargs: Any) -> LockedSignature[Any]: ...
+
+        def si(self, *args: Any, **kwargs: Any) -> LockedSignature[Any]: ...
+
+        def signature(self, args: Any = None, kwargs: Any = None, **options: Any) -> LockedSignature[Any]: ...
+
+        def retry(self, *args: Any, lock: CallOptions | None = None, **options: Any) -> Retry: ...
+
+    #: Whether `LockBusy` is among `throws` because we have put it there.
+    _busy_is_expected_by_us = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        bases = ancestry.bases_of(cls, LockedTask)
+        if bases == cls.__bases__:
+            super().__init_subclass__(**kwargs)
+        else:
+            ancestry.derive_from(cls, bases)
+            # From the first again: those that have come before us were not told of it.
+            super(cls, cls).__init_subclass__(**kwargs)
+
+    @classmethod
+    def bind(cls, app: Celery) -> Celery:
+        """Check the options, and put ours around the hooks, when Celery registers the task.
+
+        Not in `on_bound`, which other classes override and may not pass on.
+
+        Raises:
+            ConfigurationError: An option or a setting is wrong, or a base hides what is ours.
+        """
+        bound = super().bind(app)
+        ancestry.refuse_what_hides_the_lock(cls, LockedTask)
+        if plan_of(cls, app).options.mode == "on":
+            deferred.refuse_function(cls, str(cls.name), called_by_celery(cls))
+        # In the finished class: it may have hooks from several bases and the setting task_annotations.
+        surround_hooks(cls)
+        throws = cls.throws if isinstance(cls.throws, tuple) else (cls.throws,)
+        cls._busy_is_expected_by_us |= LockBusy not in throws
+        if LockBusy not in throws:
+            # An expected outcome: logged without a traceback.
+            cls.throws = (*throws, LockBusy)
+        cls.Request = locked_request(cls.Request)
+        worker.check_at_start(app)
+        know(app)
+        return bound
+
+    @property
+    def lock(self) -> TaskLock:
+        """The lock of the run that goes on here, see `current_lock`."""
+        return run.lock_of(self)
+
+    def lock_name(self, *args: Any, **kwargs: Any) -> str:
+        """Return the Redis key of the lock that this call would take.
+
+        Raises:
+            TypeError: The call does not fit the function.
+            LockKeyError: An argument cannot be made part of a name.
+        """
+        plan = self.plan_for()
+        if plan.options.mode != "off":
+            provider_of(self.app)  # refuses wrong settings
+        return plan.key(args, kwargs)
+
+    def lock_for(self, *args: Any, **kwargs: Any) -> RedisLock:
+        """Return the lock that this call would take, for use outside Celery.
+
+        It is renewed while held; ``with`` waits for it as long as `lock_wait` says.
+
+        Raises:
+            TypeError: The call does not fit the function.
+            LockKeyError: An argument cannot be made part of a name.
+        """
+        plan = self.plan_for()
+        return provider_of(self.app).lock_of(plan.key(args, kwargs), plan.options, run.told_of_us(self.name))
+
+    def before_start(self, task_id: str, args: Any, kwargs: Any) -> None:
+        """Begin a run: of a task that was registered as ours, `surround_hooks` has taken the lock by now.
+
+        Raises:
+            ConfigurationError: A class of the user's own has registered it in another way.
+        """
+        refuse_unless_surrounded(self)
+        super().before_start(task_id, args, kwargs)
+
+    def push_request(self, *args: Any, **kwargs: Any) -> None:
+        """Begin the request of a direct call; the body that Celery calls keeps the request of its run."""
+        begun = run.run_of(self.request)
+        if begun is not None and begun.is_called_by_celery():
+            self.request_stack.push(self.request)
+        else:
+            super().push_request(*args, **kwargs)
+
+    def signature_from_request(
+        self, request: Any = None, args: Any = None, kwargs: Any = None, queue: Any = None, **options: Any
+    ) -> Any:
+        """Return the call of a request, as `retry` publishes it: written as it was, with its own headers."""
+        refuse_options_of_a_task(self.name, options)
+        request = self.request if request is None else request
+        signature = super().signature_from_request(request, args, kwargs, queue, **options)
+        signature.options.update({**how_sent(request), **options})
+        # Those that are given take the place of the request's, which Celery before 5.7 does not clean.
+        signature.options["headers"] = travelling_headers(signature.options.get("headers"))
+        return signature
+
+    def release_orphan(self, token: str, headers: Mapping[str, Any], args: Any, kwargs: Any) -> None:
+        """Give back what the dead child of a worker held, or its place in line.
+
+        Args:
+            token: Of the delivery that the child ran.
+            headers: Of its message.
+            args: Of the call.
+            kwargs: Of the call.
+        """
+        queued.free_of_message(self.app, headers, headers.get("id"))
+        withdraw_apart(self.app, headers)
+        name = self.locked_name_of(headers, args, kwargs)
+        if name is None:
+            return
+        min_hold_ms = self.plan_for(headers.get(CALL_HEADER)).options.min_hold_ms
+        if release_orphan(provider_of(self.app).client, name, token, min_hold_ms):
+            logger.info("lock %r: released for the dead child of task %s", name, self.name)
+        # Also if it was released before: the child may have died before it published what is wanted.
+        publish_what_is_wanted(self.app, name)
+
+    def locked_name_of(self, headers: Mapping[str, Any], args: Any, kwargs: Any) -> str | None:
+        """Return the Redis key of the lock of a call that was published; None where none is taken."""
+        plan = self.plan_for(headers.get(CALL_HEADER))
+        if plan.options.mode == "off" or plan.options.scope == "queue":
+            return None
+        return key_of_message(plan, headers, headers.get("id"), args, kwargs)
+
+    def apply_async(
+        self,
+        args: Any = None,
+        kwargs: Any = None,
+        *positional: Any,
+        lock: CallOptions | None = None,
+        **options: Any,
+    ) -> AsyncResult[Any]:
+        """Publish the task, as Celery's own does.
+
+        Args:
+            args: Positional arguments of the task.
+            kwargs: Keyword arguments of the task.
+            *positional: Celery's further arguments.
+            lock: Lock options of this call, ``{"<x>": value}``; they travel with it, and with its retries.
+            **options: Celery's options.
+
+        Returns:
+            Its result; with `lock_scope` "queue" or "task", that of an equal call which is there already.
+
+        Raises:
+            ConfigurationError: A lock option is wrong.
+            LockBusy: An equal call is there already, and the policy is "fail".
+            StoreUnavailable: Redis could not be reached for the publish lock.
+        """
+        options = self._with_call_options(lock, options)
+        plan = self.plan_for((options.get("headers") or {}).get(CALL_HEADER))
+        scoped = plan.options.scope != "run" and plan.options.mode != "off"
+        if self.app.conf.task_always_eager:
+            return super().apply_async(args, kwargs, *positional, **options)
+        options = {**dict(zip(_POSITIONAL, positional, strict=False)), **options}
+        if scoped:
+            return duplicates.publish(self, plan, args, kwargs, options, super().apply_async)
+        options = _named(self, plan, args, kwargs, options)
+        with publishing(plan, options["task_id"], args, kwargs):
+            return super().apply_async(args, kwargs, **options)
+
+    def apply(
+        self,
+        args: Any = None,
+        kwargs: Any = None,
+        *positional: Any,
+        lock: CallOptions | None = None,
+        **options: Any,
+    ) -> EagerResult[Any]:
+        """Run the task here and now, with its lock; `lock` as in `apply_async`.
+
+        Raises:
+            LockLost: In a task whose own lock was lost meanwhile.
+        """
+        options = self._with_call_options(lock, options)
+        if RETRY_HEADER in (options.get("headers") or {}):
+            # Celery counts every eager retry; a conflict is none of the user's.
+            options = {**options, "retries": options.get("retries", 1) - 1}
+        result = super().apply(args, kwargs, *positional, **options)
+        run.tell_again()
+        if isinstance(result.result, Skipped):
+            # Celery's own result of an ignored task would give None to whoever asks.
+            return EagerResult(result.id, TaskRevokedError(*result.result.args), REVOKED, name=self.name)
+        if isinstance(result.result, ComesAgain):
+            return EagerResult(result.id, Retry(*result.result.args), RETRY, name=self.name)
+        return result
+
+    def map(self, it: Any) -> Any:
+        """Refuse what would run unlocked; as Celery's own with `lock_mode` "off" or "shadow".
+
+        Raises:
+            ConfigurationError: The task has a lock.
+        """
+        mapping.refuse(self, "map")
+        return super().map(it)
+
+    def starmap(self, it: Any) -> Any:
+        """Refuse what would run unlocked; as Celery's own with `lock_mode` "off" or "shadow".
+
+        Raises:
+            ConfigurationError: The task has a lock.
+        """
+        mapping.refuse(self, "starmap")
+        return super().starmap(it)
+
+    def chunks(self, it: Any, n: int) -> Any:
+        """Refuse what would run unlocked; as Celery's own with `lock_mode` "off" or "shadow".
+
+        Raises:
+            ConfigurationError: The task has a lock.
+        """
+        mapping.refuse(self, "chunks")
+        return super().chunks(it, n)
+
+    def _with_call_options(self, lock: Any, options: dict[str, Any]) -> dict[str, Any]:
+        refuse_options_of_a_task(self.name, options)
+        if lock is None:
+            return options
+        plan_of(self, self.app, lock)
+        # A copied name is not that of a call with other options.
+        headers = {**without_name(options.get("headers")), CALL_HEADER: travelling(self.name, lock)}
+        return {**options, "headers": headers}
+
+    def plan_for(self, per_call: Mapping[str, Any] | None = None) -> Plan:
+        """Return what holds for a call with these options of its own; without any, found out once."""
+        if per_call is not None:
+            return plan_of(self, self.app, per_call)
+        try:
+            plan: Plan = self.__dict__["_plan_of_task"]
+        except KeyError:
+            plan = self.__dict__["_plan_of_task"] = plan_of(self, self.app)
+        return plan
+
+
+def _named(
+    task: Task[..., Any], plan: Plan, args: Any, kwargs: Any, options: dict[str, Any]
+) -> dict[str, Any]:
+    """Return Celery's options of a call with the name of its lock among its headers."""
+    given, headers = options.get("task_id"), options.get("headers")
+    as_it_was = is_as_it_was(task, given, args, kwargs, headers)
+    key = key_to_publish(plan, headers, given, args, kwargs, as_it_was=as_it_was)
+    task_id = given or uuid()
+    return {**options, "task_id": task_id, "headers": naming_headers(plan, headers, task_id, key)}

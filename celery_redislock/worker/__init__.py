@@ -1,0 +1,1 @@
+"""Worker: what a worker's parent process does for the locks of its children."""

@@ -1,0 +1,105 @@
+"""LockedRequest: the parent's side of a run, in the process that receives the message."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from typing import Any
+from uuid import uuid4
+
+from billiard.einfo import ExceptionWithTraceback  # type: ignore[attr-defined]
+from celery.utils.imports import symbol_by_name
+from celery.worker.request import Request
+
+from ..config.call_options import take_from_properties
+from ..messages.delivery import TOKEN_HEADER, noted
+from ..messages.ending import Skipped
+from ..messages.republish import ComesAgain
+from ..pending import replacement
+from .deaths import LARGEST_PID, deaths_here
+
+
+class LockedRequest(Request):
+    """The request of a `LockedTask`. A mixin for tasks with a request class of their own.
+
+    It makes the token of this delivery, so that parent and child know it: neither the task's id nor the
+    delivery tag tells two deliveries of one task apart. When the child that runs the task dies, the
+    parent gives the lock back.
+    """
+
+    _request_dict: dict[str, Any]
+    _replaced: str | None = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._request_dict[TOKEN_HEADER] = uuid4().hex
+        take_from_properties(self._request_dict)
+        self._request_dict.update(noted(self.message))
+
+    def on_accepted(self, pid: Any, time_accepted: float) -> Any:
+        """Watch the child that runs the task now."""
+        if pid != os.getpid() and pid <= LARGEST_PID:
+            deaths_here().expect(pid, self._release_orphan)
+        return super().on_accepted(pid, time_accepted)
+
+    def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:
+        """Let monitors see a skipped task as revoked, and one that comes again as retried."""
+        error = exc_info.exception
+        if isinstance(error, ExceptionWithTraceback):
+            error = error.exc
+        if isinstance(error, Skipped):
+            # `result` is what monitors show: without it a skip cannot be told from an operator's revoke.
+            self.send_event("task-revoked", terminated=False, signum=None, expired=False, result=str(error))
+        elif isinstance(error, ComesAgain):
+            self.send_event("task-retried", exception=str(error), traceback="")
+        return super().on_failure(exc_info, send_failed_event, return_ok)
+
+    def terminate(self, pool: Any, signal: Any = None) -> None:
+        """Ask first who replaces the run: once that one has begun nobody knows any more."""
+        self._replaced = self._why_replaced()
+        super().terminate(pool, signal)
+
+    def _announce_revoked(self, reason: str, terminated: bool, signum: Any, expired: bool) -> None:
+        """Name the successor of a run that is terminated to make room for it."""
+        if terminated:
+            reason = self._replaced or self._why_replaced() or reason
+        super()._announce_revoked(reason, terminated, signum, expired)  # type: ignore[misc]
+
+    def _why_replaced(self) -> str | None:
+        task: Any = self.task
+        with suppress(Exception):  # whatever it is: the run must end, and its end be announced
+            name = task.locked_name_of(self._request_dict, self.args, self.kwargs)
+            return replacement.reason(task.app, name, self._request_dict[TOKEN_HEADER]) if name else None
+        return None
+
+    def lock_view(self) -> dict[str, Any]:
+        """Return what this worker knows of the run: its lock, task, id, child and start.
+
+        The lock is None where there is none, also because the arguments give no name.
+        """
+        task: Any = self.task
+        lock = None
+        with suppress(Exception):  # whatever a lock_key of the user's raises, the other runs are shown
+            lock = task.locked_name_of(self._request_dict, self.args, self.kwargs)
+        return {
+            "lock": lock,
+            "task": self.name,
+            "id": self.id,
+            "pid": self.worker_pid,
+            "since": self.time_start,
+        }
+
+    def _release_orphan(self) -> None:
+        headers = self._request_dict
+        task: Any = self.task
+        task.release_orphan(headers[TOKEN_HEADER], headers, self.args, self.kwargs)
+
+
+def locked_request(request: Any) -> Any:
+    """Return a request class, or its name, that keeps what a task's own one does and adds ours."""
+    own = symbol_by_name(request)
+    if issubclass(LockedRequest, own):
+        return LockedRequest
+    if issubclass(own, LockedRequest):
+        return own
+    return type(own.__name__, (LockedRequest, own), {"__module__": own.__module__})

@@ -1,0 +1,167 @@
+"""The shape of the package: small modules, imports that point one way, an engine without Celery."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import celery_redislock
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "celery_redislock"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+#: Lines of code: without blank ones, comments and docstrings.
+LONGEST_MODULE = 400
+
+#: Names that say nothing of a responsibility, so that anything may end up in there.
+NAMELESS = {
+    "base",
+    "common",
+    "constants",
+    "core",
+    "helper",
+    "helpers",
+    "manager",
+    "managers",
+    "misc",
+    "types",
+    "util",
+    "utils",
+}
+
+CELERY_STACK = {"celery", "kombu", "billiard", "click"}
+
+
+def relative(module: Path) -> str:
+    """Name a module for the test report."""
+    return str(module.relative_to(PACKAGE))
+
+
+def lines_of_code(source: str) -> set[int]:
+    """Number the lines that hold code."""
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    prose: set[int] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, documented) and ast.get_docstring(node) is not None:
+            prose.update(range(node.body[0].lineno, (node.body[0].end_lineno or 0) + 1))
+    lines = enumerate(source.splitlines(), 1)
+    return {number for number, line in lines if line.strip() and not line.lstrip().startswith("#")} - prose
+
+
+@pytest.mark.parametrize("module", MODULES, ids=relative)
+def test_a_module_is_short_enough_to_be_read_at_once(module: Path) -> None:
+    assert len(lines_of_code(module.read_text())) <= LONGEST_MODULE
+
+
+@pytest.mark.parametrize("module", MODULES, ids=relative)
+def test_a_module_says_its_one_responsibility_in_its_first_line(module: Path) -> None:
+    docstring = ast.get_docstring(ast.parse(module.read_text())) or ""
+
+    first_line = docstring.partition("\n")[0]
+    assert first_line.endswith("."), f"{module}: the docstring's first line is one sentence"
+    assert len(first_line.split()) >= 3
+
+
+@pytest.mark.parametrize("path", [*MODULES, *(m.parent for m in MODULES)], ids=str)
+def test_no_module_hides_behind_a_name_that_fits_anything(path: Path) -> None:
+    assert path.stem.strip("_") not in NAMELESS
+
+
+@pytest.mark.parametrize("module", MODULES, ids=relative)
+def test_a_module_exports_only_what_it_has(module: Path) -> None:
+    parts = module.relative_to(ROOT).with_suffix("").parts
+    name = ".".join(parts).removesuffix(".__init__")
+
+    imported = importlib.import_module(name)
+
+    exported = getattr(imported, "__all__", [])
+    assert len(set(exported)) == len(exported)
+    assert [absent for absent in exported if not hasattr(imported, absent)] == []
+
+
+def test_every_public_name_is_listed_and_can_be_imported() -> None:
+    for name in celery_redislock.__all__:
+        assert getattr(celery_redislock, name) is not None
+    assert set(celery_redislock.__all__) <= set(dir(celery_redislock))
+
+
+def test_the_package_says_that_it_has_no_such_name() -> None:
+    with pytest.raises(AttributeError, match="LockedTasks"):
+        celery_redislock.LockedTasks  # noqa: B018 - looking it up is what is tested
+
+
+@pytest.mark.parametrize(
+    "statement", ["from celery_redislock import RedisLock", "import celery_redislock.engine"]
+)
+def test_the_lock_alone_leaves_celery_unloaded(statement: str) -> None:
+    """A program that wants only the lock must not pay for Celery, in time or in side effects."""
+    program = f"{statement}; import sys; print(*{CELERY_STACK} & sys.modules.keys())"
+
+    loaded = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+
+    assert loaded.stdout.split() == []
+
+
+def lint_imports(directory: Path) -> subprocess.CompletedProcess[str]:
+    """Check the import contracts of the package in a directory that has its own setup.cfg."""
+    program = Path(sys.executable).with_name("lint-imports")
+    return subprocess.run(
+        [program, "--config", "setup.cfg", "--no-cache", "--no-logo"],
+        cwd=directory,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """Give a copy of the package and its contracts, to be spoilt."""
+    shutil.copy(ROOT / "setup.cfg", tmp_path)
+    shutil.copytree(PACKAGE, tmp_path / PACKAGE.name, ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path
+
+
+def test_imports_point_one_way(copy: Path) -> None:
+    check = lint_imports(copy)
+
+    assert check.returncode == 0, check.stdout + check.stderr
+
+
+def test_the_import_check_rejects_an_engine_that_knows_celery(copy: Path) -> None:
+    with (copy / "celery_redislock" / "engine" / "protocol" / "keys.py").open("a") as module:
+        module.write("\nimport kombu\n")
+
+    check = lint_imports(copy)
+
+    assert check.returncode != 0
+    assert "celery_redislock.engine.protocol.keys -> kombu" in check.stdout
+
+
+def test_the_import_check_rejects_an_import_that_points_upwards(copy: Path) -> None:
+    with (copy / "celery_redislock" / "holder.py").open("a") as module:
+        module.write("\nfrom .engine import lock\n")
+
+    check = lint_imports(copy)
+
+    assert check.returncode != 0
+    assert "celery_redislock.holder -> celery_redislock.engine" in check.stdout
+
+
+@pytest.mark.parametrize("folder", [".", "engine"])
+def test_the_import_check_rejects_a_module_without_a_place(copy: Path, folder: str) -> None:
+    (copy / "celery_redislock" / folder / "newcomer.py").write_text('"""A newcomer."""\n')
+
+    check = lint_imports(copy)
+
+    assert check.returncode != 0
+    assert "newcomer" in check.stdout

@@ -1,0 +1,1 @@
+"""Mutants: wrong implementations; the checks must tell each from the right one."""

@@ -1,0 +1,41 @@
+"""Wrong beats: each leaves out what keeps a tick from being sent twice, or too late; the checks must tell."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from unittest import mock
+
+from celery_redislock.beat import scheduler as beat
+from celery_redislock.beat.claiming import Tenure
+from celery_redislock.beat.due import to_ms
+from celery_redislock.beat.ledger import Sent
+from celery_redislock.beat.scheduler import LockedScheduler
+
+
+class _GrantsItself(Tenure):
+    def claim(self, entry: str, due: datetime) -> float | None:
+        """Ask nobody."""
+        self.sent[entry] = Sent(to_ms(due), self.clock.now_ms)
+        return None
+
+
+class _BelievesForEver(Tenure):
+    def leads(self) -> bool:
+        """Do not look."""
+        return True
+
+
+class SendsWithoutAClaim(LockedScheduler):
+    """Being the leader is enough, it thinks."""
+
+    def _lead(self) -> None:
+        with mock.patch.object(beat, "Tenure", _GrantsItself):
+            super()._lead()
+
+
+class SendsWithoutALook(LockedScheduler):
+    """Who claimed a tick may send it whenever it likes."""
+
+    def _lead(self) -> None:
+        with mock.patch.object(beat, "Tenure", _BelievesForEver):
+            super()._lead()

@@ -1,0 +1,41 @@
+"""Wrong locks for chaos: each leaves out one rule, and the judge must see it."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from celery_redislock.engine.lease import verbs
+from celery_redislock.engine.protocol.exclusive import RELEASE
+from celery_redislock.engine.protocol.script import Script
+from celery_redislock.worker.request import TOKEN_HEADER, LockedRequest
+
+
+def without_owner_check() -> None:
+    """Whoever releases a lock frees it, also when it is somebody else's by now."""
+    right = "if redis.call('GET', lock) ~= token then"
+    assert RELEASE.source.count(right) == 1
+    source = RELEASE.source.replace(right, "if false then")
+    verbs.RELEASE = Script(source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
+
+
+def without_redelivery() -> None:
+    """A second delivery of a task shares the lock of the first: the token is the task's id."""
+    right = LockedRequest.__init__
+
+    def init(self: LockedRequest, *args: Any, **kwargs: Any) -> None:
+        right(self, *args, **kwargs)
+        self._request_dict[TOKEN_HEADER] = str(self.id).replace("-", "")
+
+    LockedRequest.__init__ = init  # type: ignore[method-assign]
+
+
+def without_fence() -> None:
+    """Nothing here: it is the resource that does not look at fencing tokens."""
+
+
+DOUBLES = {
+    "owner-check": without_owner_check,
+    "redelivery": without_redelivery,
+    "fence": without_fence,
+}

@@ -1,0 +1,53 @@
+"""Wrong publish locks: each breaks one rule, as others have broken it; the checks must tell."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+from unittest import mock
+
+from celery_redislock import Holder
+from celery_redislock.publishing.publish_lock import PublishLock
+
+
+class LooksAndThenTakes(PublishLock):
+    """Checks and sets in two steps."""
+
+    def take(self, token: str, work: str, ttl_ms: int, **_: Any) -> Holder | None:
+        """Take it, unless it was there a moment ago."""
+        waiting = self._store.call(("GET", self._keys.queued))
+        if waiting is not None:
+            return Holder({"id": waiting[33:].decode(), "state": "waiting"})
+        time.sleep(0.002)
+        self._store.call(("SET", self._keys.queued, f"{token} {work}", "PX", ttl_ms))
+        return None
+
+
+class FreesAnybodys(PublishLock):
+    """Deletes without looking."""
+
+    def free(self, token: str, within: float = 5.0) -> bool:
+        """Delete the key."""
+        return bool(self._store.call(("DEL", self._keys.queued)))
+
+
+class LooksAtItselfOnly(PublishLock):
+    """Forgets that an equal work may run."""
+
+    def take(self, token: str, work: str, ttl_ms: int, **options: Any) -> Holder | None:
+        """Take it, whoever has the lock."""
+        return super().take(token, work, ttl_ms, **{**options, "runs": False})
+
+
+class MakesATokenForEachSend(PublishLock):
+    """Meets itself when a reply was lost."""
+
+    def take(self, token: str, work: str, ttl_ms: int, **options: Any) -> Holder | None:
+        """Take it twice, as after a lost reply."""
+        super().take("f" * 32, work, ttl_ms, **options)
+        return super().take(token, work, ttl_ms, **options)
+
+
+def install(name: str) -> None:
+    """Have this process use a wrong publish lock."""
+    mock.patch("celery_redislock.publishing.ticket.PublishLock", globals()[name]).start()

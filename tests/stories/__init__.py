@@ -1,0 +1,1 @@
+"""Stories: real servers and real workers, a folder for each story."""

@@ -1,0 +1,213 @@
+"""ACL: the documented list of commands is enough for all that locks do, and none of it can be left out."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import redis
+
+from celery_redislock import RedisLock
+from celery_redislock.config.client import client_from_url
+from celery_redislock.engine import inspect_all, reaches, store_of
+from celery_redislock.engine.fitness import complaints
+from celery_redislock.engine.lease.verbs import LockVerbs, Refused
+from celery_redislock.engine.protocol.exclusive import RENEW
+
+from ...support.deadlines import eventually
+from ...support.servers import Server
+from ...support.topologies import SERVICE, Cluster, Replicated
+from ..lock.waiting_threads import Waiting
+
+README = Path(__file__).parents[3] / "README.md"
+
+PASSWORD = "hunter2"
+
+
+def documented() -> tuple[list[str], list[str]]:
+    """Return the README's rules for a user: what it may touch, and its commands."""
+    block = re.search(r"^    ~redislock:\*.*?\n\n", README.read_text(), re.MULTILINE | re.DOTALL)
+    assert block, "the README should have the list"
+    words = block[0].split()
+    return [word for word in words if word[0] != "+"], [word for word in words if word[0] == "+"]
+
+
+PLACES, COMMANDS = documented()
+
+
+@pytest.fixture(scope="module")
+def own() -> Iterator[Server]:
+    """Give a server for the users of this file."""
+    with Server("redis") as server:
+        yield server
+
+
+def add_user(server: Server, commands: list[str]) -> str:
+    """Make a user of the server who may do just that, and return its name."""
+    name = f"u{uuid4().hex}"
+    with server.client() as admin:
+        admin.execute_command("ACL", "SETUSER", name, "reset", "on", f">{PASSWORD}", *PLACES, *commands)
+    return name
+
+
+def use_everything(server: Server, client: Any, *, with_scan: bool = False) -> None:
+    """Do all that the engine can do; fail if any of it does."""
+    name = f"redislock:{uuid4().hex}"
+    with server.client() as admin:
+        reaches(client)
+        lock = RedisLock(client, name, expire=2, renew=True, metadata={"who": "me"})
+        waiters = [RedisLock(client, name, expire=2) for _ in range(3)]
+        admin.script_flush()
+        assert lock.acquire()
+        assert lock.locked()
+        assert lock.owned()
+        assert lock.renew()
+        assert not waiters[0].acquire()
+        holder = lock.holder()
+        assert holder is not None
+        assert holder.metadata == {"who": "me"}
+        waiting = [Waiting(waiter, timeout=8, then=release_done) for waiter in waiters[:2]]
+        verbs = LockVerbs(store_of(client), name)
+        eventually(lambda: _waiters(admin, name) == 2, 3, "they should stand in line")
+        assert not waiters[2].acquire(blocking=True, timeout=0.2)
+        # A waiter tries again when it is refused a command: here it may not.
+        asker = uuid4().hex
+        assert isinstance(verbs.acquire(asker, 2000, 1000, "{}"), Refused)
+        verbs.sleep([verbs.keys.mailbox(asker)], 0.01, 1.0)
+        verbs.leave(asker, within=1.0)
+        admin.script_flush()
+        eventually(lambda: admin.script_exists(RENEW.sha)[0], 3, "its thread should renew it")
+        time.sleep(0.05)
+        token = lock.token
+        assert token is not None
+        assert lock.release()
+        assert verbs.release(token, 0, "")  # as after a lost reply
+        assert all(each.answer(within=10) for each in waiting)
+        kept = RedisLock(client, name, min_hold=0.3)
+        assert kept.acquire()
+        last = Waiting(waiters[2], timeout=8)
+        eventually(lambda: _waiters(admin, name) == 1, 3)
+        assert kept.release()
+        assert last.answer(within=10)
+        assert waiters[0].force_release()
+        if with_scan:
+            assert lock.acquire()
+            assert name in [seen.name for seen in inspect_all(client, "redislock:")]
+            assert lock.release()
+
+
+def release_done(lock: RedisLock) -> None:
+    """Release a lock, and say what was done under it."""
+    assert lock.release(done="work")
+
+
+def _waiters(admin: redis.Redis, name: str) -> int:
+    return int(admin.zcard(f"redislock.waiters:{{{name}}}"))
+
+
+def client_of(server: Server, user: str) -> Any:
+    """Return a client as tasks have it."""
+    url = f"redis://{user}:{PASSWORD}@127.0.0.1:{server.port}/0"
+    return client_from_url(url, setting="redislock_url")
+
+
+def test_the_documented_commands_are_enough(own: Server) -> None:
+    use_everything(own, client_of(own, add_user(own, COMMANDS)))
+
+
+def test_none_of_the_documented_commands_can_be_left_out() -> None:
+    """Each is taken away in turn, and then something fails."""
+
+    def works_without(missing: str) -> bool:
+        # A server of its own: what is known there after SCRIPT FLUSH is this user's doing.
+        with Server("redis") as own:
+            user = add_user(own, [command for command in COMMANDS if command != missing])
+            try:
+                use_everything(own, client_of(own, user))
+            except Exception:
+                return False
+            return True
+
+    with ThreadPoolExecutor(4) as threads:
+        needless = [
+            command
+            for command, works in zip(COMMANDS, threads.map(works_without, COMMANDS), strict=True)
+            if works
+        ]
+    assert needless == []
+
+
+def test_listing_locks_needs_scan(own: Server) -> None:
+    with pytest.raises(Exception, match="scan"):
+        use_everything(own, client_of(own, add_user(own, COMMANDS)), with_scan=True)
+
+    use_everything(own, client_of(own, add_user(own, [*COMMANDS, "+scan"])), with_scan=True)
+
+
+def test_a_server_that_may_not_be_asked_about_itself_is_no_failure(own: Server) -> None:
+    assert complaints(client_of(own, add_user(own, COMMANDS))) == []
+
+
+def test_min_replicas_needs_wait(replicated: Replicated) -> None:
+    master = replicated.master()
+
+    def attempt(*more: str) -> None:
+        client = client_of(master, add_user(master, [*COMMANDS, *more]))
+        lock = RedisLock(client, f"redislock:{uuid4().hex}", min_replicas=1)
+        assert lock.acquire()
+        assert lock.release()
+
+    with pytest.raises(Exception, match="wait"):
+        attempt()
+    attempt("+wait")
+
+
+def test_a_cluster_needs_two_commands_more(cluster: Cluster) -> None:
+    user = f"u{uuid4().hex}"
+    rules = ("reset", "on", f">{PASSWORD}", *PLACES, *COMMANDS)
+    more = ["+cluster|slots", "+asking"]
+
+    def allow(*commands: str) -> Any:
+        for server in cluster.servers:
+            with server.client() as admin:
+                admin.execute_command("ACL", "SETUSER", user, *rules, *commands)
+        url = cluster.url.replace("://", f"://{user}:{PASSWORD}@")
+        return client_from_url(url, setting="redislock_url")
+
+    def use(client: Any) -> None:
+        name = f"redislock:{uuid4().hex}"
+        lock = RedisLock(client, name, expire=30)
+        assert lock.acquire()
+        cluster.move(name, pause=lambda: time.sleep(0.05) or lock.locked())
+        assert lock.renew()
+        assert lock.release()
+
+    use(allow(*more))
+    for command in more:
+        client = allow(*(other for other in more if other != command))
+        with pytest.raises(Exception, match=r"NOPERM|no permissions"):
+            use(client)
+        eventually(cluster.is_whole, 30)
+
+
+def test_a_sentinel_needs_one_command(replicated: Replicated) -> None:
+    def allow(*commands: str) -> Any:
+        user = f"u{uuid4().hex}"
+        for sentinel in replicated.sentinels:
+            with sentinel.client() as admin:
+                rules = ("reset", "on", f">{PASSWORD}", "-@all", "+client|setname", *commands)
+                admin.execute_command("ACL", "SETUSER", user, *rules)
+        options = {"sentinel_kwargs": {"username": user, "password": PASSWORD}}
+        return client_from_url(replicated.url, setting="redislock_url", options=options)
+
+    lock = RedisLock(allow("+sentinel|get-master-addr-by-name"), f"redislock:{uuid4().hex}")
+    assert lock.acquire()
+    assert lock.release()
+    with pytest.raises(Exception, match=SERVICE):
+        RedisLock(allow(), f"redislock:{uuid4().hex}").acquire()

@@ -1,0 +1,1 @@
+"""Support: servers, workers, brokers and deadlines for the tests. There are no tests here."""

@@ -1,0 +1,1 @@
+"""Beats, without a process."""

@@ -1,0 +1,295 @@
+"""Beat: its settings, and who leads when; over a real server, in one process."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from celery import Celery
+from celery.beat import PersistentScheduler, Scheduler, Service
+
+from celery_redislock import ConfigurationError, RedisLock
+from celery_redislock.beat.scheduler import LockedScheduler, beat_settings
+
+from ...support.applications import application
+from ...support.deadlines import eventually
+from ...support.servers import Server
+
+LOCK = "redislock:beat:beat"
+
+
+def test_by_default_celerys_own_scheduler_is_wrapped() -> None:
+    settings = beat_settings({})
+
+    assert (settings.scheduler, settings.name, settings.ttl_ms) == (PersistentScheduler, "beat", 15_000)
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "wrapped"),
+    [("celery.beat:Scheduler", Scheduler), ("celery.beat.Scheduler", Scheduler), (Scheduler, Scheduler)],
+)
+def test_a_scheduler_is_named_as_celery_names_it(scheduler: object, wrapped: type) -> None:
+    assert beat_settings({"redislock_beat_scheduler": scheduler}).scheduler is wrapped
+
+
+def test_a_lease_may_be_a_timedelta() -> None:
+    assert beat_settings({"redislock_beat_ttl": timedelta(minutes=1)}).ttl_ms == 60_000
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "words"),
+    [
+        ("redislock_beat_scheduler", "nowhere:Scheduler", "cannot be imported"),
+        ("redislock_beat_scheduler", "celery.beat:Sheduler", "cannot be imported"),
+        ("redislock_beat_scheduler", "celery.beat:Service", "subclass of celery.beat.Scheduler"),
+        ("redislock_beat_scheduler", 7, "subclass of celery.beat.Scheduler"),
+        ("redislock_beat_scheduler", "celery_redislock.beat:LockedScheduler", "the scheduler to wrap"),
+        ("redislock_beat_name", "", "text"),
+        ("redislock_beat_name", 7, "text"),
+        ("redislock_beat_ttl", 0.5, "at least 1 s"),
+        ("redislock_beat_ttl", "15", "not text"),
+        ("redislock_beat_ttl", True, "not bool"),
+    ],
+)
+def test_a_wrong_setting_is_named(setting: str, value: object, words: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"{setting} setting.*{words}"):
+        beat_settings({setting: value})
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("REDISLOCK_BEAT_TTL", 0), ("REDISLOCK_BEAT_NAME", ""), ("REDISLOCK_BEAT_SCHEDULER", 7)],
+)
+def test_a_wrong_setting_of_django_is_named_as_it_is_spelled_there(setting: str, value: object) -> None:
+    app = Celery("django", set_as_current=False)
+    app.config_from_object({f"CELERY_{setting}": value}, namespace="CELERY")
+
+    with pytest.raises(ConfigurationError, match=f"CELERY_{setting} setting"):
+        beat_settings(app.conf)
+
+
+@pytest.fixture
+def beat(app: Celery, tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    """Make beats of one group; each has a schedule file of its own."""
+    made: list[Any] = []
+
+    def make(app: Celery = app) -> Any:
+        path = str(tmp_path / f"{len(made)}.schedule")
+        made.append(Service(app, scheduler_cls=LockedScheduler, schedule_filename=path).scheduler)
+        return made[-1]
+
+    yield make
+    for scheduler in made:
+        scheduler.close()
+
+
+@pytest.fixture(autouse=True)
+def _short_lease(app: Celery) -> None:
+    app.conf.update(redislock_beat_ttl=3, beat_schedule={"a": {"task": "t", "schedule": 3600}})
+
+
+def test_one_leads_and_the_other_only_when_that_has_ended(beat: Callable[..., Any]) -> None:
+    first, second = beat(), beat()
+    first.tick()
+    second.tick()
+    assert first._leading is not None
+    assert second._leading is None
+
+    first.close()
+    second.tick()
+
+    assert second._leading is not None
+
+
+def test_who_stands_by_opens_no_schedule_file(beat: Callable[..., Any], tmp_path: Path) -> None:
+    first, second = beat(), beat()
+    first.tick()
+    second.tick()
+
+    assert {path.name.partition(".")[0] for path in tmp_path.iterdir()} == {"0"}
+
+
+def test_who_stands_by_says_so_once_where_every_log_shows_it(
+    beat: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second = beat(), beat()
+    first.tick()
+
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            second.tick()
+
+    assert caplog.text.count(f"stands by: another beat leads, as {LOCK}") == 1
+
+
+def test_who_lost_the_lease_sends_no_more(
+    beat: Callable[..., Any], client: redis.Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    former = beat()
+    former.tick()
+    client.set(LOCK, "another")
+
+    with caplog.at_level(logging.WARNING):
+        while former._leading is not None:
+            former.tick()
+
+    assert "leads no more" in caplog.text
+
+
+def test_who_leads_keeps_its_lease(beat: Callable[..., Any]) -> None:
+    leader = beat()
+    leader.tick()
+    fencing_token = leader._lock.fencing_token
+    ends = time.monotonic() + 4
+    while time.monotonic() < ends:
+        time.sleep(min(leader.tick(), 0.1))
+        assert leader._leading is not None
+    assert leader._lock.fencing_token == fencing_token
+
+
+def test_beats_of_another_name_lead_for_themselves(
+    beat: Callable[..., Any], redis_url: str, app: Celery
+) -> None:
+    other_app = application(redis_url, redislock_beat_name="other", redislock_beat_ttl=1)
+    first, other = beat(), beat(other_app)
+    first.tick()
+    other.tick()
+
+    assert first._leading is not None
+    assert other._leading is not None
+    other.close()
+    other_app.close()
+
+
+def test_to_be_shown_it_takes_no_lock(app: Celery, client: redis.Redis) -> None:
+    shown = LockedScheduler(app, lazy=True)
+
+    assert "celery.beat:PersistentScheduler" in shown.info
+    assert LOCK in shown.info
+    assert not client.exists(LOCK)
+
+
+def test_to_end_is_safe_at_any_moment(beat: Callable[..., Any], client: redis.Redis) -> None:
+    """A signal may strike anywhere, and Celery closes twice."""
+    scheduler = beat()
+    scheduler.close()
+    scheduler.tick()
+    scheduler.close()
+    scheduler.close()
+
+    assert not client.exists(LOCK)
+
+
+def test_a_signal_in_the_middle_of_a_publication_ends_the_beat_after_it(
+    app: Celery, client: redis.Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Celery's handler closes the scheduler and raises; a library may make an error of what it raises."""
+    told: list[str] = []
+
+    class Interrupted(Scheduler):
+        def send_task(self, *_: Any, **__: Any) -> Any:
+            locked.close()
+            told.append("publishing")
+            raise ValueError("in place of SystemExit")
+
+        def close(self) -> None:
+            told.append("closed")
+
+    app.conf.update(
+        redislock_beat_scheduler=Interrupted, beat_schedule={"a": {"task": "t", "schedule": 0.01}}
+    )
+    locked = LockedScheduler(app)
+    with pytest.raises(SystemExit):
+        eventually(lambda: locked.tick() < 0)
+    assert told == ["publishing"]
+    assert client.exists(LOCK)
+
+    locked.close()
+
+    assert told == ["publishing", "closed"]
+    assert not client.exists(LOCK)
+
+
+def test_without_redis_a_beat_stands_by_and_says_so_once(
+    own_server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = application(own_server.url, redislock_beat_ttl=1)
+    scheduler = LockedScheduler(app, schedule_filename=str(tmp_path / "schedule"))
+    own_server.kill()
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            assert scheduler.tick() == 0
+    assert caplog.text.count("nothing is sent by this beat") == 1
+
+    own_server.start()
+    scheduler.tick()
+
+    assert scheduler._leading is not None
+    scheduler.close()
+    app.close()
+
+
+def test_a_scheduler_that_takes_longer_than_the_lease_to_make_leads_all_the_same(
+    app: Celery, client: redis.Redis
+) -> None:
+    class Slow(Scheduler):
+        def setup_schedule(self) -> None:
+            time.sleep(2.5)
+
+    app.conf.update(redislock_beat_scheduler=Slow, redislock_beat_ttl=1)
+    scheduler: Any = LockedScheduler(app)
+    scheduler.tick()
+
+    assert scheduler._leading is not None
+    assert scheduler._lock.owned()
+    assert scheduler._lock.remaining > 0
+    scheduler.close()
+    assert not client.exists(LOCK)
+
+
+def test_a_scheduler_that_cannot_be_made_ends_the_beat_and_frees_the_lock(
+    app: Celery, client: redis.Redis
+) -> None:
+    class Broken(Scheduler):
+        def setup_schedule(self) -> None:
+            raise OSError("no such database")
+
+    app.conf.redislock_beat_scheduler = Broken
+    scheduler = LockedScheduler(app)
+
+    with pytest.raises(OSError, match="no such database"):
+        scheduler.tick()
+
+    assert not RedisLock(client, LOCK).locked()
+
+
+def test_the_rights_that_the_readme_lists_are_enough_for_a_beat(own_server: Server, tmp_path: Path) -> None:
+    readme = (Path(__file__).parents[3] / "README.md").read_text()
+    rights = [line.split() for line in readme.splitlines() if re.match(r"    (~redislock|\+)", line)]
+    assert rights
+    with own_server.client() as client:
+        user = ["ACL", "SETUSER", "beat", "on", ">secret"]
+        client.execute_command(*user, *chain(*rights), "+hgetall", "+hsetnx")
+    app = application(
+        own_server.url.replace("redis://", "redis://beat:secret@"),
+        beat_schedule={"a": {"task": "t", "schedule": 0.01}},
+        redislock_beat_ttl=1,
+    )
+    scheduler: Any = LockedScheduler(app, schedule_filename=str(tmp_path / "schedule"))
+    ends = time.monotonic() + 2
+    while time.monotonic() < ends:
+        scheduler.tick()
+
+    assert scheduler._leading._tenure.sent["a"].due_ms
+    scheduler.close()
+    app.close()
+    with own_server.client() as client:
+        assert not client.exists(LOCK)

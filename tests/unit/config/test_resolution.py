@@ -1,0 +1,657 @@
+"""Settings and options: who wins, what is refused, and which Redis keeps the locks."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+from datetime import timedelta
+
+import pytest
+from celery import Celery, Task
+
+from celery_redislock.config.resolution import OPTIONS, LockOptions, declared_options, resolve, store_settings
+from celery_redislock.config.unknown_settings import check_unknown_settings
+from celery_redislock.errors import ConfigurationError
+
+DEFAULTS = LockOptions(
+    args=None,
+    key=None,
+    ttl_ms=30_000,
+    wait_ms=0,
+    on_conflict="skip",
+    retry_delay_ms=(1_000, 60_000),
+    retry_for_ms=None,
+    min_hold_ms=0,
+    max_hold_ms=None,
+    mode="on",
+    on_lost="abort",
+    on_error="retry",
+    min_replicas=0,
+    scope="run",
+    queue_ttl_ms=3_600_000,
+    keep="latest",
+    replace_after_ms=30_000,
+)
+
+
+def policy(task, conflict): ...
+
+
+def key_of(path): ...
+
+
+def options(declared=None, per_call=None, **conf):
+    settings = {f"redislock_{name}": value for name, value in conf.items()}
+    return resolve(settings, "t", declared or {}, per_call)
+
+
+def refusal(declared=None, per_call=None, **conf) -> str:
+    with pytest.raises(ConfigurationError) as caught:
+        options(declared, per_call, **conf)
+    return str(caught.value)
+
+
+def celery_app(conf: object = None, namespace: str | None = None) -> Celery:
+    app = Celery("t", set_as_current=False)
+    if conf is not None:
+        app.config_from_object(conf, namespace=namespace)
+    return app
+
+
+# ---- values
+
+
+def test_without_any_option_the_defaults_hold():
+    assert options() == DEFAULTS
+
+
+def test_the_table_and_the_fields_agree():
+    fields = [field.name for field in dataclasses.fields(LockOptions)]
+    assert [option.field for option in OPTIONS.values()] == fields
+
+
+@pytest.mark.parametrize(
+    ("name", "written", "field", "meant"),
+    [
+        ("args", ["path", "mode"], "args", ("path", "mode")),
+        ("args", ("path",), "args", ("path",)),
+        ("args", (), "args", ()),
+        ("key", "import:{path}", "key", "import:{path}"),
+        ("key", key_of, "key", key_of),
+        ("ttl", 0.5, "ttl_ms", 500),
+        ("ttl", timedelta(minutes=1), "ttl_ms", 60_000),
+        ("wait", 0, "wait_ms", 0),
+        ("wait", 2, "wait_ms", 2_000),
+        ("on_conflict", "retry", "on_conflict", "retry"),
+        ("on_conflict", "fail", "on_conflict", "fail"),
+        ("on_conflict", policy, "on_conflict", policy),
+        ("retry_delay", [0.5, timedelta(seconds=2)], "retry_delay_ms", (500, 2_000)),
+        ("retry_delay", (1, 1), "retry_delay_ms", (1_000, 1_000)),
+        ("retry_for", 10, "retry_for_ms", 10_000),
+        ("min_hold", 0, "min_hold_ms", 0),
+        ("min_hold", 90, "min_hold_ms", 90_000),
+        ("max_hold", 60, "max_hold_ms", 60_000),
+        ("max_hold", 5, "max_hold_ms", 5_000),
+        ("mode", "shadow", "mode", "shadow"),
+        ("mode", "off", "mode", "off"),
+        ("scope", "queue", "scope", "queue"),
+        ("scope", "task", "scope", "task"),
+        ("queue_ttl", 90, "queue_ttl_ms", 90_000),
+    ],
+)
+def test_every_option_means_the_same_in_all_three_places(name, written, field, meant):
+    expected = dataclasses.replace(DEFAULTS, **{field: meant})
+
+    assert options({name: written}) == expected
+    assert options(None, {name: written}) == expected
+    assert options(**{name: written}) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "written", "told"),
+    [
+        ("args", "path", 'must be a list of argument names such as ["path"]'),
+        ("args", [1], "must be a list of argument names"),
+        ("args", ["a b"], "must be a list of argument names"),
+        ("args", {"path"}, "must be a list of argument names"),
+        ("args", ["path", "path"], "names an argument twice"),
+        ("key", "", 'must be a name or template such as "import:{path}"'),
+        ("key", 5, "or a callable with the task's arguments"),
+        ("ttl", "30", "must be a number of seconds or a timedelta, not text"),
+        ("ttl", 0, "at least"),
+        ("ttl", -1, "at least"),
+        ("ttl", float("nan"), "thousand years"),
+        ("ttl", float("inf"), "thousand years"),
+        ("ttl", True, "must be a number of seconds or a timedelta, not bool"),
+        ("wait", -1, "not negative"),
+        ("wait", "0", "must be a number of seconds"),
+        (
+            "on_conflict",
+            "skpi",
+            '"fail", "coalesce", "replace" or a callable (task, conflict), not \'skpi\'',
+        ),
+        ("on_conflict", True, "not bool"),
+        ("retry_delay", 5, "must be a pair of durations (first, largest), for example (1, 60)"),
+        ("retry_delay", (1, 2, 3), "must be a pair"),
+        ("retry_delay", "12", "must be a pair"),
+        ("retry_delay", (2, 1), "the first delay must not exceed the largest"),
+        ("retry_delay", (0, 1), "the first delay in"),
+        ("retry_delay", (1, "60"), "the largest delay in"),
+        ("retry_for", 0, "at least"),
+        ("min_hold", -1, "not negative"),
+        ("max_hold", 0, "at least"),
+        ("mode", "dark", 'must be "on", "shadow", "off", not \'dark\''),
+        ("mode", True, 'must be "on", "shadow", "off", not bool'),
+        ("scope", "all", 'must be "run", "queue", "task", not \'all\''),
+        ("queue_ttl", 0, "at least"),
+    ],
+)
+def test_a_wrong_value_is_refused_in_its_users_words(name, written, told):
+    messages = {
+        f"lock_{name} of task 't'": refusal({name: written}),
+        f"lock={{\"{name}\": ...}} of a call of task 't'": refusal(None, {name: written}),
+        f"redislock_{name} setting": refusal(**{name: written}),
+    }
+
+    for label, message in messages.items():
+        assert label in message
+        assert told in message
+
+
+@pytest.mark.parametrize("name", ["ttl", "wait", "on_conflict", "retry_delay", "min_hold", "mode"])
+def test_none_is_refused_by_a_task_where_it_has_no_meaning(name):
+    assert f"lock_{name} of task 't'" in refusal({name: None})
+
+
+def test_a_setting_of_none_is_not_set():
+    assert options(**dict.fromkeys(OPTIONS)) == DEFAULTS
+
+
+# ---- who wins
+
+
+def test_a_call_beats_the_task_which_beats_the_settings():
+    assert options({"ttl": 2}, {"ttl": 1}, ttl=3).ttl_ms == 1_000
+    assert options({"ttl": 2}, {}, ttl=3).ttl_ms == 2_000
+    assert options({}, None, ttl=3).ttl_ms == 3_000
+
+
+def test_an_explicit_none_of_a_task_beats_the_settings():
+    assert options({"retry_for": None, "max_hold": None}, retry_for=5, max_hold=5) == DEFAULTS
+
+
+@pytest.mark.parametrize(
+    ("weaker", "stronger", "meant"),
+    [
+        ({"args": ["a"]}, {"key": "k"}, (None, "k")),
+        ({"key": "k"}, {"args": ["a"]}, (("a",), None)),
+        ({"key": "k"}, {"args": None}, (None, None)),
+        ({"args": ["a"]}, {"key": None}, (None, None)),
+        ({"key": "k"}, {"args": ()}, ((), None)),
+    ],
+)
+def test_a_key_or_args_replaces_both_of_the_weaker_place(weaker, stronger, meant):
+    for resolved in (
+        options(weaker, stronger),
+        options(stronger, **weaker),
+        options(None, stronger, **weaker),
+    ):
+        assert (resolved.args, resolved.key) == meant
+
+
+def test_a_wrong_value_that_is_overridden_does_not_matter_to_this_task():
+    assert options({"ttl": 1}, ttl="30").ttl_ms == 1_000
+
+
+# ---- contradictions
+
+
+@pytest.mark.parametrize("place", ["call", "task", "settings"])
+def test_key_and_args_in_one_place_contradict_each_other(place):
+    both = {"key": "k", "args": ["a"]}
+    message = {
+        "call": lambda: refusal(None, both),
+        "task": lambda: refusal(both),
+        "settings": lambda: refusal(**both),
+    }[place]()
+
+    assert "contradict each other" in message
+
+
+def test_args_of_none_beside_a_key_are_no_contradiction():
+    assert options({"key": "k", "args": None}).key == "k"
+
+
+def test_keep_beside_a_policy_that_never_coalesces_is_refused_on_one_task_or_call():
+    both = {"keep": "first", "on_conflict": "skip"}
+
+    assert "lock_keep of task 't' has no effect beside lock_on_conflict" in refusal(both)
+    assert options({"keep": "first", "on_conflict": "coalesce"}).keep == "first"
+    assert options({"keep": "first", "on_conflict": print}).keep == "first"
+    assert options({"keep": "first"}, {"on_conflict": "retry"}).on_conflict == "retry"
+
+
+def test_retry_for_beside_a_policy_that_never_retries_is_refused_on_one_task_or_call():
+    both = {"retry_for": 5, "on_conflict": "skip"}
+
+    assert "lock_retry_for of task 't' has no effect beside lock_on_conflict" in refusal(both)
+    assert 'lock={"retry_for": ...}' in refusal(None, both)
+
+
+@pytest.mark.parametrize("chosen", ["retry", policy])
+def test_retry_for_beside_a_policy_that_may_retry_is_fine(chosen):
+    assert options({"retry_for": 5, "on_conflict": chosen}).retry_for_ms == 5_000
+
+
+def test_retry_for_may_stand_by_for_another_place_to_choose_retry():
+    assert options({"retry_for": 5}, {"on_conflict": "retry"}).retry_for_ms == 5_000
+    assert options({"retry_for": 5, "on_conflict": "retry"}, {"on_conflict": "fail"}).on_conflict == "fail"
+    assert options({"on_conflict": "fail"}, retry_for=5).on_conflict == "fail"
+
+
+def test_min_hold_above_max_hold_is_refused_wherever_they_come_from():
+    message = refusal({"min_hold": 10}, max_hold=5)
+    assert "lock_min_hold of task 't' must not exceed redislock_max_hold setting" in message
+
+
+# ---- unknown options
+
+
+def test_an_unknown_option_of_a_call_is_refused_with_the_nearest_and_the_valid_ones():
+    message = refusal(None, {"tll": 5})
+
+    assert "lock={\"tll\": ...} of a call of task 't' is no lock option; did you mean 'ttl'?" in message
+    assert "valid: args, key, ttl, wait," in message
+
+
+def test_a_call_may_not_write_the_words_of_a_task():
+    assert "did you mean 'ttl'?" in refusal(None, {"lock_ttl": 5})
+
+
+@pytest.mark.parametrize("wrong", [True, "import", 5, ["ttl"]])
+def test_the_lock_of_a_call_must_be_a_dict(wrong):
+    assert "must be a dict of options" in refusal(None, wrong)
+
+
+def test_options_that_do_not_exist_are_not_accepted_in_silence():
+    assert "is no lock option" in refusal({"until": "abort"})
+    assert "is no lock option" in refusal(None, {"until": "abort"})
+
+
+# ---- what a task declares
+
+
+class Base(Task):
+    """Stands in for the task class: its public methods look like options and are none."""
+
+    lock_ttl = 30
+
+    def lock_name(self): ...
+    def lock_for(self): ...
+
+
+def task_class(base=Base, **attributes):
+    return type("import_csv", (base,), {"name": "proj.import_csv", **attributes})
+
+
+def test_the_attributes_of_a_task_and_its_bases_are_its_options():
+    mixin = type("Mixin", (), {"lock_wait": 5, "lock_ttl": 60})
+    task = type("t", (mixin, Base), {"lock_mode": "off", "lockless": 1, "_lock_x": 2})
+
+    assert declared_options(task) == {"ttl": 60, "wait": 5, "mode": "off"}
+    assert declared_options(task()) == declared_options(task)
+
+
+def test_an_attribute_of_the_instance_counts_too():
+    task = task_class(lock_ttl=5)()
+    task.lock_ttl = 6
+
+    assert declared_options(task) == {"ttl": 6}
+
+
+def test_an_attribute_of_none_is_declared():
+    task = task_class(task_class(lock_retry_for=5, lock_on_conflict="retry"), lock_retry_for=None)
+    assert declared_options(task)["retry_for"] is None
+
+
+def test_a_callable_stays_what_it_was():
+    declared = declared_options(task_class(lock_key=key_of, lock_on_conflict=staticmethod(policy)))
+
+    assert declared["key"] is key_of
+    assert callable(resolve({}, "t", declared).on_conflict)
+
+
+def test_a_subclass_with_args_replaces_the_key_of_its_base():
+    task = task_class(task_class(lock_key="k"), lock_args=["path"])
+    assert declared_options(task) == {"ttl": 30, "args": ["path"]}
+
+
+def test_an_option_given_to_a_real_task_is_found_through_its_proxy():
+    app = celery_app()
+
+    @app.task(base=Base, lock_ttl=7, lock_args=["path"])
+    def import_csv(path): ...
+
+    assert declared_options(import_csv) == {"ttl": 7, "args": ["path"]}
+
+
+def test_options_from_task_annotations_are_found():
+    app = celery_app({"task_annotations": {"*": {"lock_wait": 9}}})
+
+    @app.task(base=Base, name="annotated")
+    def annotated(): ...
+
+    assert declared_options(app.tasks["annotated"])["wait"] == 9
+
+
+def test_an_unknown_lock_attribute_is_refused_with_the_nearest_and_the_valid_ones():
+    with pytest.raises(ConfigurationError) as caught:
+        declared_options(task_class(lock_on_conflct="retry"))
+
+    message = str(caught.value)
+    assert "lock_on_conflct of task 'proj.import_csv' is no lock option" in message
+    assert "did you mean 'lock_on_conflict'?" in message
+    assert "valid: lock_args, lock_key," in message
+
+
+@pytest.mark.parametrize("name", ["lock_name", "lock_for"])
+def test_a_value_in_place_of_a_method_is_refused_with_the_option_that_is_meant(name):
+    with pytest.raises(ConfigurationError, match="did you mean 'lock_key'"):
+        declared_options(task_class(**{name: "import"}))
+
+
+# ---- where the locks are kept
+
+
+@pytest.mark.parametrize(
+    ("conf", "url", "setting"),
+    [
+        ({"redislock_url": "redis://l"}, "redis://l", "redislock_url"),
+        ({"redislock_url": "valkey://l", "result_backend": "redis://r"}, "valkey://l", "redislock_url"),
+        ({"redislock_url": "quack://l", "result_backend": "redis://r"}, "quack://l", "redislock_url"),
+        ({"result_backend": "redis://r", "broker_url": "redis://b"}, "redis://r", "result_backend"),
+        (
+            {"result_backend": "rediss://r?ssl_cert_reqs=none"},
+            "rediss://r?ssl_cert_reqs=none",
+            "result_backend",
+        ),
+        ({"result_backend": "rpc://", "broker_url": "redis://b"}, "redis://b", "broker_url"),
+        ({"result_backend": "redis", "broker_url": "redis://b"}, "redis://b", "broker_url"),
+        (
+            {"broker_url": "redis+socket:///s?virtual_host=1"},
+            "redis+socket:///s?virtual_host=1",
+            "broker_url",
+        ),
+        ({"broker_url": "unix:///s"}, "unix:///s", "broker_url"),
+        ({"broker_url": ["redis://b"]}, "redis://b", "broker_url"),
+        # Never another Redis than a later version will take for the same settings:
+        ({"result_backend": "sentinel://s", "broker_url": "redis://b"}, "sentinel://s", "result_backend"),
+    ],
+)
+def test_the_locks_are_kept_where_the_settings_say(conf, url, setting):
+    store = store_settings(celery_app(conf).conf)
+
+    assert (store.url, store.setting, store.prefix) == (url, setting, "redislock:")
+    assert dict(store.client_options) == {}
+
+
+@pytest.mark.parametrize(
+    "conf",
+    [
+        {},
+        {"broker_url": "amqp://user:s3cr3t@h//", "result_backend": "db+sqlite:///s3cr3t"},
+        {"broker_url": "redis://:s3cr3t@a;redis://:s3cr3t@b"},
+        {"broker_url": ["redis://:s3cr3t@a", "redis://:s3cr3t@b"]},
+        {"broker_url": "s3cr3t"},
+        {"broker_url": []},
+    ],
+)
+def test_without_one_redis_the_message_says_what_was_looked_at_and_what_to_set(conf):
+    with pytest.raises(ConfigurationError) as caught:
+        store_settings(celery_app(conf).conf)
+
+    message = str(caught.value)
+    assert "result_backend" in message
+    assert "broker_url" in message
+    assert "set redislock_url, for example redis://localhost:6379/0" in message
+    assert "s3cr3t" not in message
+
+
+@pytest.mark.parametrize("wrong", ["", " ", 6379, ["redis://:s3cr3t@h"], b"redis://:s3cr3t@h"])
+def test_a_redislock_url_that_is_no_text_is_refused_and_not_replaced_by_another(wrong):
+    with pytest.raises(ConfigurationError, match="redislock_url setting must be a URL") as caught:
+        store_settings({"redislock_url": wrong, "broker_url": "redis://b"})
+    assert "s3cr3t" not in str(caught.value)
+
+
+def test_the_urls_of_the_environment_count_as_they_do_for_celery(monkeypatch):
+    monkeypatch.setenv("CELERY_RESULT_BACKEND", "redis://from-environment")
+
+    store = store_settings(celery_app({"result_backend": "redis://r"}).conf)
+
+    assert store.url == "redis://from-environment"
+
+
+@pytest.mark.parametrize(
+    ("setting", "options"),
+    [
+        ("result_backend", "result_backend_transport_options"),
+        ("broker_url", "broker_transport_options"),
+    ],
+)
+@pytest.mark.parametrize("as_list", [False, True])
+def test_sentinels_as_celery_spells_them_are_one_redis(setting, options, as_list):
+    url = "sentinel://a:26379/1;sentinel://b:26379/1"
+    if as_list and setting == "broker_url":
+        url = url.split(";")
+    celerys = {"master_name": "mymaster", "sentinel_kwargs": {"password": "s3cr3t"}}
+
+    store = store_settings(celery_app({setting: url, options: celerys}).conf)
+
+    assert (store.setting, store.companions.service) == (setting, "mymaster")
+    assert store.url == "sentinel://a:26379/1;sentinel://b:26379/1"
+    assert store.companions.sentinel_kwargs == {"password": "s3cr3t"}
+    assert "s3cr3t" not in repr(store)
+
+
+def test_prefix_and_client_options_are_taken_over():
+    given = {"socket_timeout": 1}
+    store = store_settings(
+        {"redislock_url": "redis://h", "redislock_prefix": "", "redislock_client_options": given}
+    )
+    given["socket_timeout"] = 2
+
+    assert store.prefix == ""
+    assert store.client_options == {"socket_timeout": 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("redislock_prefix", 5),
+        ("redislock_prefix", b"redislock:"),
+        ("redislock_client_options", ["socket_timeout"]),
+        ("redislock_client_options", "socket_timeout=5"),
+        ("redislock_client_options", {5: 5}),
+    ],
+)
+def test_prefix_and_client_options_of_a_wrong_type_are_refused(name, wrong):
+    with pytest.raises(ConfigurationError, match=f"{name} setting must be"):
+        store_settings({"redislock_url": "redis://h", name: wrong})
+
+
+def test_the_repr_of_store_settings_shows_no_password():
+    store = store_settings(
+        {"redislock_url": "redis://:s3cr3t@h", "redislock_client_options": {"password": "s3cr3t"}}
+    )
+    assert "s3cr3t" not in repr(store)
+
+
+# ---- Celery's configuration
+
+
+def module(**names):
+    made = types.ModuleType("settings")
+    vars(made).update(names)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("conf", "namespace"),
+    [
+        ({"redislock_ttl": 7}, None),
+        (module(redislock_ttl=7), None),
+        ({"CELERY_REDISLOCK_TTL": 7}, "CELERY"),
+        (module(CELERY_REDISLOCK_TTL=7, REDISLOCK_TTL=3, REDISLOCK_HOST="h"), "CELERY"),
+        (module(REDISLOCK_TTL=7, redislock_ttl=7, REDISLOCK_HOST="h"), None),
+    ],
+)
+def test_settings_are_read_as_celery_reads_them(conf, namespace):
+    app = celery_app(conf, namespace)
+
+    check_unknown_settings(app.conf)
+    assert resolve(app.conf, "t", {}).ttl_ms == 7_000
+
+
+def test_settings_set_on_the_app_are_read():
+    app = celery_app({"CELERY_REDISLOCK_WAIT": 1}, "CELERY")
+    app.conf.redislock_ttl = 7
+    app.conf.update(redislock_mode="off")
+    app.add_defaults({"redislock_min_hold": 2})
+
+    check_unknown_settings(app.conf)
+    resolved = resolve(app.conf, "t", {})
+    assert (resolved.ttl_ms, resolved.wait_ms, resolved.mode, resolved.min_hold_ms) == (
+        7_000,
+        1_000,
+        "off",
+        2_000,
+    )
+
+
+def test_all_settings_of_this_version_are_known():
+    check_unknown_settings(
+        dict.fromkeys(["redislock_url", "redislock_prefix", "redislock_client_options", "broker_url"])
+        | dict.fromkeys(["redislock_beat_scheduler", "redislock_beat_name", "redislock_beat_ttl"])
+        | {f"redislock_{name}": None for name in OPTIONS}
+    )
+
+
+@pytest.mark.parametrize(
+    ("conf", "namespace", "spelled"),
+    [
+        ({"redislock_tll": 7}, None, "redislock_tll"),
+        (module(redislock_tll=7), None, "redislock_tll"),
+        ({"CELERY_REDISLOCK_TLL": 7}, "CELERY", "CELERY_REDISLOCK_TLL"),
+        (module(CELERY_REDISLOCK_TLL=7), "CELERY", "CELERY_REDISLOCK_TLL"),
+    ],
+)
+def test_an_unknown_setting_is_refused_with_the_nearest_and_the_valid_ones(conf, namespace, spelled):
+    with pytest.raises(ConfigurationError) as caught:
+        check_unknown_settings(celery_app(conf, namespace).conf)
+
+    message = str(caught.value)
+    right = spelled.replace("TLL", "TTL").replace("tll", "ttl")
+    assert f"{spelled} setting is no setting of celery_redislock; did you mean {right!r}?" in message
+    prefix = "CELERY_REDISLOCK" if namespace else "redislock"
+    assert f"valid: {prefix}_url, {prefix}_prefix," in message.replace("_URL, ", "_url, ").replace(
+        "_PREFIX,", "_prefix,"
+    )
+
+
+def test_an_unknown_setting_set_on_the_app_is_refused():
+    app = celery_app()
+    app.conf.redislock_beat_tick = 15
+    with pytest.raises(ConfigurationError, match="redislock_beat_tick setting is no setting"):
+        check_unknown_settings(app.conf)
+
+
+@pytest.mark.parametrize(
+    ("conf", "namespace", "right"),
+    [
+        (module(REDISLOCK_TTL=7), None, "redislock_ttl"),
+        (module(CELERY_REDISLOCK_TTL=7), None, "redislock_ttl"),
+        (module(CELERY_redislock_ttl=7), "CELERY", "CELERY_REDISLOCK_TTL"),
+        # Django's settings, without what Celery looks for
+        (module(REDISLOCK_TTL=7), "CELERY", "CELERY_REDISLOCK_TTL"),
+        (module(CELERY_TTL=7), "CELERY", "CELERY_REDISLOCK_TTL"),
+        (module(CELERY_LOCK_TTL=7), "CELERY", "CELERY_REDISLOCK_TTL"),
+        (module(ttl=7), None, "redislock_ttl"),
+        (module(redis_lock_ttl=7), None, "redislock_ttl"),
+        (module(REDIS_LOCK_URL="redis://"), None, "redislock_url"),
+        (module(CELERY_REDIS_LOCK_SCOPE="task"), "CELERY", "CELERY_REDISLOCK_SCOPE"),
+        (module(CELERY_REDISLOCKTTL=7), "CELERY", "CELERY_REDISLOCK_TTL"),
+        *((module(**{f"lock_{word}": 1}), None, f"redislock_{word}") for word in OPTIONS),
+        *(
+            (module(**{f"CELERY_LOCK_{word.upper()}": 1}), "CELERY", f"CELERY_REDISLOCK_{word.upper()}")
+            for word in OPTIONS
+        ),
+    ],
+)
+def test_a_spelling_that_celery_does_not_read_is_refused(conf, namespace, right):
+    with pytest.raises(ConfigurationError, match=f"Celery does not read .*: write {right}$"):
+        check_unknown_settings(celery_app(conf, namespace).conf)
+
+
+@pytest.mark.parametrize("name", ["redis_max_connections", "my_redislock_ttl", "REDISLOCK_HOST"])
+def test_settings_of_others_are_left_alone(name):
+    check_unknown_settings(celery_app({name: 1}).conf)
+
+
+@pytest.mark.parametrize("word", OPTIONS)
+def test_a_word_of_ours_that_is_set_on_the_app_without_its_prefix_is_refused(word):
+    for namespace, settings in ((None, {}), ("CELERY", {"CELERY_TIMEZONE": "UTC"})):
+        for written in (word, f"lock_{word}"):
+            app = celery_app(settings, namespace)
+            app.conf[written] = 1
+
+            with pytest.raises(
+                ConfigurationError, match=f"(?i)not read the setting {written}: write .*redislock_{word}$"
+            ):
+                check_unknown_settings(app.conf)
+
+
+@pytest.mark.parametrize(
+    ("conf", "namespace"),
+    [
+        (
+            module(key="of a variable", args=(), mode="x", wait=1, keep=True, scope="x", LOCK_TTL=5, TTL=5),
+            None,
+        ),
+        (module(ttl=5, LOCK_TTL=5, TTL=5, CELERY_KEY="x", CELERY_MODE="x", REDISLOCK_HOST="h"), "CELERY"),
+        (module(REDISLOCK_TTL=5, CELERY_REDISLOCK_TTL=5, CELERY_LOCK_TTL=5), "CELERY"),
+        (module(REDIS_LOCK_URL="u", REDIS_LOCK_TTL=5, CELERY_REDIS_LOCK_HOST="h"), "CELERY"),
+        (module(REDIS_LOCK_URL="u", redislock_url="u"), None),
+    ],
+)
+def test_names_of_the_users_own_are_left_alone(conf, namespace):
+    check_unknown_settings(celery_app(conf, namespace).conf)
+
+
+@pytest.mark.parametrize(
+    ("settings", "is_named"),
+    [
+        ({"CELERY_REDISLOCK_TTL": "soon"}, "CELERY_REDISLOCK_TTL setting"),
+        (
+            {"CELERY_REDISLOCK_MIN_HOLD": 9, "CELERY_REDISLOCK_MAX_HOLD": 1},
+            "CELERY_REDISLOCK_MIN_HOLD setting",
+        ),
+        ({"CELERY_REDISLOCK_URL": ""}, "CELERY_REDISLOCK_URL setting"),
+        ({"CELERY_REDISLOCK_PREFIX": 5}, "CELERY_REDISLOCK_PREFIX setting"),
+        ({"CELERY_REDISLOCK_CLIENT_OPTIONS": 5}, "CELERY_REDISLOCK_CLIENT_OPTIONS setting"),
+        ({}, "neither CELERY_RESULT_BACKEND nor CELERY_BROKER_URL .*set CELERY_REDISLOCK_URL"),
+    ],
+)
+def test_a_message_spells_a_setting_as_the_user_does(settings, is_named):
+    conf = celery_app(settings, "CELERY").conf
+
+    with pytest.raises(ConfigurationError, match=is_named):
+        (resolve(conf, "t", {}), store_settings(conf))
+
+
+def test_a_message_spells_a_setting_that_was_set_on_the_app_as_it_was_set():
+    app = celery_app({"CELERY_TIMEZONE": "UTC"}, "CELERY")
+    app.conf.redislock_ttl = "soon"
+
+    with pytest.raises(ConfigurationError, match=r"^redislock_ttl setting"):
+        resolve(app.conf, "t", {})

@@ -1,0 +1,1 @@
+"""What a conflict makes of a task, without a worker."""

@@ -1,0 +1,1 @@
+"""Leases and their renewal, on clocks of the tests."""

@@ -1,0 +1,37 @@
+"""Fitness: what is said of a server that should not keep locks."""
+
+from __future__ import annotations
+
+import pytest
+
+from celery_redislock.engine.fitness import weaknesses
+
+FIT = {"redis_version": "7.0.15", "role": "master", "maxmemory_policy": "noeviction", "cluster_enabled": "0"}
+
+
+def test_nothing_is_said_of_a_fit_server() -> None:
+    assert weaknesses(FIT, in_cluster=False) == []
+    assert weaknesses({**FIT, "cluster_enabled": "1"}, in_cluster=True) == []
+
+
+def test_nothing_is_said_where_nothing_is_known() -> None:
+    assert weaknesses({}, in_cluster=False) == []
+    assert weaknesses({"redis_version": "unstable"}, in_cluster=False) == []
+
+
+@pytest.mark.parametrize(
+    ("fact", "value", "told"),
+    [
+        ("redis_version", "6.0.20", "version 6.0.20, locks need 6.2"),
+        ("redis_version", "5.0.14", "version 5.0.14, locks need 6.2"),
+        ("role", "slave", "is a replica"),
+        ("maxmemory_policy", "allkeys-lru", "maxmemory-policy allkeys-lru evicts locks"),
+        ("maxmemory_policy", "volatile-ttl", "maxmemory-policy volatile-ttl evicts locks"),
+        ("cluster_enabled", "1", "use redis+cluster://"),
+    ],
+)
+def test_what_makes_a_server_unfit_is_said(fact: str, value: str, told: str) -> None:
+    found = weaknesses({**FIT, fact: value}, in_cluster=False)
+
+    assert len(found) == 1
+    assert told in found[0]

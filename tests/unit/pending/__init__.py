@@ -1,0 +1,1 @@
+"""Pending runs, without a worker."""

@@ -1,0 +1,1 @@
+"""Publishing under a publish lock, without a worker."""

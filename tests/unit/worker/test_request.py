@@ -1,0 +1,70 @@
+"""Request: what a worker tells of the runs that it has."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from celery import Celery
+from celery.worker.request import Request
+
+from celery_redislock import LockedRequest
+from celery_redislock.pending import replacement
+from celery_redislock.worker.request import TOKEN_HEADER
+
+from ...support.applications import locked
+
+
+def view(task: Any, *args: Any) -> dict[str, Any]:
+    """Return what the request of this call would tell."""
+    request: Any = SimpleNamespace(
+        task=task,
+        args=args,
+        kwargs={},
+        name=task.name,
+        id="an id",
+        worker_pid=1,
+        time_start=2.0,
+        _request_dict={},
+    )
+    return LockedRequest.lock_view(request)
+
+
+def test_a_worker_tells_which_lock_a_run_has(app: Celery) -> None:
+    task = locked(app, lambda: None, name="t")
+
+    assert view(task) == {"lock": "redislock:t", "task": "t", "id": "an id", "pid": 1, "since": 2.0}
+
+
+def test_a_run_whose_arguments_give_no_name_does_not_hide_the_others(app: Celery) -> None:
+    def no_name(number: int) -> str:
+        raise ZeroDivisionError
+
+    task = locked(app, lambda number: None, name="t", lock_key=no_name)
+
+    assert view(task, 1)["lock"] is None
+    assert view(task)["lock"] is None
+
+
+def test_a_terminated_run_names_its_successor_though_that_has_begun_by_then(
+    app: Celery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the pool waits for the end of a run, its lock is free and taken before the end is announced."""
+    asked_to_stop, announced = ["superseded by another"], []
+    monkeypatch.setattr(replacement, "reason", lambda *_: asked_to_stop[0])
+    monkeypatch.setattr(Request, "_announce_revoked", lambda self, reason, *_: announced.append(reason))
+
+    class Pool:
+        def terminate_job(self, pid: int, signal: Any) -> None:
+            asked_to_stop[0] = ""
+
+    task = locked(app, lambda: None, name="t")
+    request = LockedRequest.__new__(LockedRequest)
+    request._task, request._args, request._kwargs = task, (), {}
+    request._request_dict = {TOKEN_HEADER: "a token"}
+    request.time_start, request.worker_pid, request._apply_result = 1.0, 1, None
+
+    request.terminate(Pool())
+
+    assert announced == ["superseded by another"]
