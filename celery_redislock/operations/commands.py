@@ -18,7 +18,7 @@ from ..engine.group_lease import members_out
 from ..errors import ConfigurationError, RedislockError
 from ..pending.publish import publish_what_is_wanted
 from ..plugin import install
-from ..publishing.publish_lock import PublishLock
+from ..publish_lock.record import PublishLock
 
 __all__ = ["locks"]
 

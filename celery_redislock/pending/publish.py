@@ -18,7 +18,7 @@ from ..engine import store_of
 from ..engine.threads import Bell, begin
 from ..messages.ending import revoke
 from ..messages.republish import as_it_was
-from ..publishing import ticket as queued
+from ..publish_lock import ticket as queued
 from .runs import WantedIndex, WantedRun, WantedRuns
 
 logger = logging.getLogger(__name__)

@@ -27,11 +27,11 @@ from ..errors import StoreUnavailable
 from ..holder import Holder
 from ..messages import replies, sentry
 from ..pending.publish import WANTED_HEADER
+from ..publish_lock import ticket as queued
+from ..publish_lock.record import PublishLock
 from ..task import handover
 from ..task.resent import is_as_it_was
-from . import ticket as queued
 from .expiry import lasting, waiting_ms
-from .publish_lock import PublishLock
 
 logger = logging.getLogger(__name__)
 

@@ -25,8 +25,8 @@ from ..messages.republish import ComesAgain
 from ..pending.publish import publish_what_is_wanted
 from ..pending.withdrawal import withdraw_apart
 from ..plugin import install, know
+from ..publish_lock import ticket as queued
 from ..publishing import duplicates
-from ..publishing import ticket as queued
 from ..worker import start as worker
 from ..worker.request import locked_request
 from . import base_class as ancestry

@@ -32,7 +32,7 @@ from ..naming.calls import Naming
 from ..pending import publish as wanted
 from ..pending import record as coalescing
 from ..pending import replacement
-from ..publishing import ticket as queued
+from ..publish_lock import ticket as queued
 from ..signals import lock_acquired, lock_lost, lock_released
 from .acquisition import attempt
 from .current import Unknown, Unlocked

@@ -24,8 +24,8 @@ from celery.exceptions import Reject
 from ..conflicts.redelivery import PutOff
 from ..messages.republish import ComesAgain
 from ..pending import withdrawal
-from ..publishing import ticket as queued
-from ..publishing.ticket import QUEUED_HEADER
+from ..publish_lock import ticket as queued
+from ..publish_lock.ticket import QUEUED_HEADER
 
 
 def refused(sender: Any = None, message: Any = None, **_: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from unittest import mock
 
 from celery_redislock import Holder
-from celery_redislock.publishing.publish_lock import PublishLock
+from celery_redislock.publish_lock.record import PublishLock
 
 
 class LooksAndThenTakes(PublishLock):
@@ -50,4 +50,4 @@ class MakesATokenForEachSend(PublishLock):
 
 def install(name: str) -> None:
     """Have this process use a wrong publish lock."""
-    mock.patch("celery_redislock.publishing.ticket.PublishLock", globals()[name]).start()
+    mock.patch("celery_redislock.publish_lock.ticket.PublishLock", globals()[name]).start()

@@ -15,7 +15,7 @@ FILES = sorted(PACKAGE.rglob("*.lua"))
 _SENDERS = (
     "engine.protocol.exclusive",
     "engine.group_lease",
-    "publishing.publish_lock",
+    "publish_lock.record",
     "pending.runs",
     "beat.ledger",
 )

@@ -29,8 +29,8 @@ from celery_redislock.engine.protocol.script import Script
 from celery_redislock.engine.transport.clients import store_of
 from celery_redislock.pending import runs as wanted
 from celery_redislock.pending.runs import WantedRun, WantedRuns
-from celery_redislock.publishing import publish_lock
-from celery_redislock.publishing.publish_lock import FREE, PublishLock
+from celery_redislock.publish_lock import record as publish_lock
+from celery_redislock.publish_lock.record import FREE, PublishLock
 
 from ...support.deadlines import eventually
 from ...support.servers import Server

@@ -15,7 +15,7 @@ from celery_redislock.engine.group_lease import STAY, Left, Member, members_out
 from celery_redislock.engine.lease.verbs import Granted, LockVerbs, Refused
 from celery_redislock.engine.transport.clients import store_of
 from celery_redislock.pending.runs import WantedIndex, WantedRun, WantedRuns
-from celery_redislock.publishing.publish_lock import PublishLock
+from celery_redislock.publish_lock.record import PublishLock
 
 from ...support.deadlines import eventually
 from ...support.scripts import FILES, loaded_scripts

@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from celery_redislock import RedisLock, StoreUnavailable
-from celery_redislock.publishing.publish_lock import PublishLock
+from celery_redislock.publish_lock.record import PublishLock
 
 from ...mutants import publishing as wrong
 from ...support.proxy import Proxy

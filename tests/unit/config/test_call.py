@@ -15,8 +15,8 @@ from celery_redislock import LockedTask, RedisLock
 from celery_redislock.config.call import NAME_HEADER, NAMED_HEADER
 from celery_redislock.config.provider import provider_of
 from celery_redislock.messages.republish import ComesAgain
-from celery_redislock.publishing.publish_lock import PublishLock
-from celery_redislock.publishing.ticket import QUEUED_HEADER
+from celery_redislock.publish_lock.record import PublishLock
+from celery_redislock.publish_lock.ticket import QUEUED_HEADER
 
 from ...support.applications import application, locked
 

@@ -10,7 +10,7 @@ import redis
 from celery import Celery, chain
 
 from celery_redislock import locked_batch
-from celery_redislock.publishing.ticket import QUEUED_HEADER
+from celery_redislock.publish_lock.ticket import QUEUED_HEADER
 
 from ...stories.lock.interruptions import interrupted_at
 from ...support.applications import locked

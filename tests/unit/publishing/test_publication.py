@@ -20,9 +20,9 @@ from celery_redislock import ConfigurationError, LockBusy, LockKeyError, StoreUn
 from celery_redislock.config.options import POLICIES_AT_PUBLICATION
 from celery_redislock.config.provider import provider_of
 from celery_redislock.pending.publish import publish_what_is_wanted
+from celery_redislock.publish_lock.record import PublishLock
+from celery_redislock.publish_lock.ticket import QUEUED_HEADER
 from celery_redislock.publishing.duplicates import DUPLICATES
-from celery_redislock.publishing.publish_lock import PublishLock
-from celery_redislock.publishing.ticket import QUEUED_HEADER
 from celery_redislock.signals import lock_conflict
 
 from ...support.applications import application, busy, locked, shared_tasks_forgotten
@@ -475,7 +475,7 @@ def test_retry_bridges_an_outage_of_a_moment(app: Celery, monkeypatch: pytest.Mo
             raise StoreUnavailable("redislock:t", "away")
         return take(self, *args, **options)
 
-    monkeypatch.setattr("celery_redislock.publishing.publish_lock.PublishLock.take", away_twice)
+    monkeypatch.setattr("celery_redislock.publish_lock.record.PublishLock.take", away_twice)
 
     assert task.delay().id == task.delay().id
     assert published(app) == 1

@@ -10,7 +10,7 @@ from celery import Celery, Task
 
 from ..config.provider import provider_of
 from ..errors import StoreUnavailable
-from .publish_lock import PublishLock
+from .record import PublishLock
 
 logger = logging.getLogger(__name__)
 
