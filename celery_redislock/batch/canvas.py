@@ -15,6 +15,8 @@ from celery.utils.functional import maybe_list
 _CONTAINERS = ("chain", "group", "chord")
 #: Celery's tasks that call another for each element.
 _MAPS = ("celery.map", "celery.starmap")
+#: Options that are signatures, or lists of them.
+_NESTED = ("link", "link_error", "chain", "chord")
 
 
 def app_of(signature: Any) -> Celery:
@@ -42,7 +44,16 @@ def plain(signature: Mapping[str, Any]) -> dict[str, Any]:
             kwargs["body"] = plain(kwargs["body"])
     elif "it" in kwargs and signature["task"] in _MAPS:
         kwargs["it"] = list(kwargs["it"])
-    return {**signature, "kwargs": kwargs, "options": deepcopy(dict(signature["options"]))}
+    return {**signature, "kwargs": kwargs, "options": _plain_options(signature["options"])}
+
+
+def _plain_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    # Celery before 5.7 copies a signature without its options: those of a callback would be shared.
+    nested = {word: options[word] for word in _NESTED if options.get(word)}
+    copy = deepcopy({word: option for word, option in options.items() if word not in nested})
+    for word, option in nested.items():
+        copy[word] = plain(option) if isinstance(option, Mapping) else [*map(plain, option)]
+    return copy
 
 
 def revived(canvas: Mapping[str, Any], app: Celery) -> Any:
@@ -94,7 +105,7 @@ def _parts(signature: Any, known: set[int]) -> Iterator[Any]:
     known.add(id(signature))
     yield signature
     options, kwargs = signature["options"], signature["kwargs"] or {}
-    nested = [option for word in ("link", "link_error", "chain", "chord") for option in _each(options, word)]
+    nested = [option for word in _NESTED for option in _each(options, word)]
     if signature.get("subtask_type") in _CONTAINERS:
         nested += [*_tasks_of(kwargs.get("tasks")), *_tasks_of(kwargs.get("header")), kwargs.get("body")]
     for part in nested:

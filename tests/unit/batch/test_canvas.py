@@ -27,6 +27,8 @@ def shapes() -> dict[str, tuple[Any, int]]:
     linked = sig()
     linked.link(sig())
     linked.link_error(sig())
+    in_turn = sig()
+    in_turn.link(linked)
     return {
         "single": (sig(), 1),
         "chain": (chain(sig(), sig()), 2),
@@ -35,6 +37,7 @@ def shapes() -> dict[str, tuple[Any, int]]:
         "chord": (chord([sig(), sig()], sig()), 3),
         "nested": (chain(sig(), chord([chain(sig(), sig()), sig()], group(sig(), sig())), sig()), 7),
         "linked": (linked, 3),
+        "linked in turn": (in_turn, 4),
         "chunks": (part.chunks(range(6), 2), 3),
         "map": (part.map(n for n in range(3)), 1),
     }
