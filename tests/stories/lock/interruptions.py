@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import signal
 import sys
@@ -43,6 +44,8 @@ def interrupted_at(number: int, work: Callable[[], object], files: Sequence[str]
         return handle
 
     before = sys.gettrace()
+    # It would run the ends of old connections among the lines, and what is raised there goes no further.
+    gc.disable()
     sys.settrace(handle)
     try:
         next(_apart(work))
@@ -50,6 +53,7 @@ def interrupted_at(number: int, work: Callable[[], object], files: Sequence[str]
         return True
     finally:
         sys.settrace(before)
+        gc.enable()
     # Some of it may have been swallowed, by what must not fail: a callback that is told of a loss.
     return seen >= number
 
