@@ -20,13 +20,14 @@ from ..engine.group_lease import members_out
 from ..errors import StoreUnavailable
 from ..holder import Holder
 from ..messages import replies
+from ..messages.headers import BATCH_HEADER
 from ..pending import record as coalescing
 from ..pending.publish import publish_apart
 from ..task.acquisition import RETURNING_S
 from ..task.run import told_of_us
 from . import membership
 from .canvas import plain, results_of, revived, tasks_of, write_header
-from .membership import BATCH_HEADER, Note
+from .membership import Note
 
 #: The task that publishes a batch later: for ``task_routes``.
 START_BATCH = "celery_redislock.start_batch"
@@ -95,7 +96,7 @@ class Launch:
 
         Args:
             unless_over: Publish nothing if this very batch had the lock last, and has ended.
-            wanted_as: What the message said that starts it now, if it was wanted.
+            wanted_as: The `pending_in` of the message that starts it now.
 
         Raises:
             Obsolete: Another batch, or another message, stands for this one; nothing was published.
@@ -124,7 +125,7 @@ class Launch:
         if self.terms.policy != "coalesce":
             return
         try:
-            coalescing.begin_call(self.starter, self.start_id, self.lock, self.options, wanted_as)
+            coalescing.begin_call(self.starter, self.start_id, self.lock, self.options, wanted_as or {})
         except Exception:
             self._give_back()
             raise

@@ -15,8 +15,9 @@ from celery.utils.imports import symbol_by_name
 from celery.worker.request import Request
 
 from ..messages.delivery import noted
+from ..messages.headers import BATCH_HEADER
 from ..worker.deaths import LARGEST_PID, deaths_here
-from .membership import BATCH_HEADER, Note, depart, note_in, step_aside
+from .membership import Note, depart, note_in, step_aside
 
 logger = logging.getLogger(__name__)
 

@@ -17,11 +17,12 @@ from ..config.resolution import resolve
 from ..conflicts.conflict import Conflict, settle
 from ..engine import RedisLock
 from ..errors import RedislockError, StoreUnavailable
+from ..messages.headers import BATCH_HEADER
 from ..signals import lock_lost
 from ..task.run import told_of_us
 from . import membership
 from .member_request import member_request
-from .membership import BATCH_HEADER, Membership, Note, note_in
+from .membership import Membership, Note, note_in
 
 logger = logging.getLogger(__name__)
 

@@ -22,13 +22,11 @@ from celery import Celery
 from ..config.provider import provider_of
 from ..engine.group_lease import Left, Member
 from ..errors import StoreUnavailable
+from ..messages.headers import BATCH_HEADER
 from ..pending import publish as wanted
 from .canvas import app_of, tasks_of, write_header
 
 logger = logging.getLogger(__name__)
-
-#: Header of a message that belongs to a batch.
-BATCH_HEADER = "redislock_batch"
 
 #: Celery's task that waits for a chord's header where the result backend cannot tell.
 _UNLOCK = "celery.chord_unlock"

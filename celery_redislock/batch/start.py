@@ -19,8 +19,9 @@ from ..errors import LockBusy, StoreUnavailable
 from ..messages import sentry
 from ..messages.delays import delayed
 from ..messages.delivery import noted
+from ..messages.headers import pending_in
 from ..pending import rescue
-from ..pending.publish import WANTED_HEADER, superseded_reason
+from ..pending.publish import superseded_reason
 from ..pending.record import LockFreed, want_call
 from ..publishing.expiry import lasting
 from . import member_run
@@ -128,7 +129,7 @@ def start_batch(
 
 def _is_settled(task: Task[..., Any], launch: Launch) -> bool:
     """Publish a batch or meet a conflict; return False if there is none any more."""
-    wanted_as = (task.request.headers or {}).get(WANTED_HEADER)
+    wanted_as = pending_in(task.request.headers)
     holder = launch.start(unless_over=True, wanted_as=wanted_as)
     if holder is None:
         return True

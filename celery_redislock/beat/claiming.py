@@ -19,13 +19,11 @@ from celery.schedules import schedstate
 
 from ..engine import RedisLock
 from ..errors import StoreUnavailable
+from ..messages.headers import BEAT_HEADER
 from .due import ServerClock, due_time, from_ms, in_utc, to_ms
 from .ledger import Ledger, Sent, Verdict
 
 logger = logging.getLogger(__name__)
-
-#: Header of each message, with the entry's name and the due time.
-BEAT_HEADER = "redislock_beat"
 
 #: When a claim is tried again that was not granted for another reason than the time, seconds.
 AGAIN_S = 1.0

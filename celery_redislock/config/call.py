@@ -17,10 +17,10 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
+from ..messages.headers import NAME_HEADER, NAMED_HEADER
 from .plan import Plan
 
 __all__ = [
-    "NAME_HEADER",
     "as_sent",
     "key_of_message",
     "key_to_publish",
@@ -28,11 +28,6 @@ __all__ = [
     "publishing",
     "without_name",
 ]
-
-#: Header of a message: the Redis key of its call's lock.
-NAME_HEADER = "redislock_name"
-#: What the name was written for: the task and the id of the message.
-NAMED_HEADER = "redislock_named"
 
 
 def key_of_message(

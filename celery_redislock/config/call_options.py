@@ -13,11 +13,9 @@ from datetime import timedelta
 from typing import Any
 
 from ..errors import ConfigurationError
+from ..messages.headers import CALL_HEADER
 
 logger = logging.getLogger(__name__)
-
-#: Header of a call's own lock options: what ``apply_async(lock={...})`` was given.
-CALL_HEADER = "redislock"
 
 #: How a publisher that does not know us leaves them in a message: a property.
 _PROPERTY = "lock"

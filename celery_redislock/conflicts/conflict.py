@@ -17,6 +17,7 @@ from ..engine import RedisLock
 from ..errors import ConfigurationError, LockBusy
 from ..holder import Holder
 from ..messages.ending import Skipped, is_stored, revoke
+from ..messages.headers import RETRY_HEADER
 from ..messages.republish import ComesAgain, bounded_delay, retry_later, signature_again
 from ..pending import record as coalescing
 from ..pending.publish import superseded_reason
@@ -24,9 +25,6 @@ from ..pending.withdrawal import withdraw_here
 from ..signals import lock_conflict
 
 logger = logging.getLogger(__name__)
-
-#: Header of a task that was published again because of a conflict: how often, and how long it has waited.
-RETRY_HEADER = "redislock_retry"
 
 #: A retry comes this much after the end of the holder's lease at the latest, seconds.
 LEASE_END_JITTER_S = 1.0

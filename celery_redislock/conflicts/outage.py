@@ -10,13 +10,11 @@ from celery import Task
 
 from ..config.resolution import LockOptions
 from ..errors import RedislockError
+from ..messages.headers import OUTAGE_HEADER
 from ..messages.republish import bounded_delay, retry_later
 from .conflict import doubled_delay, left_to_retry
 
 logger = logging.getLogger(__name__)
-
-#: Header of a task that was published again because of an outage: how often, and how long it has waited.
-OUTAGE_HEADER = "redislock_outage"
 
 
 def settle(task: Task[..., Any], options: LockOptions, error: RedislockError) -> None:

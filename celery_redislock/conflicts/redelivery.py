@@ -22,15 +22,10 @@ from celery.exceptions import Ignore
 
 from ..engine import RedisLock
 from ..holder import Holder
+from ..messages.headers import COPY_HEADER, OUTAGE_HEADER, PUT_OFF_HEADER
 from ..messages.republish import publish_again
-from .outage import OUTAGE_HEADER
 
 logger = logging.getLogger(__name__)
-
-#: Header of a copy, also when it is published again: how often it was put off.
-COPY_HEADER = "redislock_copy"
-#: Header of a task that is no copy, and was put off until its own earlier lock ends: how often.
-PUT_OFF_HEADER = "redislock_put_off"
 
 #: So much of a lease is waited for in the worker's slot rather than at the broker, seconds.
 SHORT_S = 1.0

@@ -10,12 +10,9 @@ from celery import Celery
 from kombu import Queue
 from kombu.serialization import registry  # type: ignore[attr-defined]
 
-__all__ = ["DELIVERY_HEADER", "destination", "how_sent", "how_shown", "noted", "travelling_headers"]
+from .headers import DELIVERY_HEADER, TOKEN_HEADER
 
-#: Where a worker's parent notes what its child cannot see of a message.
-DELIVERY_HEADER = "redislock_delivery"
-#: Of this delivery alone, written by the worker's parent.
-TOKEN_HEADER = "redislock_token"  # noqa: S105
+__all__ = ["destination", "how_sent", "how_shown", "noted", "travelling_headers"]
 
 #: Headers that are no part of a call: the broker's own affair, or of one delivery. RabbitMQ drops a message
 #: that brings its ``x-death`` along a second time, https://github.com/celery/celery/issues/9867.

@@ -17,15 +17,12 @@ from ..config.provider import provider_of
 from ..engine import store_of
 from ..engine.threads import Bell, begin
 from ..messages.ending import revoke
+from ..messages.headers import PENDING_HEADER, pending_in, pending_value
 from ..messages.republish import as_it_was
 from ..publish_lock import ticket as queued
 from .runs import WantedIndex, WantedRun, WantedRuns
 
 logger = logging.getLogger(__name__)
-
-#: Header of a run that was wanted: the lock, token of the claim that published it, and when its trigger
-#: met the lock. Of a retry of such a run only the last is there.
-WANTED_HEADER = "redislock_wanted"
 
 #: How long a publication may take before the task that ends here goes on without it, seconds.
 PUBLISH_S = 10.0
@@ -47,7 +44,7 @@ def index_of(app: Celery) -> WantedIndex:
 def run_of_request(task: Task[..., Any]) -> WantedRun:
     """Return the task that runs here as a run that is wanted: with its id, options and place in a canvas."""
     request = task.request
-    met = int(((request.headers or {}).get(WANTED_HEADER) or {}).get("met", 0))
+    met = int(pending_in(request.headers).get("met", 0))
     return run_of_signature(task, as_it_was(task), met)
 
 
@@ -157,8 +154,8 @@ def _serve_task(task: Task[..., Any], runs: WantedRuns) -> int | None:
 def _publish(task: Task[..., Any], runs: WantedRuns, run: WantedRun, token: str) -> bool:
     """Publish a claimed run; return whether another of its task is wanted by now."""
     signature = _signature(task, run)
-    note = {"lock": runs.lock_name, "token": token, "met": run.met}
-    headers = {**(signature.options.get("headers") or {}), WANTED_HEADER: note}
+    pending = pending_value(run.met, runs.lock_name, token)
+    headers = {**(signature.options.get("headers") or {}), PENDING_HEADER: pending}
     signature.set(headers=headers).apply_async()
     logger.info("Task %s[%s] published: lock %r is free", task.name, run.id, runs.lock_name)
     return runs.confirm(run, token)

@@ -23,9 +23,9 @@ from ..config.resolution import LockOptions
 from ..engine import RedisLock
 from ..holder import Holder
 from ..messages.ending import is_stored
+from ..messages.headers import PENDING_HEADER, pending_in, pending_value
 from ..messages.republish import store_retry
 from . import publish as wanted
-from .publish import WANTED_HEADER
 from .runs import LOOK_MS, Asked, WantedRun
 
 logger = logging.getLogger(__name__)
@@ -76,7 +76,7 @@ def want(
         Obsolete: Another message of this task counts.
         StoreUnavailable: Redis could not be reached.
     """
-    token = ((task.request.headers or {}).get(WANTED_HEADER) or {}).get("token", "")
+    token = pending_in(task.request.headers).get("token", "")
     run = wanted.run_of_request(task)
     if keep == "latest" and 0 < run.met < _met_of(task, holder):
         return holder.metadata["id"]
@@ -159,15 +159,15 @@ def begin(task: Task[..., Any], lock: RedisLock, options: LockOptions) -> None:
         StoreUnavailable: Redis could not be reached.
     """
     request = task.request
-    note = (request.headers or {}).get(WANTED_HEADER)
-    if note is None and not (lock.wanted or _may_want(options)):
+    note = pending_in(request.headers)
+    if not note and not (lock.wanted or _may_want(options)):
         return
     met = begin_call(task, str(request.id), lock, options, note)
-    request.headers = {**(request.headers or {}), WANTED_HEADER: {"met": met}}
+    request.headers = {**(request.headers or {}), PENDING_HEADER: pending_value(met)}
 
 
 def begin_call(
-    task: Task[..., Any], task_id: str, lock: RedisLock, options: LockOptions, note: Mapping[str, Any] | None
+    task: Task[..., Any], task_id: str, lock: RedisLock, options: LockOptions, note: Mapping[str, Any]
 ) -> int:
     """Say that a call has got the lock, wherever it was made; return when its trigger met the lock.
 
@@ -176,12 +176,11 @@ def begin_call(
         task_id: Of the call.
         lock: Just taken.
         options: Of the call.
-        note: What its message said of its having been wanted; None: it was not.
+        note: The `pending_in` of its message.
 
     Raises:
         Obsolete, StoreUnavailable: As in `begin`.
     """
-    note = note or {}
     met = int(note.get("met") or lock.fencing_token or 0)
     token = note.get("token", "")
     if lock.wanted or token:
@@ -196,7 +195,7 @@ def begin_call(
 
 def triggered(request: Any) -> dict[str, str]:
     """Return what a holder says of when it was wanted, if it was: a newer trigger must not yield to it."""
-    met = ((request.headers or {}).get(WANTED_HEADER) or {}).get("met")
+    met = pending_in(request.headers).get("met")
     return {"triggered": (_EPOCH + timedelta(microseconds=met)).isoformat()} if met else {}
 
 

@@ -16,8 +16,8 @@ from typing import Any
 from celery import Celery, Task
 
 from ..errors import StoreUnavailable
+from ..messages.headers import pending_in
 from . import publish as wanted
-from .publish import WANTED_HEADER
 
 logger = logging.getLogger(__name__)
 
@@ -63,8 +63,8 @@ def withdraw_apart(app: Celery, headers: Mapping[str, Any]) -> None:
 
 
 def _note_of(headers: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    note = headers.get(WANTED_HEADER)
-    return note if isinstance(note, Mapping) and "lock" in note and "token" in note else None
+    note = pending_in(headers)
+    return note if "lock" in note and "token" in note else None
 
 
 def _patiently(*arguments: Any) -> None:

@@ -10,39 +10,13 @@ from celery import Celery, Task
 
 from ..config.provider import provider_of
 from ..errors import StoreUnavailable
+from ..messages.headers import ticket_in
 from .record import PublishLock
 
 logger = logging.getLogger(__name__)
 
-#: Header of a task that was published under a publish lock: for which id, of which lock (by its Redis
-#: key), and with which token.
-QUEUED_HEADER = "redislock_queued"
-
 #: Redis has so long to take back a publish lock, seconds: whoever asks has better things to do.
 FREE_S = 1.0
-
-
-def note(task_id: str, lock_name: str, token: str) -> dict[str, str]:
-    """Return what travels with the message."""
-    return {"id": task_id, "lock": lock_name, "token": token}
-
-
-def token_of(headers: Mapping[str, Any] | None, task_id: str | None) -> str:
-    """Return the token of the publish lock of this very task; empty where it has none.
-
-    Headers may have been copied from another message: its publish lock is none of ours.
-    """
-    return _note_in(headers, task_id).get("token", "")
-
-
-def _note_in(headers: Mapping[str, Any] | None, task_id: str | None) -> Mapping[str, str]:
-    found = (headers or {}).get(QUEUED_HEADER)
-    if not isinstance(found, Mapping) or not all(isinstance(found.get(word), str) for word in _WORDS):
-        return {}
-    return found if found["id"] == task_id else {}
-
-
-_WORDS = ("id", "lock", "token")
 
 
 def publish_lock(app: Celery, lock_name: str) -> PublishLock:
@@ -63,7 +37,7 @@ def free_of_message(app: Celery, headers: Mapping[str, Any] | None, task_id: str
 
     It is known by what the message says alone: neither its task nor its arguments need be known here.
     """
-    found = _note_in(headers, task_id)
+    found = ticket_in(headers, task_id)
     if not found:
         return
     try:
@@ -81,7 +55,7 @@ class Waiting:
 
     def __init__(self, task: Task[..., Any]) -> None:
         request = task.request
-        found = _note_in(request.headers, request.id)
+        found = ticket_in(request.headers, request.id)
         self.token = found.get("token", "")
         self._lock_name = found.get("lock", "")
         self._app, self._headers, self._id = task.app, request.headers, request.id

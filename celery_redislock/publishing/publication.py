@@ -26,7 +26,7 @@ from ..conflicts.conflict import Conflict, announce
 from ..errors import StoreUnavailable
 from ..holder import Holder
 from ..messages import replies, sentry
-from ..pending.publish import WANTED_HEADER
+from ..messages.headers import PENDING_HEADER, TICKET_HEADER, ticket_in, ticket_value
 from ..publish_lock import ticket as queued
 from ..publish_lock.record import PublishLock
 from ..task import handover
@@ -103,7 +103,7 @@ class Publication:
         """Publish, and let the publish lock last until the task begins; nothing stays if that fails."""
         options, lock = self._options, self._lock
         if self._is_marked:
-            headers = {**(options.get("headers") or {}), queued.QUEUED_HEADER: self._note()}
+            headers = {**(options.get("headers") or {}), TICKET_HEADER: self._ticket()}
             options = {**options, "headers": headers}
         try:
             if self._is_own:
@@ -194,7 +194,7 @@ class Publication:
     def _comes_again(self) -> bool:
         """Whether it was accepted before and is never refused: a retry, a put-off copy, a wanted run."""
         headers = self._options.get("headers") or {}
-        is_marked = WANTED_HEADER in headers or bool(queued.token_of(headers, self.task_id))
+        is_marked = PENDING_HEADER in headers or bool(ticket_in(headers, self.task_id))
         return self._is_own or is_marked or bool(self._options.get("retries"))
 
     def _sender(self) -> str:
@@ -226,8 +226,8 @@ class Publication:
     def _waiting_ms(self) -> int:
         return waiting_ms(self.task, self._options, self._plan.options.queue_ttl_ms)
 
-    def _note(self) -> Mapping[str, str]:
-        return queued.note(self.task_id, self._lock.name if self._lock else "", self._token)
+    def _ticket(self) -> Mapping[str, str]:
+        return ticket_value(self.task_id, self._lock.name if self._lock else "", self._token)
 
     def _request(self) -> Context:
         """Return the request that the message would have become."""

@@ -10,7 +10,7 @@ from ..config.resolution import LockOptions
 from ..conflicts import redelivery
 from ..engine import RedisLock
 from ..holder import Holder
-from ..messages.delivery import TOKEN_HEADER
+from ..messages.headers import TOKEN_HEADER
 
 #: How long a run may take from storing its result to giving the lock back, seconds: whoever read the
 #: result and comes at once waits so long before it counts as a conflict.

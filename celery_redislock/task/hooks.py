@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from functools import wraps
 from typing import Any
 
-from ..config.call_options import CALL_HEADER
 from ..errors import ConfigurationError, LockBusy, LockLost
 from ..messages import sentry
+from ..messages.headers import CALL_HEADER
 from ..pending.replacement import is_replaced
 from . import coroutines as deferred
 from . import early_end as refusal

@@ -13,14 +13,14 @@ from celery.states import RETRY, REVOKED
 from celery.utils import uuid
 
 from ..config.call import key_of_message, key_to_publish, naming_headers, publishing, without_name
-from ..config.call_options import CALL_HEADER, refuse_options_of_a_task, travelling
+from ..config.call_options import refuse_options_of_a_task, travelling
 from ..config.plan import Plan, plan_of
 from ..config.provider import provider_of
-from ..conflicts.conflict import RETRY_HEADER
 from ..engine import RedisLock, release_orphan
 from ..errors import LockBusy
 from ..messages.delivery import how_sent, travelling_headers
 from ..messages.ending import Skipped
+from ..messages.headers import CALL_HEADER, RETRY_HEADER
 from ..messages.republish import ComesAgain
 from ..pending.publish import publish_what_is_wanted
 from ..pending.withdrawal import withdraw_apart

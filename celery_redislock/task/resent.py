@@ -14,7 +14,7 @@ from uuid import UUID
 
 from celery import Task
 
-from ..pending.publish import WANTED_HEADER
+from ..messages.headers import pending_in
 from . import run
 
 __all__ = ["is_as_it_was"]
@@ -27,7 +27,7 @@ def is_as_it_was(
     task: Task[..., Any], task_id: str | None, args: Any, kwargs: Any, headers: Mapping[str, Any] | None
 ) -> bool:
     """Whether this is the message of the run that goes on here, or of one that was wanted."""
-    if ((headers or {}).get(WANTED_HEADER) or {}).get("token"):
+    if pending_in(headers).get("token"):
         return True
     request = task.request
     if task_id is None or request.id != task_id:

@@ -22,12 +22,12 @@ from ..config.plan import Plan
 from ..config.provider import provider_of
 from ..config.resolution import LockOptions
 from ..conflicts import outage, redelivery
-from ..conflicts.conflict import RETRY_HEADER, Conflict, announce, settle
+from ..conflicts.conflict import Conflict, announce, settle
 from ..engine import RedisLock
 from ..engine.threads import here
 from ..errors import LockLost, StoreUnavailable
-from ..messages.delivery import TOKEN_HEADER
 from ..messages.ending import Skipped
+from ..messages.headers import OF_EARLIER_TRIES
 from ..naming.calls import Naming
 from ..pending import publish as wanted
 from ..pending import record as coalescing
@@ -335,6 +335,5 @@ def told_of_us(task_name: str, task_id: str | None = None) -> dict[str, str]:
 
 def _forget_earlier_attempts(request: Any) -> None:
     """The next retry of this task, for whatever reason, begins to count anew."""
-    counted = (RETRY_HEADER, redelivery.COPY_HEADER, redelivery.PUT_OFF_HEADER, outage.OUTAGE_HEADER)
-    for header in (*counted, TOKEN_HEADER, queued.QUEUED_HEADER):
+    for header in OF_EARLIER_TRIES:
         (request.headers or {}).pop(header, None)

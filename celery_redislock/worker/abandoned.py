@@ -22,10 +22,10 @@ from celery import Celery, states
 from celery.exceptions import Reject
 
 from ..conflicts.redelivery import PutOff
+from ..messages.headers import TICKET_HEADER
 from ..messages.republish import ComesAgain
 from ..pending import withdrawal
 from ..publish_lock import ticket as queued
-from ..publish_lock.ticket import QUEUED_HEADER
 
 
 def refused(sender: Any = None, message: Any = None, **_: Any) -> None:
@@ -65,7 +65,7 @@ def ran(sender: Any = None, retval: Any = None, state: Any = None, **_: Any) -> 
         return
     if state == states.FAILURE:
         withdrawal.withdraw_here(sender)
-    if QUEUED_HEADER not in request.headers:
+    if TICKET_HEADER not in request.headers:
         return
     if state == states.RETRY or isinstance(retval, ComesAgain | PutOff):
         return
@@ -86,7 +86,7 @@ def _free_apart(app: Celery, headers: Any) -> None:
     if not isinstance(headers, Mapping):
         return
     withdrawal.withdraw_apart(app, headers)
-    if QUEUED_HEADER in headers:
+    if TICKET_HEADER in headers:
         _freeing(os.getpid()).submit(queued.free_of_message, app, dict(headers), headers.get("id"))
 
 

@@ -12,8 +12,9 @@ from celery.utils.imports import symbol_by_name
 from celery.worker.request import Request
 
 from ..config.call_options import take_from_properties
-from ..messages.delivery import TOKEN_HEADER, noted
+from ..messages.delivery import noted
 from ..messages.ending import Skipped
+from ..messages.headers import TOKEN_HEADER
 from ..messages.republish import ComesAgain
 from ..pending import replacement
 from .deaths import LARGEST_PID, deaths_here

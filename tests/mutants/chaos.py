@@ -8,7 +8,8 @@ from typing import Any
 from celery_redislock.engine.lease import verbs
 from celery_redislock.engine.protocol.exclusive import RELEASE
 from celery_redislock.engine.protocol.script import Script
-from celery_redislock.worker.request import TOKEN_HEADER, LockedRequest
+from celery_redislock.messages.headers import TOKEN_HEADER
+from celery_redislock.worker.request import LockedRequest
 
 
 def without_owner_check() -> None:

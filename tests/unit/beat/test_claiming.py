@@ -18,10 +18,11 @@ from celery.beat import Scheduler
 from celery.schedules import crontab, schedule
 
 from celery_redislock import RedisLock, StoreUnavailable
-from celery_redislock.beat.claiming import BEAT_HEADER, Tenure, claiming
+from celery_redislock.beat.claiming import Tenure, claiming
 from celery_redislock.beat.due import from_ms, to_ms
 from celery_redislock.beat.ledger import Ledger, Sent
 from celery_redislock.engine.protocol.keys import keys_of
+from celery_redislock.messages.headers import BEAT_HEADER
 
 LOCK = "redislock:beat:beat"
 SENT = keys_of(LOCK).sent

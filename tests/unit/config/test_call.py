@@ -12,11 +12,10 @@ from celery import Celery, Task, chain
 from celery.exceptions import Ignore
 
 from celery_redislock import LockedTask, RedisLock
-from celery_redislock.config.call import NAME_HEADER, NAMED_HEADER
 from celery_redislock.config.provider import provider_of
+from celery_redislock.messages.headers import NAME_HEADER, NAMED_HEADER, TICKET_HEADER
 from celery_redislock.messages.republish import ComesAgain
 from celery_redislock.publish_lock.record import PublishLock
-from celery_redislock.publish_lock.ticket import QUEUED_HEADER
 
 from ...support.applications import application, locked
 
@@ -100,7 +99,7 @@ def test_a_message_carries_the_name_of_its_lock(app: Celery, scope: str, options
         headers = sent(app)
         assert headers[NAME_HEADER] == task.lock_name(7)
         if scope != "run":
-            assert headers[QUEUED_HEADER]["lock"] == task.lock_name(7)
+            assert headers[TICKET_HEADER]["lock"] == task.lock_name(7)
         PublishLock(provider_of(app).client, task.lock_name(7)).force_free()
 
 

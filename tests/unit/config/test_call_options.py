@@ -16,8 +16,9 @@ from celery.beat import ScheduleEntry, Scheduler
 from celery.worker.request import Request
 
 from celery_redislock import ConfigurationError
-from celery_redislock.config.call_options import CALL_HEADER, take_from_properties, warn_of_what_nobody_reads
+from celery_redislock.config.call_options import take_from_properties, warn_of_what_nobody_reads
 from celery_redislock.config.resolution import resolve
+from celery_redislock.messages.headers import CALL_HEADER
 
 from ...support.applications import locked
 

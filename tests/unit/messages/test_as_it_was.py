@@ -15,8 +15,8 @@ from kombu import Exchange, Queue
 
 from celery_redislock import RedisLock, locked_batch
 from celery_redislock.batch.member_run import watch
-from celery_redislock.batch.membership import BATCH_HEADER
-from celery_redislock.messages.delivery import DELIVERY_HEADER, travelling_headers
+from celery_redislock.messages.delivery import travelling_headers
+from celery_redislock.messages.headers import BATCH_HEADER, DELIVERY_HEADER
 from celery_redislock.pending.publish import publish_what_is_wanted
 
 from ...support.applications import application, busy, locked, shared_tasks_forgotten

@@ -12,7 +12,7 @@ from celery import Celery
 from celery.app.trace import build_tracer
 from celery.signals import before_task_publish
 
-from celery_redislock.conflicts.redelivery import COPY_HEADER
+from celery_redislock.messages.headers import COPY_HEADER
 
 from ...support.applications import busy, locked
 from ...support.servers import free_port

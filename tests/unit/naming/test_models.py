@@ -13,7 +13,7 @@ from celery import Celery
 from kombu.utils import json as kombu_json
 
 from celery_redislock import LockKeyError
-from celery_redislock.config.call import NAME_HEADER
+from celery_redislock.messages.headers import NAME_HEADER
 
 from ...support.applications import application, locked
 from ...support.celery_version import not_with_5_4

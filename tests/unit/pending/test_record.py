@@ -11,7 +11,8 @@ from celery import Celery
 
 from celery_redislock import ConfigurationError, RedisLock, StoreUnavailable
 from celery_redislock.config.resolution import resolve
-from celery_redislock.pending.publish import WANTED_HEADER, publish_what_is_wanted
+from celery_redislock.messages.headers import PENDING_HEADER
+from celery_redislock.pending.publish import publish_what_is_wanted
 from celery_redislock.pending.record import want_call
 from celery_redislock.pending.runs import WantedRuns
 
@@ -60,7 +61,7 @@ def test_an_eager_call_is_wanted_and_says_so(app: Celery, client: redis.Redis, p
     publish_what_is_wanted(app, "redislock:t")
     (sent,) = messages(app)
     assert sent["id"] == result.id
-    assert sent[WANTED_HEADER]["token"]
+    assert sent[PENDING_HEADER]["token"]
 
 
 def test_an_eager_call_that_stands_back_is_revoked_when_the_other_begins_and_names_it(app: Celery) -> None:
@@ -71,7 +72,7 @@ def test_an_eager_call_that_stands_back_is_revoked_when_the_other_begins_and_nam
 
     publish_what_is_wanted(app, "redislock:t")
     (sent,) = messages(app)
-    assert task.apply((1,), task_id=sent["id"], headers={WANTED_HEADER: sent[WANTED_HEADER]}).get() == 1
+    assert task.apply((1,), task_id=sent["id"], headers={PENDING_HEADER: sent[PENDING_HEADER]}).get() == 1
 
     stored = app.AsyncResult(second.id)
     assert stored.state == "REVOKED"
@@ -189,14 +190,14 @@ def test_a_call_that_is_not_published_can_be_wanted(app: Celery, client: redis.R
 def test_a_retry_of_an_older_run_yields_to_a_newer_one_that_runs(app: Celery) -> None:
     """Its arguments are older, and would be the last."""
     task = coalescing(app)
-    older = {WANTED_HEADER: {"met": 1}}
+    older = {PENDING_HEADER: {"met": 1}}
     lock = task.lock_for(1)
     metadata = {"task": "t", "id": "newer"}
     with RedisLock(lock.redis_client, lock.name, metadata=metadata):
         result = task.apply((1,), headers=older)
         assert result.state == "REVOKED"
         assert "superseded by task newer" in str(result.result)
-        fresh = task.apply((1,), headers={WANTED_HEADER: {"met": time.time_ns() // 1000 + 10**9}})
+        fresh = task.apply((1,), headers={PENDING_HEADER: {"met": time.time_ns() // 1000 + 10**9}})
         assert fresh.state == "RETRY"
 
 

@@ -11,8 +11,9 @@ from celery import Celery
 from celery.signals import task_rejected, task_revoked, task_unknown
 
 from celery_redislock import StoreUnavailable
+from celery_redislock.messages.headers import PENDING_HEADER
 from celery_redislock.pending import withdrawal
-from celery_redislock.pending.publish import WANTED_HEADER, publish_what_is_wanted
+from celery_redislock.pending.publish import publish_what_is_wanted
 from celery_redislock.pending.runs import WantedRuns
 
 from ...support.applications import busy, locked
@@ -44,7 +45,7 @@ class Line:
 
     @property
     def note(self) -> dict[str, Any]:
-        return {WANTED_HEADER: self.message.headers[WANTED_HEADER]}
+        return {PENDING_HEADER: self.message.headers[PENDING_HEADER]}
 
     def run(self, **lock: Any) -> Any:
         return self.task.apply((2,), task_id=self.published.id, headers=self.note, lock=lock or None)
@@ -135,7 +136,7 @@ def test_a_message_of_ours_that_was_never_wanted_asks_nothing_of_redis(
     line: Line, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(withdrawal.wanted, "runs_of", lambda *_: pytest.fail("it asked"))
-    headers = {name: value for name, value in line.message.headers.items() if name != WANTED_HEADER}
+    headers = {name: value for name, value in line.message.headers.items() if name != PENDING_HEADER}
 
     task_unknown.send(sender=Consumer(line.app), message=SimpleNamespace(headers=headers))
     task_rejected.send(sender=Consumer(line.app), message=SimpleNamespace(headers=None))

@@ -10,7 +10,7 @@ import redis
 from celery import Celery, chain
 
 from celery_redislock import locked_batch
-from celery_redislock.publish_lock.ticket import QUEUED_HEADER
+from celery_redislock.messages.headers import TICKET_HEADER
 
 from ...stories.lock.interruptions import interrupted_at
 from ...support.applications import locked
@@ -39,7 +39,7 @@ def test_a_call_that_is_not_out_has_no_publish_lock(
     task = locked(app, lambda: None, name="t", lock_scope=scope)
     task.delay()
     assert taken_out() == 1
-    assert client.delete(QUEUED), f"{QUEUED_HEADER}: the first message has it"
+    assert client.delete(QUEUED), f"{TICKET_HEADER}: the first message has it"
     number = 1
 
     while interrupted_at(number, task.delay):

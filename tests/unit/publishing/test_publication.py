@@ -19,9 +19,9 @@ from celery.exceptions import TaskRevokedError
 from celery_redislock import ConfigurationError, LockBusy, LockKeyError, StoreUnavailable
 from celery_redislock.config.options import POLICIES_AT_PUBLICATION
 from celery_redislock.config.provider import provider_of
+from celery_redislock.messages.headers import TICKET_HEADER
 from celery_redislock.pending.publish import publish_what_is_wanted
 from celery_redislock.publish_lock.record import PublishLock
-from celery_redislock.publish_lock.ticket import QUEUED_HEADER
 from celery_redislock.publishing.duplicates import DUPLICATES
 from celery_redislock.signals import lock_conflict
 
@@ -566,7 +566,7 @@ def test_a_retry_that_was_published_from_outside_is_not_refused(app: Celery) -> 
 
 def test_the_message_carries_the_token_but_no_copy_of_it_counts(app: Celery) -> None:
     task = scoped(app)
-    task.apply_async(headers={QUEUED_HEADER: {"id": "another", "token": "0" * 32}})
+    task.apply_async(headers={TICKET_HEADER: {"id": "another", "token": "0" * 32}})
 
     assert task.delay().id == task.delay().id
     assert published(app) == 1

@@ -10,8 +10,8 @@ from celery import Celery
 from celery.worker.request import Request
 
 from celery_redislock import LockedRequest
+from celery_redislock.messages.headers import TOKEN_HEADER
 from celery_redislock.pending import replacement
-from celery_redislock.worker.request import TOKEN_HEADER
 
 from ...support.applications import locked
 
