@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -11,7 +9,9 @@ from benchmarks.capacity import points
 from benchmarks.results import Results
 from benchmarks.simulation import Costs, Plan, answers, busy, drain, simulate
 
-RESULTS = Path(__file__).parents[2] / "docs" / "benchmarks" / "results.json"
+from ..support.places import DOCS
+
+RESULTS = DOCS / "benchmarks" / "results.json"
 
 COSTS = Costs(acquire=30, renew=10, release=20, request=15)
 

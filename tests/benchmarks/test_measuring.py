@@ -14,8 +14,7 @@ from benchmarks.scenarios import NAMES, scenario_of
 
 from ..support import processes
 from ..support.deadlines import eventually
-
-ROOT = Path(__file__).parents[2]
+from ..support.places import ROOT, python_path
 
 #: A quick run takes half a minute, and several on a machine with other work.
 pytestmark = pytest.mark.timeout(600)
@@ -26,10 +25,9 @@ CONTENDERS = ("floor", "redislock", "redis-py", "plain", "locked")
 
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """Run the program to its end."""
-    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     return subprocess.run(
         [sys.executable, "-m", "benchmarks", *map(str, arguments)],
-        env={**os.environ, "PYTHONPATH": path},
+        env={**os.environ, "PYTHONPATH": python_path()},
         cwd=ROOT,
         capture_output=True,
         text=True,

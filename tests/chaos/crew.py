@@ -9,10 +9,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..support import processes
+from ..support.places import ROOT
 from .journal import clock
 from .nursery import Nursery
-
-_ROOT = Path(__file__).parents[2]
 
 #: Processes in each worker's pool.
 CHILDREN = 3
@@ -56,7 +55,7 @@ class Crew:
     """Some workers."""
 
     def __init__(self, size: int, env: Mapping[str, str], logs: Path) -> None:
-        self._nursery = Nursery({**os.environ, "PYTHONPATH": str(_ROOT), "PYTHONUNBUFFERED": "1", **env})
+        self._nursery = Nursery({**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **env})
         self._logs = logs
         self._started = 0
         self.workers = [self._start() for _ in range(size)]

@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-_ROOT = Path(__file__).parents[2]
+from ..support.places import ROOT
 
 #: Asks Linux for a signal when the parent ends.
 _PR_SET_PDEATHSIG = 1
@@ -63,7 +63,7 @@ class Nursery:
             stdout=subprocess.PIPE,
             text=True,
             env=dict(env),
-            cwd=_ROOT,
+            cwd=ROOT,
         )
 
     def fork(self, arguments: Sequence[str], log: Path) -> Child:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-_ROOT = Path(__file__).parents[2]
+from ..support.places import ROOT
 
 #: The rule that is left out -> what it leads to, in the verdict.
 SHOWS = {
@@ -27,7 +27,7 @@ def test_chaos_finds_a_lock_that_leaves_out_a_rule(rule: str, tmp_path: Path) ->
     command = [sys.executable, "-m", "tests.chaos", "--without", rule, "--seconds", "300"]
     command += ["--json", str(verdict), "--logs", str(tmp_path)]
 
-    done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
     assert done.returncode == 1, done.stdout + done.stderr
     assert json.loads(verdict.read_text())[SHOWS[rule]], done.stdout

@@ -25,8 +25,7 @@ from example_project.events import EVENTS_FILE, Event, read, record, recorded_ru
 
 from ..support import processes
 from ..support.deadlines import eventually
-
-ROOT = Path(__file__).parents[2]
+from ..support.places import ROOT
 
 
 def outcome(*intervals: tuple[float, float], rows: int = 10) -> Outcome:

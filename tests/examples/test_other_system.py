@@ -17,6 +17,7 @@ from example_project import other_program
 from example_project.other_system import sell
 
 from ..support.deadlines import eventually
+from ..support.places import ROOT
 from .conftest import PacedWorker
 from .meeting import PARTIES, Meeting
 
@@ -38,8 +39,7 @@ def delivery(url: str, stock: Path, pieces: int) -> Iterator[subprocess.Popen[by
     command += [url, LOCK_KEY, str(stock), str(pieces)]
     env = {**os.environ, "REDISLOCK_URL": url, PARTIES: "2"}
     meeting = Meeting(url, parties=2)
-    root = Path(__file__).parents[2]
-    with subprocess.Popen(command, env=env, cwd=root) as program:
+    with subprocess.Popen(command, env=env, cwd=ROOT) as program:
         try:
             eventually(lambda: meeting.inside() == 1, 20, "the other program should be at work")
             yield program

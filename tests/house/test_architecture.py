@@ -13,7 +13,8 @@ import pytest
 
 import celery_redislock
 
-ROOT = Path(__file__).parents[2]
+from ..support.places import ROOT
+
 PACKAGE = ROOT / "celery_redislock"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

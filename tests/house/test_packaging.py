@@ -18,9 +18,9 @@ import celery_redislock
 
 from ..support import newcomer
 from ..support.newcomer import README, run
+from ..support.places import ROOT
 from ..support.servers import Server
 
-ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "celery_redislock"
 
 #: What a clone does not have, and a build must not see.

@@ -18,7 +18,8 @@ from celery_redislock import ConfigurationError, Conflict, LockedTask
 from celery_redislock.config.options import OPTIONS
 from celery_redislock.task.typed import CallOptions, Locked, LockTaskOptions, TaskOptions
 
-ROOT = Path(__file__).parents[2]
+from ..support.places import ROOT
+
 API = Path(__file__).with_name("typing_api.py")
 
 

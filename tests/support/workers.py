@@ -14,8 +14,7 @@ from pathlib import Path
 
 from . import processes
 from .deadlines import eventually
-
-_ROOT = Path(__file__).parents[2]
+from .places import ROOT, python_path
 
 #: Seconds: importing Celery and forking a pool on two busy cores.
 _READY_WITHIN = 40.0
@@ -113,7 +112,7 @@ def running_worker(
     command += ["-c", str(concurrency), "-l", "INFO"]
     command += ["--without-gossip", "--without-mingle", "--without-heartbeat", *args]
     with tempfile.NamedTemporaryFile(prefix="worker-", suffix=".log") as output:
-        process = processes.start(command, output=output, env=_environment(env), cwd=cwd or _ROOT)
+        process = processes.start(command, output=output, env=_environment(env), cwd=cwd or ROOT)
         worker = Worker(name, process, Path(output.name))
         try:
             worker.wait_for_log(f"{name} ready.", _READY_WITHIN)
@@ -127,5 +126,4 @@ def running_worker(
 
 
 def _environment(changes: Mapping[str, str]) -> dict[str, str]:
-    path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
-    return {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", **changes}
+    return {**os.environ, "PYTHONPATH": python_path(), "PYTHONUNBUFFERED": "1", **changes}

@@ -18,10 +18,9 @@ from celery_redislock import Holder, RedisLock
 
 from ...support import processes
 from ...support.deadlines import eventually
+from ...support.places import ROOT, python_path
 from ...support.proxy import Proxy
 from ...support.servers import Server
-
-_ROOT = Path(__file__).parents[3]
 
 #: The key of the leader's lock, as it is by default.
 LOCK = "redislock:beat:beat"
@@ -145,7 +144,7 @@ class Group:
         clock_path.write_text("0")
         environment = {
             **os.environ,
-            "PYTHONPATH": os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")])),
+            "PYTHONPATH": python_path(),
             "PYTHONUNBUFFERED": "1",
             "BEAT_LOCKS": network.url,
             "BEAT_BROKER": network.url.removesuffix("/0") + "/1",
@@ -167,7 +166,7 @@ class Group:
         ]
         command += ["-s", str(self._folder / f"{name}.schedule"), "-l", "INFO"]
         with log_path.open("wb") as output:
-            process = processes.start(command, output=output, env=environment, cwd=_ROOT)
+            process = processes.start(command, output=output, env=environment, cwd=ROOT)
         beat = Beat(process, log_path, clock_path, network)
         self.beats.append(beat)
         return beat

@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-_ROOT = Path(__file__).parents[3]
+from ...support.places import ROOT
 
 
 @pytest.fixture
@@ -23,7 +22,7 @@ def django_database(postgres_url: str) -> dict[str, str]:
         subprocess.run(
             [sys.executable, "-m", "django", *command],
             env={**os.environ, **environment},
-            cwd=_ROOT,
+            cwd=ROOT,
             check=True,
             capture_output=True,
         )

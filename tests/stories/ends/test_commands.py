@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,21 +18,19 @@ from click.testing import CliRunner
 from celery_redislock import RedisLock
 from celery_redislock.operations.commands import locks
 
+from ...support.places import ROOT, python_path
 from ...support.servers import Server
 from . import figures
 from .ends_app import SETTINGS, build
 from .stage import Stage, new_key
 
-_ROOT = Path(__file__).parents[3]
-_PATH = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
-
 
 def celery(*arguments: str, settings: dict[str, Any] | None = None) -> subprocess.CompletedProcess[str]:
     """Run ``celery -A APP ...`` as an operator does."""
     command = [sys.executable, "-m", "celery", "-A", "tests.stories.ends.ends_app", *arguments]
-    env = {**os.environ, "PYTHONPATH": _PATH, SETTINGS: json.dumps(settings or {})}
+    env = {**os.environ, "PYTHONPATH": python_path(), SETTINGS: json.dumps(settings or {})}
     return subprocess.run(
-        command, capture_output=True, text=True, check=False, env=env, cwd=_ROOT, timeout=100
+        command, capture_output=True, text=True, check=False, env=env, cwd=ROOT, timeout=100
     )
 
 
@@ -262,14 +259,14 @@ print(rows, min(firsts), time.monotonic() - began, peak_mb(), peak_mb() - before
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
 def test_a_hundred_thousand_locks_are_listed_as_they_are_found(app: Celery, server: Server) -> None:
     fill(server, 100_000)
-    env = {**os.environ, "PYTHONPATH": _PATH, SETTINGS: json.dumps({"redislock_url": server.url})}
+    env = {**os.environ, "PYTHONPATH": python_path(), SETTINGS: json.dumps({"redislock_url": server.url})}
     done = subprocess.run(
         [sys.executable, "-c", LISTS],
         capture_output=True,
         text=True,
         check=False,
         env=env,
-        cwd=_ROOT,
+        cwd=ROOT,
         timeout=100,
     )
 

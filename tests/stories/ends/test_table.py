@@ -5,14 +5,12 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from itertools import takewhile
-from pathlib import Path
 
+from ...support.places import DOCS
 from . import __name__ as package
 from . import __path__ as places
 from .figures import HEAD as MEASURED
 from .rows import HEAD, ROWS
-
-DOCS = Path(__file__).parents[3] / "docs"
 
 
 def rows_of(text: str, head: str) -> list[str]:

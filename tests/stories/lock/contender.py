@@ -10,11 +10,10 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
-_ROOT = Path(__file__).parents[3]
+from ...support.places import ROOT
 
 #: Seconds for an answer: a start-up or a busy machine, not a promise of the lock.
 _ANSWER_WITHIN = 20.0
@@ -35,7 +34,7 @@ class Contender:
     def __enter__(self) -> Contender:
         # Unbuffered: `select` must see every answer that was not read yet.
         self._process = subprocess.Popen(
-            self._command, cwd=_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+            self._command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
         )
         return self
 

@@ -6,9 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from ...support.places import ROOT
 from ...support.servers import Server
-
-ROOT = Path(__file__).parents[3]
 
 PROCESSES = 5
 

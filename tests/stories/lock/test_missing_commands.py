@@ -23,10 +23,10 @@ from celery_redislock import RedisLock, RedislockError, StoreUnavailable
 from celery_redislock.engine import reaches
 
 from ...support.deadlines import eventually
+from ...support.places import README
 from ...support.servers import Server
 from .arena import companion
 
-README = Path(__file__).parents[3] / "README.md"
 #: The README's list of what a user must be allowed.
 COMMANDS = re.findall(r"\+([\w|]+)", re.search(r"^    \+evalsha[^`]*?\n\n", README.read_text(), re.M)[0])  # type: ignore[index]
 PASSWORD = "hunter2"

@@ -20,10 +20,9 @@ from celery_redislock import LockBusy, LockKeyError, StoreUnavailable, locked_ba
 from celery_redislock.batch.launch import START_BATCH
 
 from ...support.deadlines import eventually
+from ...support.places import ROOT
 from ...support.servers import Server
 from ...support.workers import running_worker
-
-ROOT = Path(__file__).parents[3]
 
 _numbers = count(1)
 

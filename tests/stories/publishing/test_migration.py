@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import pickle
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid4
@@ -24,9 +23,10 @@ from celery_redislock.signals import lock_conflict
 
 from ...support.applications import application
 from ...support.deadlines import eventually
+from ...support.places import DOCS
 from ..ends.stage import Stage, new_key
 
-GUIDE = Path(__file__).parents[3] / "docs" / "migration.md"
+GUIDE = DOCS / "migration.md"
 
 #: Every option, setting and call of theirs that a user can have written.
 THEIRS = {

@@ -11,10 +11,9 @@ from pathlib import Path
 import pytest
 from celery import Celery
 
+from ...support.places import ROOT
 from ...support.servers import Server
 from ...support.workers import running_worker
-
-ROOT = Path(__file__).parents[3]
 
 #: In each place of ours that can carry one.
 PASSWORDS = (

@@ -18,13 +18,12 @@ from celery_redislock import LockedTask, locked_batch
 
 from ...support import processes
 from ...support.deadlines import eventually
+from ...support.places import ROOT
 from ...support.workers import running_worker
 from . import late_worker
 
 # Celery's own, with redis-py 8, where a result is stored.
 pytestmark = pytest.mark.filterwarnings("ignore:Call to deprecated setex:DeprecationWarning")
-
-ROOT = Path(__file__).parents[3]
 
 
 def give(value: int) -> int:

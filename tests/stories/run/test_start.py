@@ -11,13 +11,12 @@ from pathlib import Path
 import pytest
 
 from ...support.deadlines import eventually
+from ...support.places import ROOT
 from ...support.servers import Server
 from ...support.workers import running_worker
 from . import tasks_app
 from .bodies import STORE
 from .stage import Stage
-
-ROOT = Path(__file__).parents[3]
 
 APP = """
 from celery import Celery

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ...support.deadlines import eventually
-
-_ROOT = Path(__file__).parents[3]
+from ...support.places import ROOT
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ class Crew:
 
     def __enter__(self) -> Crew:
         self._processes = [
-            subprocess.Popen([*self._command, str(member)], cwd=_ROOT) for member in self._members
+            subprocess.Popen([*self._command, str(member)], cwd=ROOT) for member in self._members
         ]
         self.goes_on(within=40)
         return self

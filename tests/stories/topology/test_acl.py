@@ -6,7 +6,6 @@ import re
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -21,11 +20,10 @@ from celery_redislock.engine.lease.verbs import LockVerbs, Refused
 from celery_redislock.engine.protocol.exclusive import RENEW
 
 from ...support.deadlines import eventually
+from ...support.places import README
 from ...support.servers import Server
 from ...support.topologies import SERVICE, Cluster, Replicated
 from ..lock.waiting_threads import Waiting
-
-README = Path(__file__).parents[3] / "README.md"
 
 PASSWORD = "hunter2"
 

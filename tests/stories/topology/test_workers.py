@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -18,6 +17,7 @@ from celery_redislock.config.client import client_from_url
 from celery_redislock.engine import inspect, store_of
 
 from ...support.deadlines import eventually
+from ...support.places import ROOT
 from ...support.servers import Server, free_port
 from ...support.topologies import alone, take_all_slots
 from ...support.workers import Worker, running_worker
@@ -25,8 +25,6 @@ from ..run.bodies import STORE
 from ..run.stage import Stage
 from .conftest import Topology, crash
 from .elsewhere import tasks_app
-
-ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")

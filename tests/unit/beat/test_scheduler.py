@@ -21,6 +21,7 @@ from celery_redislock.beat.scheduler import LockedScheduler, beat_settings
 
 from ...support.applications import application
 from ...support.deadlines import eventually
+from ...support.places import README
 from ...support.servers import Server
 
 LOCK = "redislock:beat:beat"
@@ -272,7 +273,7 @@ def test_a_scheduler_that_cannot_be_made_ends_the_beat_and_frees_the_lock(
 
 
 def test_the_rights_that_the_readme_lists_are_enough_for_a_beat(own_server: Server, tmp_path: Path) -> None:
-    readme = (Path(__file__).parents[3] / "README.md").read_text()
+    readme = README.read_text()
     rights = [line.split() for line in readme.splitlines() if re.match(r"    (~redislock|\+)", line)]
     assert rights
     with own_server.client() as client:

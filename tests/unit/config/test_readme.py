@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 
 from celery_redislock.config.options import OPTIONS, Option
 
-README = (Path(__file__).parents[3] / "README.md").read_text()
+from ...support.places import README
+
+TEXT = README.read_text(encoding="utf-8")
 ROWS = {
     row[1]: (row[2].replace("\N{EN DASH}", "None"), row[3])
-    for row in re.finditer(r"^\| `lock_(\w+)` \| (.*?) \| (.*) \|$", README.split("### Settings")[0], re.M)
+    for row in re.finditer(r"^\| `lock_(\w+)` \| (.*?) \| (.*) \|$", TEXT.split("### Settings")[0], re.M)
 }
 
 
