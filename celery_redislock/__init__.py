@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 from .engine import RedisLock
 from .errors import ConfigurationError, LockBusy, LockKeyError, LockLost, RedislockError, StoreUnavailable
 from .holder import Holder
-from .task.current import Unlocked
 from .task.typed import CallOptions, TaskLock
+from .task.unlocked import Unlocked
 
 if TYPE_CHECKING:
-    from .batch.entry import locked_batch
+    from .batch.locked_batch import locked_batch
     from .conflicts.conflict import Conflict
     from .task.decorator import locked_task
     from .task.locked_task import LockedTask, current_lock
@@ -52,7 +52,7 @@ _CELERY_LAYER = {
     "LockedRequest": ".worker.request",
     "LockedTask": ".task.locked_task",
     "current_lock": ".task.locked_task",
-    "locked_batch": ".batch.entry",
+    "locked_batch": ".batch.locked_batch",
     "locked_task": ".task.decorator",
 }
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 from uuid import uuid4
@@ -24,6 +23,8 @@ from ..engine.group_lease import Left, Member
 from ..errors import StoreUnavailable
 from ..messages.headers import BATCH_HEADER
 from ..pending import publish as wanted
+from ..task import current
+from ..task.unlocked import Unlocked
 from .canvas import app_of, tasks_of, write_header
 
 logger = logging.getLogger(__name__)
@@ -97,6 +98,10 @@ class Membership:
     request: Any = None
     _unsent: list[Member] = field(default_factory=list)
 
+    def lock_held(self, key: str) -> Unlocked | None:
+        """Return what a body sees as the lock if the batch has it: the lock is not the body's own."""
+        return Unlocked() if key == self.note.lock else None
+
     def announce(self, message: Note, words: Mapping[str, str]) -> None:
         """Have Redis count a message that is about to be published."""
         self.withdraw()
@@ -137,23 +142,15 @@ class Membership:
         return nesting > (self.request.replaced_task_nesting or 0)
 
 
-_at_work: ContextVar[tuple[Membership, ...]] = ContextVar("redislock_memberships", default=())
-
-
 def begin(membership: Membership) -> None:
     """Let what is published from here on belong to the batch, where it continues it."""
-    _at_work.set((*_at_work.get(), membership))
+    current.enter(membership)
 
 
 def end(membership: Membership) -> None:
     """Let it no more; a message that was announced and not published is forgotten."""
-    _at_work.set(tuple(other for other in _at_work.get() if other is not membership))
+    current.leave(membership)
     membership.withdraw()
-
-
-def holds_here(lock: str) -> bool:
-    """Whether a member of the batch that holds this lock runs in this thread."""
-    return any(membership.note.lock == lock for membership in _at_work.get())
 
 
 @contextmanager
@@ -209,8 +206,7 @@ def announce(sender: Any = None, headers: Any = None, body: Any = None, **_: Any
     """At ``before_task_publish``: count a message of a batch before it is published."""
     if headers is None:
         return
-    memberships = _at_work.get()
-    here = memberships[-1] if memberships else None
+    here = current.innermost(Membership)
     note = note_in(headers)
     arguments = body[0] if isinstance(body, tuple | list) else ()
     if note is None:
@@ -231,9 +227,9 @@ def announce(sender: Any = None, headers: Any = None, body: Any = None, **_: Any
 
 def confirm(headers: Any = None, **_: Any) -> None:
     """At ``after_task_publish``: take note that a message of a batch is out."""
-    memberships = _at_work.get()
-    if memberships and note_in(headers) is not None:
-        memberships[-1].sent()
+    here = current.innermost(Membership)
+    if here is not None and note_in(headers) is not None:
+        here.sent()
 
 
 def _write_into(task_name: Any, body: Any, message: Note) -> None:

@@ -1,65 +1,58 @@
-"""Unlocked: what is seen as the lock where there is none: by choice, or because none is known there."""
+"""Current: which locks are held around the code that runs in this thread.
+
+A run enters here when it begins and leaves when it ends; so does a member of a batch. What is called inside
+of it, an eager call say, needs no second lock of the same key.
+"""
 
 from __future__ import annotations
 
-import math
-from typing import NoReturn
+from contextvars import ContextVar
+from typing import Any, Protocol, TypeVar
 
-from ..errors import LockLost
-
-
-class Unlocked:
-    """Stands for the lock of a body that runs without one: a direct call, `lock_mode` "off", and so on.
-
-    Attributes:
-        name: Empty.
-        fencing_token: None.
-        remaining: Infinite.
-        lost: False.
-    """
-
-    name = ""
-    remaining = math.inf
-    lost = False
-
-    @property
-    def fencing_token(self) -> int | None:
-        """None: there is no grant."""
-        return None
-
-    def ensure_held(self) -> None:
-        """Do nothing: there is nothing to lose."""
+from ..engine import RedisLock
+from .unlocked import Unlocked
 
 
-class Unknown(Unlocked):
-    """Stands for the lock where no body runs, as far as can be told: in a thread that a body started, say.
+class Around(Protocol):
+    """What may hold a lock around the code that runs here."""
 
-    Attributes:
-        name: Empty.
-        remaining: 0.
-        lost: True.
-    """
+    def lock_held(self, key: str) -> RedisLock | Unlocked | None:
+        """Return the lock of this Redis key, as the body sees it; None: it is not held here."""
 
-    remaining = 0.0
-    lost = True
 
-    @property
-    def fencing_token(self) -> NoReturn:
-        """There is none to be stored.
+A = TypeVar("A")
 
-        Raises:
-            LockLost: Always.
-        """
-        self.ensure_held()
+#: The innermost comes last.
+_around: ContextVar[tuple[Any, ...]] = ContextVar("redislock_around", default=())
 
-    def ensure_held(self) -> NoReturn:
-        """Pass nobody: a lock may be held and lost unseen.
 
-        Raises:
-            LockLost: Always.
-        """
-        raise LockLost(
-            "(none is known here)",
-            "no locked task runs in this thread; take `lock = self.lock` in the task's body and hand it over "
-            "to its threads",
-        )
+def enter(around: Around) -> None:
+    """Have what runs here from now on be inside of this."""
+    _around.set((*_around.get(), around))
+
+
+def leave(around: Around) -> None:
+    """Have what runs here from now on be outside of this; nothing if it was not inside."""
+    _around.set(tuple(other for other in _around.get() if other is not around))
+
+
+def innermost(kind: type[A]) -> A | None:
+    """Return the innermost of this kind around the code that runs here."""
+    for around in reversed(_around.get()):
+        if isinstance(around, kind):
+            return around
+    return None
+
+
+def all_around(kind: type[A]) -> list[A]:
+    """Return all of this kind around the code that runs here, the innermost first."""
+    return [around for around in reversed(_around.get()) if isinstance(around, kind)]
+
+
+def held_around(key: str) -> RedisLock | Unlocked | None:
+    """Return the lock of this Redis key that is held around the code that runs here, if it is."""
+    for around in reversed(_around.get()):
+        held: RedisLock | Unlocked | None = around.lock_held(key)
+        if held is not None:
+            return held
+    return None

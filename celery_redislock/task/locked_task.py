@@ -24,7 +24,6 @@ from ..messages.headers import CALL_HEADER, RETRY_HEADER
 from ..messages.republish import ComesAgain
 from ..pending.publish import publish_what_is_wanted
 from ..pending.withdrawal import withdraw_apart
-from ..plugin import install, know
 from ..publish_lock import ticket as queued
 from ..publishing import duplicates
 from ..worker import start as worker
@@ -34,6 +33,7 @@ from . import coroutines as deferred
 from . import map_calls as mapping
 from . import run
 from .hooks import called_by_celery, refuse_unless_surrounded, surround_hooks
+from .receivers import install, prepare
 from .resent import is_as_it_was
 from .run import current_lock
 
@@ -110,7 +110,7 @@ class LockedTask(Task):
             cls.throws = (*throws, LockBusy)
         cls.Request = locked_request(cls.Request)
         worker.check_at_start(app)
-        know(app)
+        prepare(app)
         return bound
 
     @property

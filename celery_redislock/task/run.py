@@ -7,7 +7,6 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from contextvars import ContextVar
 from dataclasses import replace
 from typing import Any
 from weakref import WeakMethod
@@ -16,7 +15,6 @@ from celery import Task
 from celery._state import get_current_task
 from celery.exceptions import Ignore
 
-from ..batch.membership import holds_here
 from ..config.call import key_of_message
 from ..config.plan import Plan
 from ..config.provider import provider_of
@@ -35,8 +33,9 @@ from ..pending import replacement
 from ..publish_lock import ticket as queued
 from ..signals import lock_acquired, lock_lost, lock_released
 from .acquisition import attempt
-from .current import Unknown, Unlocked
+from .current import all_around, enter, held_around, innermost, leave
 from .interruption import Body, body_here
+from .unlocked import Unknown, Unlocked
 
 logger = logging.getLogger(__name__)
 
@@ -77,13 +76,11 @@ class Run:
         # An eager call has the headers of whatever it was made in.
         headers = None if self._request.is_eager else self._request.headers
         key = key_of_message(plan, headers, self._request.id, args, kwargs)
-        if holds_here(key):
-            # The batch that this run belongs to has it.
+        held = held_around(key)
+        if held is not None:
+            # The task in whose body this one is called has it, or the batch to which it belongs.
             waiting.end()
-            return
-        outer = _outer_lock(key)
-        if outer is not None:
-            self.lock = outer
+            self.lock = held
             return
         metadata = {**told_of_us(task.name, self._request.id), **coalescing.triggered(self._request)}
         # Weakly: we have the lock, and a lock that is dropped must not be renewed for ever.
@@ -165,6 +162,10 @@ class Run:
         finally:
             self._depth -= 1
 
+    def lock_held(self, key: str) -> RedisLock | None:
+        """Return the lock of this Redis key if this run has it."""
+        return self.lock if isinstance(self.lock, RedisLock) and self.lock.name == key else None
+
     def is_of(self, task: Task[..., Any]) -> bool:
         """Whether it is a run of this task."""
         return self._task.name == task.name and self._task.app is task.app
@@ -234,9 +235,6 @@ class Run:
             wanted.publish_apart(self._task.app, self.lock.name)
 
 
-_runs: ContextVar[tuple[Run, ...]] = ContextVar("redislock_runs", default=())
-
-
 def current_lock() -> RedisLock | Unlocked:
     """Return the lock of the task that runs here.
 
@@ -244,9 +242,9 @@ def current_lock() -> RedisLock | Unlocked:
     body that runs without a lock, a direct call say, its ``ensure_held()`` does nothing; where no body is
     known to run, such as in a thread that a body started, it raises `LockLost`.
     """
-    runs = _runs.get()
-    if runs:
-        return runs[-1].lock
+    run = innermost(Run)
+    if run is not None:
+        return run.lock
     return Unlocked() if get_current_task() is not None else Unknown()
 
 
@@ -259,7 +257,7 @@ def lock_of(task: Task[..., Any]) -> RedisLock | Unlocked:
         # Called directly.
         return Unlocked()
     # In another thread, to which the context of the body's may have been handed.
-    return next((run.lock for run in reversed(_runs.get()) if run.is_of(task)), Unknown())
+    return next((run.lock for run in all_around(Run) if run.is_of(task)), Unknown())
 
 
 def tell_again() -> None:
@@ -270,9 +268,9 @@ def tell_again() -> None:
     Raises:
         LockLost: The lock was lost, and the body is to stop.
     """
-    runs = _runs.get()
-    if runs:
-        runs[-1].tell_again()
+    run = innermost(Run)
+    if run is not None:
+        run.tell_again()
 
 
 def run_of(request: Any) -> Run | None:
@@ -298,7 +296,7 @@ def begin(task: Task[..., Any], plan: Plan, args: Any, kwargs: Any) -> None:
         request.headers = {}
     setattr(request, _ATTRIBUTE, run)
     redelivery.mark(request)
-    _runs.set((*_runs.get(), run))
+    enter(run)
     try:
         run.take(plan, args, kwargs)
     except Ignore as told:
@@ -315,16 +313,8 @@ def finish(task: Task[..., Any], done: str = "") -> None:
     """
     run = run_of(task.request)
     if run is not None:
-        _runs.set(tuple(other for other in _runs.get() if other is not run))
+        leave(run)
         run.give_back(done)
-
-
-def _outer_lock(key: str) -> RedisLock | None:
-    """Return the lock of this name that a task around this one holds, in the same thread."""
-    for run in reversed(_runs.get()):
-        if run.lock.name == key and isinstance(run.lock, RedisLock):
-            return run.lock
-    return None
 
 
 def told_of_us(task_name: str, task_id: str | None = None) -> dict[str, str]:

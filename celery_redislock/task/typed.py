@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Protocol, TypeAlias, TypedDict, TypeVar
 
 from ..engine import RedisLock
-from .current import Unlocked
+from .unlocked import Unlocked
 
 if TYPE_CHECKING:
     from celery import Celery, Signature

@@ -1,4 +1,4 @@
-"""Batch: a whole canvas under one lock, from its publication to its last result."""
+"""locked_batch: makes a canvas a batch, which runs under one lock."""
 
 from __future__ import annotations
 
@@ -8,16 +8,14 @@ from celery import Signature
 
 from ..durations import to_ms
 from ..errors import ConfigurationError
-from ..plugin import install
 from .launch import Terms
+from .receivers import install
 from .signature import LockedBatch
 
 #: What can be done with a batch whose lock is busy.
 POLICIES = ("skip", "retry", "fail", "coalesce")
 
 Duration = float | timedelta
-
-install()
 
 
 def locked_batch(

@@ -1,0 +1,61 @@
+"""Receivers: what a locked task needs to hear of Celery's signals, and of the apps of this process.
+
+Importing `LockedTask` installs it. Nothing else that an application imports matters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from celery import Celery, _state, signals
+
+from ..config import call, call_options
+from ..pending.rescue import RescueStep
+from ..worker import abandoned, start
+from . import hooks
+
+#: Which function of ours is called at which signal of Celery's. Its module connects nothing itself.
+RECEIVERS: tuple[tuple[Any, Callable[..., Any]], ...] = (
+    # in the process that publishes
+    (signals.before_task_publish, call_options.put_into_header),
+    (signals.before_task_publish, call.as_sent),
+    # in a worker's parent
+    (signals.task_received, call_options.warn_of_what_nobody_reads),
+    (signals.celeryd_after_setup, start.warn_of_options_that_nobody_reads),
+    (signals.celeryd_after_setup, start.warn_of_what_cannot_be),
+    (signals.task_unknown, abandoned.refused),
+    (signals.task_rejected, abandoned.refused),
+    (signals.task_revoked, abandoned.revoked),
+    (signals.worker_ready, abandoned.listen_for_undecoded),
+    # where the body runs
+    (signals.task_postrun, hooks.release_what_is_left),
+    (signals.task_postrun, abandoned.ran),
+    (signals.task_internal_error, abandoned.broke),
+)
+
+
+def install() -> None:
+    """Connect the receivers, and prepare each app of this process, also those that come later.
+
+    May be called any number of times.
+    """
+    for signal, receiver in RECEIVERS:
+        signal.connect(receiver, weak=False)
+    for_each_app(prepare)
+
+
+def prepare(app: Celery) -> None:
+    """Have the workers that an app starts rescue pending runs."""
+    app.steps["worker"].add(RescueStep)
+
+
+def for_each_app(prepare: Callable[[Celery], object]) -> None:
+    """Prepare each app of this process: those that are finalized now, the others when they are.
+
+    As Celery gives its own tasks to every app.
+    """
+    _state.connect_on_app_finalize(prepare)
+    for app in _state._get_active_apps():  # type: ignore[attr-defined]
+        if app.finalized:
+            prepare(app)

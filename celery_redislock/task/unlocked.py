@@ -1,0 +1,65 @@
+"""Unlocked: what is seen as the lock where there is none: by choice, or because none is known there."""
+
+from __future__ import annotations
+
+import math
+from typing import NoReturn
+
+from ..errors import LockLost
+
+
+class Unlocked:
+    """Stands for the lock of a body that runs without one: a direct call, `lock_mode` "off", and so on.
+
+    Attributes:
+        name: Empty.
+        fencing_token: None.
+        remaining: Infinite.
+        lost: False.
+    """
+
+    name = ""
+    remaining = math.inf
+    lost = False
+
+    @property
+    def fencing_token(self) -> int | None:
+        """None: there is no grant."""
+        return None
+
+    def ensure_held(self) -> None:
+        """Do nothing: there is nothing to lose."""
+
+
+class Unknown(Unlocked):
+    """Stands for the lock where no body runs, as far as can be told: in a thread that a body started, say.
+
+    Attributes:
+        name: Empty.
+        remaining: 0.
+        lost: True.
+    """
+
+    remaining = 0.0
+    lost = True
+
+    @property
+    def fencing_token(self) -> NoReturn:
+        """There is none to be stored.
+
+        Raises:
+            LockLost: Always.
+        """
+        self.ensure_held()
+
+    def ensure_held(self) -> NoReturn:
+        """Pass nobody: a lock may be held and lost unseen.
+
+        Raises:
+            LockLost: Always.
+        """
+        raise LockLost(
+            "(none is known here)",
+            "no locked task runs in this thread; take `lock = self.lock` in the task's body and hand it over "
+            "to its threads",
+        )
