@@ -255,7 +255,7 @@ def test_a_batch_inside_another_canvas_is_refused() -> None:
 
 def test_a_start_that_is_delivered_twice_publishes_the_batch_once(stage: BatchStage) -> None:
     held_by_a_batch(stage, "copies")
-    with mock.patch("celery_redislock.start_batch.Launch.starter") as starter:
+    with mock.patch("celery_redislock.batch.launch.Launch.starter") as starter:
         result = batch_of("copies", shapes("copies")["chain"], lock_on_conflict="retry").delay()
     arguments = starter.signature.call_args.args[0]
     for _ in range(3):

@@ -23,7 +23,7 @@ def start_of(stage: BatchStage, key: str, **options: Any) -> tuple[AsyncResult[A
     """Have a batch of three meet its lock; return its result, and what `start_batch` is called with."""
     lock = RedisLock(stage.locks, stage.key(key), expire=60)
     assert lock.acquire()
-    with mock.patch("celery_redislock.start_batch.Launch.starter") as starter:
+    with mock.patch("celery_redislock.batch.launch.Launch.starter") as starter:
         result = batch_of(key, shapes(key)["chain"], lock_on_conflict="retry").apply_async(**options)
     assert lock.release()
     return result, starter.signature.call_args.args[0]
