@@ -12,8 +12,8 @@ from celery import chain, chord, group
 
 from celery_redislock.batch.canvas import results_of
 
-from ...support.celery_version import not_with_5_4
 from ...support.deadlines import eventually
+from ...support.versions import not_with_5_4
 from .batch_app import batch_of, late, limited, locked, member, one, own_hooks, same_lock, shapes
 from .conftest import BatchStage
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from ...support.celery_version import not_with_5_4
 from ...support.deadlines import eventually
+from ...support.versions import not_with_5_4
 from . import figures
 from .rows import shows
 from .stage import Stage, new_key

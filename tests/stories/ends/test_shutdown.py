@@ -7,7 +7,7 @@ import signal
 import time
 from typing import Any
 
-from ...support.celery_version import IS_5_4, not_with_5_4
+from ...support.versions import IS_5_4, not_with_5_4
 from . import figures
 from .rows import ROWS, shows
 from .scenarios import Played, in_each_pool

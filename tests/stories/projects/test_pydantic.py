@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ...support.celery_version import not_with_5_4
 from ...support.deadlines import eventually
+from ...support.versions import not_with_5_4
 from .project import Project
 
 #: One order: as a model, a dict, a dict with what the model would add, and with text for numbers.

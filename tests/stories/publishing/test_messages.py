@@ -13,8 +13,8 @@ import redis
 from celery import Celery, Task
 from celery.result import AsyncResult
 
-from ...support.celery_version import not_with_5_4
 from ...support.deadlines import eventually
+from ...support.versions import not_with_5_4
 from ...support.workers import Worker, running_worker
 from .versions import FAILING, SCOPES, STORE, WORKERS, Order, publisher
 

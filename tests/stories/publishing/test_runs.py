@@ -13,8 +13,8 @@ from celery.result import AsyncResult
 
 from celery_redislock import LockBusy, RedisLock
 
-from ...support.celery_version import not_with_5_4
 from ...support.deadlines import eventually
+from ...support.versions import not_with_5_4
 from ..ends.stage import Stage, new_key, stage_with_worker
 
 #: Celery's Redis backend stores with a command that redis-py calls deprecated.

@@ -16,7 +16,7 @@ from celery_redislock import LockKeyError
 from celery_redislock.messages.headers import NAME_HEADER
 
 from ...support.applications import application, locked
-from ...support.celery_version import not_with_5_4
+from ...support.versions import not_with_5_4
 
 pytestmark = not_with_5_4("it has no tasks of models")
 

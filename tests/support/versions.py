@@ -1,9 +1,10 @@
-"""Celery version: which one the tests run with, for the promises that its oldest cannot keep."""
+"""Versions: which ones the tests run with, for the promises that the oldest cannot keep."""
 
 from __future__ import annotations
 
 import celery
 import pytest
+import redis
 
 CELERY = tuple(map(int, celery.__version__.split(".")[:2]))
 
@@ -14,3 +15,8 @@ IS_5_4 = CELERY < (5, 5)
 def not_with_5_4(reason: str) -> pytest.MarkDecorator:
     """Skip a test, or one of its cases, with Celery 5.4."""
     return pytest.mark.skipif(IS_5_4, reason=f"Celery 5.4: {reason}")
+
+
+def not_with_redis_5_0_0(reason: str) -> pytest.MarkDecorator:
+    """Skip a test, or one of its cases, with redis-py 5.0.0."""
+    return pytest.mark.skipif(redis.__version__ == "5.0.0", reason=f"redis-py 5.0.0: {reason}")
