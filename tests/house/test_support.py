@@ -214,7 +214,9 @@ def test_a_dropped_connection_means_a_command_that_happened(client: redis.Redis,
 def test_a_client_that_retries_by_itself_sends_a_dropped_command_twice(
     client: redis.Redis, server: Server
 ) -> None:
-    with Proxy(server.port) as proxy, redis.Redis(port=proxy.port) as insistent:
+    # redis-py before 6 does so only if it is told.
+    twice = {"retry": Retry(NoBackoff(), 1), "retry_on_error": [redis.ConnectionError]}
+    with Proxy(server.port) as proxy, redis.Redis(port=proxy.port, **twice) as insistent:
         proxy.drop_connection_after_request(1, matching=b"INCR")
 
         assert insistent.incr("counter") == 2

@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 import redis
+import sqlalchemy
 from celery import Celery, chain, chord, group
+from celery.backends.database.session import ResultModelBase
 from celery.beat import Scheduler
 from celery.exceptions import TaskRevokedError
 
@@ -169,7 +171,11 @@ def test_a_result_in_a_database_counts_in_every_time_zone(
     """Its `date_done` has no zone, and is that of the app's zone, of UTC or of the database."""
     with shared_tasks_forgotten():
         app = application(redis_url, timezone=zone, enable_utc=enable_utc)
-        app.conf.result_backend = f"db+sqlite:///{tmp_path}/results.sqlite"
+        app.conf.result_backend = database = f"db+sqlite:///{tmp_path}/results.sqlite"
+        # Celery 5.4 makes the tables of a process's first database, and no others.
+        engine = sqlalchemy.create_engine(database.removeprefix("db+"))
+        ResultModelBase.metadata.create_all(engine)
+        engine.dispose()
         task = scoped(app)
         with busy_run(app, task, "runs"):
             assert task.delay().id == "runs", "it has no result yet"
