@@ -122,7 +122,7 @@ ROWS: dict[str, Row] = {
     "cold shutdown": Row(
         "cold shutdown (SIGQUIT)",
         "RETRY; late-acknowledged: as it was, and delivered again; "
-        "before Celery 5.5: FAILURE (`WorkerLostError`)",
+        "before Celery 5.5: FAILURE (`WorkerLostError`) or none, by the version of billiard",
         "at once, when the body is ended",
         _RUNS,
         _PREFORK,
