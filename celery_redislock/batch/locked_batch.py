@@ -6,14 +6,12 @@ from datetime import timedelta
 
 from celery import Signature
 
+from ..config.options import OF_BATCH
 from ..durations import to_ms
 from ..errors import ConfigurationError
 from .launch import Terms
 from .receivers import install
 from .signature import LockedBatch
-
-#: What can be done with a batch whose lock is busy.
-POLICIES = ("skip", "retry", "fail", "coalesce")
 
 Duration = float | timedelta
 
@@ -52,8 +50,8 @@ def locked_batch(
         )
     if not isinstance(lock_key, str) or not lock_key:
         raise ConfigurationError("lock_key of a locked batch must be a str of at least one character")
-    if lock_on_conflict not in POLICIES:
-        valid = ", ".join(map(repr, POLICIES))
+    if lock_on_conflict not in OF_BATCH:
+        valid = ", ".join(map(repr, OF_BATCH))
         raise ConfigurationError(f"lock_on_conflict of a locked batch must be one of {valid}")
     terms = Terms(lock_key, to_ms(lock_ttl, "lock_ttl"), to_ms(lock_idle, "lock_idle"), lock_on_conflict)
     return LockedBatch(canvas, terms.as_dict())

@@ -1,4 +1,4 @@
-"""The table of every lock option: its default, its unit, and its check.
+"""The tables of every lock option (its default, its unit, its check) and of every policy.
 
 A check takes what a user wrote and what its user calls it, returns what the code uses, or raises
 ConfigurationError with that name. To add an option, add its row to ``OPTIONS`` and its field to
@@ -18,16 +18,55 @@ from ..engine.transport.replication import replicas
 from ..errors import ConfigurationError
 
 __all__ = [
+    "OF_BATCH",
     "OPTIONS",
-    "POLICIES_AT_PUBLICATION",
+    "POLICIES",
+    "WHEN_PUBLISHING",
+    "WHEN_RUNNING",
     "LockOptions",
     "Option",
+    "Policy",
     "duration_ms",
     "refuse_contradictions",
 ]
 
-#: What `lock_on_conflict` may be where the lock is taken when publishing: `lock_scope` "queue", "task".
-POLICIES_AT_PUBLICATION = ("skip", "fail", "coalesce")
+
+@dataclass(frozen=True)
+class Policy:
+    """One word for `lock_on_conflict`: what a task does that meets a busy lock.
+
+    What it does stands where it is done: ``conflicts/`` when a task is to run, ``publishing/duplicates.py``
+    when it is published, ``batch/`` for a whole batch. Each has one function for each word.
+
+    Attributes:
+        word: As a user writes it.
+        when_publishing: It can decide about a call that is published: `lock_scope` "queue" and "task".
+        of_batch: A batch may have it.
+        option: The lock option that no other policy reads; empty: none.
+    """
+
+    word: str
+    when_publishing: bool
+    of_batch: bool
+    option: str = ""
+
+
+POLICIES: Mapping[str, Policy] = {
+    policy.word: policy
+    for policy in (
+        Policy("skip", when_publishing=True, of_batch=True),
+        Policy("retry", when_publishing=False, of_batch=True, option="retry_for"),
+        Policy("fail", when_publishing=True, of_batch=True),
+        Policy("coalesce", when_publishing=True, of_batch=True, option="keep"),
+        Policy("replace", when_publishing=False, of_batch=False, option="replace_after"),
+    )
+}
+
+
+#: The words that are valid for a task; the same at its publication; for a batch.
+WHEN_RUNNING = tuple(POLICIES)
+WHEN_PUBLISHING = tuple(word for word, policy in POLICIES.items() if policy.when_publishing)
+OF_BATCH = tuple(word for word, policy in POLICIES.items() if policy.of_batch)
 
 
 @dataclass(frozen=True)
@@ -130,8 +169,7 @@ def _conflict_policy(value: object, label: str) -> str | Callable[..., Any]:
     """Accept the name of a policy, or a callable with task and conflict."""
     if callable(value):
         return value
-    words = ("skip", "retry", "fail", "coalesce", "replace")
-    return _choice(words, value, label, or_else=" or a callable (task, conflict)")
+    return _choice(WHEN_RUNNING, value, label, or_else=" or a callable (task, conflict)")
 
 
 @dataclass(frozen=True)
@@ -142,14 +180,12 @@ class Option:
         default: As a user would write it.
         unit: "s" for durations (the field of ``LockOptions`` then ends in ``_ms``), else "".
         check: (value, what its user calls it) -> what ``LockOptions`` holds.
-        read_by: The one policy that looks at it; empty: not only one.
     """
 
     name: str
     default: object
     unit: str
     check: Callable[[object, str], Any]
-    read_by: str = ""
 
     @property
     def field(self) -> str:
@@ -166,7 +202,7 @@ OPTIONS: Mapping[str, Option] = {
         Option("wait", 0, "s", partial(duration_ms, minimum_ms=0)),
         Option("on_conflict", "skip", "", _conflict_policy),
         Option("retry_delay", (1, 60), "s", _delays),
-        Option("retry_for", None, "s", _duration_or_none, "retry"),
+        Option("retry_for", None, "s", _duration_or_none),
         Option("min_hold", 0, "s", partial(duration_ms, minimum_ms=0)),
         Option("max_hold", None, "s", _duration_or_none),
         Option("mode", "on", "", partial(_choice, ("on", "shadow", "off"))),
@@ -175,8 +211,8 @@ OPTIONS: Mapping[str, Option] = {
         Option("min_replicas", 0, "", replicas),
         Option("scope", "run", "", partial(_choice, ("run", "queue", "task"))),
         Option("queue_ttl", 3600, "s", duration_ms),
-        Option("keep", "latest", "", partial(_choice, ("latest", "first")), "coalesce"),
-        Option("replace_after", 30, "s", partial(duration_ms, minimum_ms=0), "replace"),
+        Option("keep", "latest", "", partial(_choice, ("latest", "first"))),
+        Option("replace_after", 30, "s", partial(duration_ms, minimum_ms=0)),
     )
 }
 
@@ -195,8 +231,8 @@ def refuse_contradictions(options: LockOptions, label: Callable[[str], str]) -> 
         raise ConfigurationError(
             f"{label('min_hold')} must not exceed {label('max_hold')}: lower one or raise the other"
         )
-    if options.scope != "run" and options.on_conflict not in POLICIES_AT_PUBLICATION:
-        valid = " or ".join(f'"{word}"' for word in POLICIES_AT_PUBLICATION)
+    if options.scope != "run" and options.on_conflict not in WHEN_PUBLISHING:
+        valid = " or ".join(f'"{word}"' for word in WHEN_PUBLISHING)
         raise ConfigurationError(
             f'{label("scope")} "{options.scope}" decides when publishing, '
             f'which {label("on_conflict")} cannot: use on_conflict {valid}, or scope "run"'

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..errors import ConfigurationError
 from .celery_connection import NO_COMPANIONS, Companions, companions_of
-from .options import OPTIONS, LockOptions, Option, refuse_contradictions
+from .options import OPTIONS, POLICIES, LockOptions, Option, refuse_contradictions
 from .unknown_settings import spelled, unknown
 from .urls import SCHEMES
 
@@ -162,11 +162,12 @@ def _refuse_key_with_args(level: _Level) -> None:
 def _refuse_what_no_policy_reads(level: _Level) -> None:
     if (policy := level.values.get("on_conflict")) is None or callable(policy):
         return
-    for name, option in OPTIONS.items():
-        if level.values.get(name) is not None and option.read_by not in ("", policy):
+    for other in POLICIES.values():
+        name = other.option
+        if other.word != policy and level.values.get(name) is not None:
             raise ConfigurationError(
                 f"{level.label(name)} has no effect beside {level.label('on_conflict')}, which is not "
-                f'"{option.read_by}": use that (or a callable that decides for it), or drop {name}'
+                f'"{other.word}": use that (or a callable that decides for it), or drop {name}'
             )
 
 

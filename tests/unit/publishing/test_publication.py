@@ -19,12 +19,10 @@ from celery.beat import Scheduler
 from celery.exceptions import TaskRevokedError
 
 from celery_redislock import ConfigurationError, LockBusy, LockKeyError, StoreUnavailable
-from celery_redislock.config.options import POLICIES_AT_PUBLICATION
 from celery_redislock.config.provider import provider_of
 from celery_redislock.messages.headers import TICKET_HEADER
 from celery_redislock.pending.publish import publish_what_is_wanted
 from celery_redislock.publish_lock.record import PublishLock
-from celery_redislock.publishing.duplicates import DUPLICATES
 from celery_redislock.signals import lock_conflict
 
 from ...support.applications import application, busy, locked, shared_tasks_forgotten
@@ -654,7 +652,3 @@ def test_a_wanted_run_takes_the_publish_lock_when_its_turn_has_come(app: Celery)
 
     assert task.delay().id == wanted.id
     assert published(app) == 1
-
-
-def test_every_policy_that_is_allowed_can_decide() -> None:
-    assert set(DUPLICATES) == set(POLICIES_AT_PUBLICATION)
