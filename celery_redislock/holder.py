@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
+
+
+def holder_metadata(task: str, id: str | None = None) -> dict[str, str]:  # noqa: A002 - the word in Redis
+    """Return what a holder says of itself: task, id, host and pid of this process; never an argument's value.
+
+    Args:
+        task: Its name, or what else has the lock.
+        id: Of the task; None: it has none.
+    """
+    of_run = {} if id is None else {"id": id}
+    return {"task": task, **of_run, "host": socket.gethostname(), "pid": str(os.getpid())}
 
 
 @dataclass(frozen=True)

@@ -18,13 +18,12 @@ from ..conflicts.conflict import Conflict
 from ..engine import RedisLock
 from ..engine.group_lease import members_out
 from ..errors import StoreUnavailable
-from ..holder import Holder
+from ..holder import Holder, holder_metadata
 from ..messages import replies
 from ..messages.headers import BATCH_HEADER
 from ..pending import record as coalescing
 from ..pending.publish import publish_apart
 from ..task.acquisition import RETURNING_S
-from ..task.run import told_of_us
 from . import membership
 from .canvas import plain, results_of, revived, tasks_of, write_header
 from .membership import Note
@@ -80,7 +79,7 @@ class Launch:
         self.start_id = f"start-of-{self.result.id}"
         provider = provider_of(app)
         self._client = provider.client
-        self.metadata = {**told_of_us(str(self.canvas.task)), "id": str(self.result.id), "call": call["id"]}
+        self.metadata = {**holder_metadata(str(self.canvas.task), str(self.result.id)), "call": call["id"]}
         self.lock = RedisLock(
             provider.client,
             provider.prefix + terms.lock_key,

@@ -17,9 +17,9 @@ from ..config.resolution import resolve
 from ..conflicts.conflict import Conflict, settle
 from ..engine import RedisLock
 from ..errors import RedislockError, StoreUnavailable
+from ..holder import holder_metadata
 from ..messages.headers import BATCH_HEADER
 from ..signals import lock_lost
-from ..task.run import told_of_us
 from . import membership
 from .member_request import member_request
 from .membership import Membership, Note, note_in
@@ -106,7 +106,7 @@ def _take_again(task: Task[..., Any], note: Note) -> None:
         provider_of(task.app).client,
         note.lock,
         note.ttl_ms / 1000,
-        metadata={**told_of_us(task.name), "id": note.id, "call": note.call},
+        metadata={**holder_metadata(task.name, note.id), "call": note.call},
     )
     # The batch may have given the lock back: its last message may have come late, or uncounted.
     holder = lock.attempt(token=note.token, mark=uuid4().hex)
@@ -148,4 +148,4 @@ def _with_run(note: Note) -> Note:
 
 
 def _words(task: Task[..., Any]) -> dict[str, str]:
-    return told_of_us(task.name, task.request.id)
+    return holder_metadata(task.name, task.request.id)

@@ -34,8 +34,8 @@ from ..engine.lease.lease import now
 from ..engine.threads import Bell, begin
 from ..engine.transport.store import CALL_S
 from ..errors import ConfigurationError, StoreUnavailable
+from ..holder import holder_metadata
 from ..plugin import install
-from ..task.run import told_of_us
 from .claiming import ClaimingScheduler, Tenure, claiming
 from .ledger import Ledger
 
@@ -133,7 +133,7 @@ class LockedScheduler(Scheduler):
             provider.client,
             f"{provider.prefix}beat:{settings.name}",
             expire=settings.ttl_ms / 1000,
-            metadata={**told_of_us("celery beat"), "role": "leader"},
+            metadata={**holder_metadata("celery beat"), "role": "leader"},
         )
         self._ledger = Ledger(provider.client, self._lock.name)
         super().__init__(app, lazy=True, **options)

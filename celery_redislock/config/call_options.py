@@ -14,6 +14,7 @@ from typing import Any
 
 from ..errors import ConfigurationError
 from ..messages.headers import CALL_HEADER
+from .plan import Planned
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +83,7 @@ def warn_of_what_nobody_reads(request: Any = None, **_: Any) -> None:
     """At ``task_received``: say once that a call has lock options and its task takes no lock."""
     message = request.request_dict
     asks = CALL_HEADER in message or _PROPERTY in (message.get("properties") or {})
-    if asks and not hasattr(request.task, "plan_for") and request.name not in _warned_of:
+    if asks and not isinstance(request.task, Planned) and request.name not in _warned_of:
         _warned_of.add(request.name)
         logger.warning("Task %s was called with lock={...}, but is not locked", request.name)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from celery import Celery
 
+from .plan import Planned
+
 
 def is_off(app: Celery) -> bool:
     """Whether there are locked tasks, and `lock_mode` is "off" for each of them.
@@ -14,6 +16,6 @@ def is_off(app: Celery) -> bool:
     locked = [
         task
         for name, task in list(app.tasks.items())
-        if hasattr(task, "plan_for") and not name.startswith("celery.")
+        if isinstance(task, Planned) and not name.startswith("celery.")
     ]
     return bool(locked) and all(task.plan_for().options.mode == "off" for task in locked)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celery import Celery, Task
 
@@ -35,6 +35,27 @@ class Plan:
             LockKeyError: An argument cannot be made part of a name.
         """
         return self.prefix + self.naming.lock_name(args or (), kwargs or {})
+
+
+class Planned:
+    """A task whose calls have a plan: the base of `LockedTask`, by which rooms below that know one."""
+
+    if TYPE_CHECKING:
+        app: Celery
+
+    def plan_for(self, per_call: Mapping[str, Any] | None = None) -> Plan:
+        """Return what holds for a call with these options of its own; without any, found out once.
+
+        Raises:
+            ConfigurationError: An option or a setting is wrong.
+        """
+        if per_call is not None:
+            return plan_of(self, self.app, per_call)
+        try:
+            plan: Plan = self.__dict__["_plan_of_task"]
+        except KeyError:
+            plan = self.__dict__["_plan_of_task"] = plan_of(self, self.app)
+        return plan
 
 
 def plan_of(task: Any, app: Celery, per_call: Mapping[str, Any] | None = None) -> Plan:

@@ -7,6 +7,7 @@ first, its attributes are in force, and what it passes on with ``super()`` reach
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from inspect import getattr_static
 from typing import Any
 from weakref import WeakValueDictionary
@@ -81,7 +82,8 @@ def refuse_what_hides_the_lock(task_class: type, locked: type) -> None:
     Raises:
         ConfigurationError: It has.
     """
-    for name, ours in vars(locked).items():
+    for name in _ours(locked):
+        ours = getattr_static(locked, name)
         if name.startswith("_") or name in vars(Task) or getattr_static(task_class, name) is ours:
             continue
         owner = next(there for there in task_class.__mro__ if name in vars(there))
@@ -90,6 +92,13 @@ def refuse_what_hides_the_lock(task_class: type, locked: type) -> None:
                 f"{owner.__name__}.{name} hides the {name} of LockedTask: give it another name, or let "
                 f"{owner.__name__} derive from LockedTask"
             )
+
+
+def _ours(locked: type) -> Iterator[str]:
+    """Yield the names of what `LockedTask`, and what it derives from beside Celery's, has of its own."""
+    for there in locked.__mro__:
+        if there not in (Task, object):
+            yield from vars(there)
 
 
 def _class_of(base: Any) -> type:

@@ -14,10 +14,11 @@ from celery.utils import uuid
 
 from ..config.call import key_of_message, key_to_publish, naming_headers, publishing, without_name
 from ..config.call_options import refuse_options_of_a_task, travelling
-from ..config.plan import Plan, plan_of
+from ..config.plan import Plan, Planned, plan_of
 from ..config.provider import provider_of
 from ..engine import RedisLock, release_orphan
 from ..errors import LockBusy
+from ..holder import holder_metadata
 from ..messages.delivery import how_sent, travelling_headers
 from ..messages.ending import Skipped
 from ..messages.headers import CALL_HEADER, RETRY_HEADER
@@ -50,7 +51,7 @@ install()
 _POSITIONAL = ("task_id", "producer", "link", "link_error", "shadow")
 
 
-class LockedTask(Task):
+class LockedTask(Planned, Task):
     """A task that holds a Redis lock, keyed on its name and arguments, while it runs.
 
     The lock is taken in `before_start` and released in `after_return`; before a retry or a
@@ -140,7 +141,7 @@ class LockedTask(Task):
             LockKeyError: An argument cannot be made part of a name.
         """
         plan = self.plan_for()
-        return provider_of(self.app).lock_of(plan.key(args, kwargs), plan.options, run.told_of_us(self.name))
+        return provider_of(self.app).lock_of(plan.key(args, kwargs), plan.options, holder_metadata(self.name))
 
     def before_start(self, task_id: str, args: Any, kwargs: Any) -> None:
         """Begin a run: of a task that was registered as ours, `surround_hooks` has taken the lock by now.
@@ -296,16 +297,6 @@ class LockedTask(Task):
         # A copied name is not that of a call with other options.
         headers = {**without_name(options.get("headers")), CALL_HEADER: travelling(self.name, lock)}
         return {**options, "headers": headers}
-
-    def plan_for(self, per_call: Mapping[str, Any] | None = None) -> Plan:
-        """Return what holds for a call with these options of its own; without any, found out once."""
-        if per_call is not None:
-            return plan_of(self, self.app, per_call)
-        try:
-            plan: Plan = self.__dict__["_plan_of_task"]
-        except KeyError:
-            plan = self.__dict__["_plan_of_task"] = plan_of(self, self.app)
-        return plan
 
 
 def _named(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import socket
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
@@ -24,6 +22,7 @@ from ..conflicts.conflict import Conflict, announce, settle
 from ..engine import RedisLock
 from ..engine.threads import here
 from ..errors import LockLost, StoreUnavailable
+from ..holder import holder_metadata
 from ..messages.ending import Skipped
 from ..messages.headers import OF_EARLIER_TRIES
 from ..naming.calls import Naming
@@ -82,7 +81,7 @@ class Run:
             waiting.end()
             self.lock = held
             return
-        metadata = {**told_of_us(task.name, self._request.id), **coalescing.triggered(self._request)}
+        metadata = {**holder_metadata(task.name, self._request.id), **coalescing.triggered(self._request)}
         # Weakly: we have the lock, and a lock that is dropped must not be renewed for ever.
         lock = provider_of(task.app).lock_of(key, options, metadata, WeakMethod(self.report_lost))
         lock.listen(WeakMethod(self.report_asked), replacement.told_within_s(options))
@@ -315,12 +314,6 @@ def finish(task: Task[..., Any], done: str = "") -> None:
     if run is not None:
         leave(run)
         run.give_back(done)
-
-
-def told_of_us(task_name: str, task_id: str | None = None) -> dict[str, str]:
-    """Return what a holder says of itself: nothing that the arguments of a task could show."""
-    of_run = {} if task_id is None else {"id": task_id}
-    return {"task": task_name, **of_run, "host": socket.gethostname(), "pid": str(os.getpid())}
 
 
 def _forget_earlier_attempts(request: Any) -> None:

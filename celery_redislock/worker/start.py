@@ -12,6 +12,7 @@ from celery.worker import state as worker_state
 from celery.worker.control import control_command, inspect_command
 
 from ..config.mode import is_off
+from ..config.plan import Planned
 from ..config.provider import provider_of
 from ..config.resolution import OPTIONS
 from ..config.unknown_settings import check_unknown_settings
@@ -55,7 +56,7 @@ def warn_of_options_that_nobody_reads(instance: Any = None, **_: Any) -> None:
         # Celery's own and ours have some where the setting task_annotations gives them to all tasks.
         if (
             options
-            and not hasattr(task, "plan_for")
+            and not isinstance(task, Planned)
             and not name.startswith(("celery.", "celery_redislock."))
         ):
             logger.warning(
@@ -68,7 +69,7 @@ def warn_of_options_that_nobody_reads(instance: Any = None, **_: Any) -> None:
 def warn_of_what_cannot_be(instance: Any = None, **_: Any) -> None:
     """Name the tasks whose options want more than the worker's settings give."""
     app = instance.app
-    options = {name: task.plan_for().options for name, task in app.tasks.items() if hasattr(task, "plan_for")}
+    options = {name: task.plan_for().options for name, task in app.tasks.items() if isinstance(task, Planned)}
     locked = {name: each for name, each in options.items() if each.mode != "off"}
     replacing = [name for name, each in locked.items() if each.on_conflict == "replace"]
     scoped = [name for name, each in locked.items() if each.scope != "run"]

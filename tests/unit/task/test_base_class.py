@@ -282,13 +282,12 @@ def test_abstract_methods_and_generic_mixins_go_on(app: Celery) -> None:
     assert app.register_task(Export()).apply().result == "exported"
 
 
-def test_a_base_that_hides_the_lock_is_refused(app: Celery) -> None:
-    class Tasks(Task):
-        abstract = True
-        lock = "of its own"
+@pytest.mark.parametrize("name", ["lock", "plan_for"])
+def test_a_base_that_hides_the_lock_is_refused(app: Celery, name: str) -> None:
+    hiding = type("Tasks", (Task,), {"abstract": True, name: "of its own"})
 
-    with pytest.raises(ConfigurationError, match=r"Tasks.lock hides the lock of LockedTask"):
-        locked(app, body, base=type("Both", (Tasks, LockedTask), {"abstract": True}))
+    with pytest.raises(ConfigurationError, match=rf"Tasks.{name} hides the {name} of LockedTask"):
+        locked(app, body, base=type("Both", (hiding, LockedTask), {"abstract": True}))
 
 
 def test_a_lock_of_ones_own_that_knows_ours_is_left_alone(app: Celery) -> None:
