@@ -1,128 +1,169 @@
-"""Named: the Redis key of a call's lock, as its message carries it.
+"""Call: one call of a task, made once for each message and handed on: its plan, arguments, and lock's name.
 
-Who publishes a call names its lock. The worker, the worker's parent, and whoever publishes the message
-again go by that name: so they never disagree, whatever their version of the function and its options,
-and whatever a serializer made of the arguments.
+Who publishes a call names its lock, and the message carries the name. The worker, the worker's parent, and
+whoever publishes the message again go by that name: so they never disagree, whatever their version of the
+function and its options, and whatever a serializer made of the arguments.
 
 A name counts for the one message that it was written for: for its task and its id. Celery copies headers
 into retries and replacements, and users copy them into other calls: so `apply_async` names each call anew,
-unless the message is known to be the same, see ``again.py``. A key without this app's prefix does not count
-either: a message can make nobody take the lock of another app, or touch any other key.
+unless the message is known to be the same, see ``task/resent.py``. A name without this app's prefix does not
+count either: a message can make nobody take the lock of another app, or touch any other key.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import Any
 
-from ..messages.headers import NAME_HEADER, NAMED_HEADER
-from .plan import Plan
+from celery.utils import uuid
 
-__all__ = [
-    "as_sent",
-    "key_of_message",
-    "key_to_publish",
-    "naming_headers",
-    "publishing",
-    "without_name",
-]
+from ..messages.headers import CALL_HEADER, NAME_HEADER, NAMED_HEADER
+from .plan import Plan, Planned
+
+__all__ = ["Call", "name_as_sent", "without_name"]
 
 
-def key_of_message(
-    plan: Plan, headers: Mapping[str, Any] | None, task_id: str | None, args: Any, kwargs: Any
-) -> str:
-    """Return the key of the lock of a message: the one that it carries, else the one that its call has.
-
-    Raises:
-        TypeError: It carries none, and its arguments do not fit the function.
-        LockKeyError: It carries none, and its arguments give none.
-    """
-    key = _carried(plan, headers, task_id)
-    return key if key is not None else plan.key(args, kwargs)
-
-
-def key_to_publish(
-    plan: Plan,
-    headers: Mapping[str, Any] | None,
-    task_id: str | None,
-    args: Any,
-    kwargs: Any,
-    *,
-    as_it_was: bool,
-) -> str | None:
-    """Return the key of the lock of a call that is about to be published; None where it gives none here.
-
-    Celery sends a call all the same, and the worker decides about it.
+class Call:
+    """One call of a locked task.
 
     Args:
-        plan: Of the call.
-        headers: Those with which it is published.
-        task_id: Its id; None: a new one.
-        args: Of the call.
-        kwargs: Of the call.
-        as_it_was: It was published before, and keeps its name.
+        task: The task.
+        plan: What holds for this call.
+        args: Positional arguments, as they were given.
+        kwargs: Keyword arguments, as they were given.
+        task_id: Of its message.
+        lock_name: That its message carries; None: the arguments give it, once it is asked for.
     """
-    if plan.options.mode == "off":
-        return None
-    key = _carried(plan, headers, task_id) if as_it_was else None
-    return key if key is not None else _key_here(plan, args, kwargs)
+
+    __slots__ = ("_lock_name", "args", "kwargs", "plan", "task", "task_id")
+
+    def __init__(
+        self, task: Planned, plan: Plan, args: Any, kwargs: Any, task_id: Any, lock_name: str | None = None
+    ) -> None:
+        self.task, self.plan, self.task_id = task, plan, task_id
+        self.args, self.kwargs = args, kwargs
+        self._lock_name = lock_name
+
+    @classmethod
+    def received(
+        cls,
+        task: Planned,
+        headers: Mapping[str, Any] | None,
+        task_id: Any,
+        args: Any,
+        kwargs: Any,
+        *,
+        is_eager: bool = False,
+    ) -> Call:
+        """Return the call that a worker has received, or that is made eagerly.
+
+        Args:
+            task: The task.
+            headers: Of the message.
+            task_id: Of the message.
+            args: Of the message.
+            kwargs: Of the message.
+            is_eager: There is no message: its headers are those of whatever the call was made in.
+
+        Raises:
+            ConfigurationError: The call's own lock options are wrong.
+        """
+        plan = task.plan_for(headers.get(CALL_HEADER) if headers else None)
+        return cls(task, plan, args, kwargs, task_id, None if is_eager else _carried(plan, headers, task_id))
+
+    @classmethod
+    def to_publish(
+        cls, task: Planned, plan: Plan, args: Any, kwargs: Any, options: Mapping[str, Any], *, is_resent: bool
+    ) -> Call:
+        """Return a call that is about to be published.
+
+        Args:
+            task: The task.
+            plan: What holds for this call.
+            args: Of the call.
+            kwargs: Of the call.
+            options: Celery's, with the ``task_id`` if it has one already, and its headers.
+            is_resent: Its message was published before, and keeps the name that it carries.
+        """
+        given = options.get("task_id")
+        lock_name = _carried(plan, options.get("headers"), given) if is_resent else None
+        return cls(task, plan, args, kwargs, given or uuid(), lock_name)
+
+    @property
+    def lock_name(self) -> str:
+        """The Redis key of its lock.
+
+        Raises:
+            TypeError: The call does not fit the function.
+            LockKeyError: An argument cannot be made part of a name.
+        """
+        if self._lock_name is None:
+            self._lock_name = self.plan.lock_name(self.args, self.kwargs)
+        return self._lock_name
+
+    @property
+    def args_hash(self) -> str:
+        """A hash of its arguments, to tell equal calls."""
+        return self.plan.naming.args_hash(self.args or (), self.kwargs or {})
+
+    @property
+    def runs_locked(self) -> bool:
+        """Whether its run takes the lock: with `lock_scope` "queue" only its message has one."""
+        options = self.plan.options
+        return options.mode != "off" and options.scope != "queue"
+
+    def publish(self, send: Callable[..., Any], options: Mapping[str, Any]) -> Any:
+        """Publish it with Celery's own `apply_async`, and have its message name the lock.
+
+        A call that gives no name here is sent without one, and the worker decides about it.
+
+        Args:
+            send: Celery's own.
+            options: For `send`, all by name, as `named` returns them.
+        """
+        token = _published.set(self)
+        try:
+            return send(self.args, self.kwargs, **options)
+        finally:
+            _published.reset(token)
+
+    def named(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Return Celery's options of this call with its id, and the name of its lock among the headers."""
+        headers = without_name(options.get("headers"))
+        if self.plan.options.mode != "off":
+            try:
+                headers[NAME_HEADER] = self.lock_name
+            except Exception:  # noqa: BLE001 - objects that the user's serializer knows may raise anything
+                return {**options, "task_id": self.task_id, "headers": headers}
+            headers[NAMED_HEADER] = _written_for(self.plan, self.task_id)
+        return {**options, "task_id": self.task_id, "headers": headers}
 
 
-def naming_headers(
-    plan: Plan, headers: Mapping[str, Any] | None, task_id: str, key: str | None
-) -> dict[str, Any]:
-    """Return the headers of a message that names the lock with this key; or that names none."""
-    others = without_name(headers)
-    if key is not None:
-        others[NAME_HEADER], others[NAMED_HEADER] = key, _written_for(plan, task_id)
-    return others
-
-
-@contextmanager
-def publishing(plan: Plan, task_id: str, args: Any, kwargs: Any) -> Iterator[None]:
-    """Have the message of this id that is published inside named by what it is sent with, see `as_sent`."""
-    token = _published.set((plan, task_id, args, kwargs))
-    try:
-        yield
-    finally:
-        _published.reset(token)
-
-
-def as_sent(headers: Any = None, body: Any = None, **_: Any) -> None:
+def name_as_sent(headers: Any = None, body: Any = None, **_: Any) -> None:
     """At ``before_task_publish``: name the call anew if an `apply_async` of the user's has changed it."""
-    here = _published.get()
-    if here is None or not headers or NAME_HEADER not in headers or not isinstance(body, tuple | list):
+    call = _published.get()
+    if call is None or not headers or NAME_HEADER not in headers or not isinstance(body, tuple | list):
         return
-    plan, task_id, args, kwargs = here
-    if headers.get("id") != task_id or _are_equal((args, kwargs), body[:2]):
+    args, kwargs = body[:2]
+    if headers.get("id") != call.task_id or _are_equal(call, args, kwargs):
         return
-    key = _key_here(plan, *body[:2])
-    if key is None:
-        del headers[NAME_HEADER], headers[NAMED_HEADER]
-    else:
-        headers[NAME_HEADER] = key
-
-
-#: What is published in this thread: its plan and id, and the arguments by which it was named.
-_published: ContextVar[tuple[Plan, str, Any, Any] | None] = ContextVar("redislock_published", default=None)
-
-
-def _are_equal(named: Any, sent: Any) -> bool:
-    (args, kwargs), (sent_args, sent_kwargs) = named, sent
     try:
-        is_same = list(args or ()) == list(sent_args or ())
-        return is_same and dict(kwargs or {}) == dict(sent_kwargs or {})
+        headers[NAME_HEADER] = call.plan.lock_name(args, kwargs)
+    except Exception:  # noqa: BLE001 - as in `named`
+        del headers[NAME_HEADER], headers[NAMED_HEADER]
+
+
+#: The call that is published in this thread.
+_published: ContextVar[Call | None] = ContextVar("redislock_published", default=None)
+
+
+def _are_equal(call: Call, args: Any, kwargs: Any) -> bool:
+    try:
+        is_same = list(call.args or ()) == list(args or ())
+        return is_same and dict(call.kwargs or {}) == dict(kwargs or {})
     except Exception:  # noqa: BLE001 - what cannot be compared is not known to be the same
         return False
-
-
-def _key_here(plan: Plan, args: Any, kwargs: Any) -> str | None:
-    try:
-        return plan.key(args, kwargs)
-    except Exception:  # noqa: BLE001 - objects that the user's serializer knows may raise anything
-        return None
 
 
 def without_name(headers: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -134,12 +175,12 @@ def without_name(headers: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def _carried(plan: Plan, headers: Mapping[str, Any] | None, task_id: str | None) -> str | None:
-    """Return the key in the headers of a message, if it counts for it."""
-    key = headers.get(NAME_HEADER) if headers else None
-    if not headers or not isinstance(key, str):
+    """Return the name that the headers of a message carry, if it counts for this message."""
+    name = headers.get(NAME_HEADER) if headers else None
+    if not headers or not isinstance(name, str):
         return None
-    is_ours = key.startswith(plan.prefix) and len(key) > len(plan.prefix)
-    return key if is_ours and headers.get(NAMED_HEADER) == _written_for(plan, task_id) else None
+    is_ours = name.startswith(plan.prefix) and len(name) > len(plan.prefix)
+    return name if is_ours and headers.get(NAMED_HEADER) == _written_for(plan, task_id) else None
 
 
 def _written_for(plan: Plan, task_id: str | None) -> str:

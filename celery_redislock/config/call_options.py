@@ -1,4 +1,4 @@
-"""Call: the lock options of one call, on their way into its message and out of it.
+"""Call options: the lock options of one call, on their way into its message and out of it.
 
 `apply_async` of a locked task puts them there. Celery's ``send_task``, or a signature or beat entry whose
 task the process does not know, would take ``lock={...}`` for a property of the message; most brokers pass

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from celery import Celery, Task
 
@@ -27,7 +27,7 @@ class Plan:
     options: LockOptions
     prefix: str
 
-    def key(self, args: Any, kwargs: Any) -> str:
+    def lock_name(self, args: Any, kwargs: Any) -> str:
         """Return the Redis key of the lock of a call.
 
         Raises:
@@ -37,11 +37,10 @@ class Plan:
         return self.prefix + self.naming.lock_name(args or (), kwargs or {})
 
 
-class Planned:
-    """A task whose calls have a plan: the base of `LockedTask`, by which rooms below that know one."""
+class Planned(Task):
+    """A task whose calls have a plan: the base of `LockedTask`, by which the rooms below know one."""
 
-    if TYPE_CHECKING:
-        app: Celery
+    abstract = True
 
     def plan_for(self, per_call: Mapping[str, Any] | None = None) -> Plan:
         """Return what holds for a call with these options of its own; without any, found out once.

@@ -6,11 +6,11 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from celery import Task, states
+from celery import states
 from celery.exceptions import TaskRevokedError
 from celery.result import AsyncResult
 
-from ..config.plan import Plan
+from ..config.call import Call
 from ..conflicts.conflict import Conflict, announce
 from ..errors import RedislockError
 from ..pending import record as coalescing
@@ -20,21 +20,11 @@ from .publication import Publication, Send
 logger = logging.getLogger(__name__)
 
 
-def publish(
-    task: Task[..., Any],
-    plan: Plan,
-    args: Any,
-    kwargs: Any,
-    options: dict[str, Any],
-    send: Send,
-) -> AsyncResult[Any]:
+def publish(call: Call, options: dict[str, Any], send: Send) -> AsyncResult[Any]:
     """Publish a call under its publish lock, or do what `lock_on_conflict` says of the one that is there.
 
     Args:
-        task: The task.
-        plan: What holds for this call; its scope is not "run".
-        args: Of the call.
-        kwargs: Of the call.
+        call: The call; its scope is not "run".
         options: Celery's options of the call, all by name.
         send: Celery's own ``apply_async``.
 
@@ -43,7 +33,7 @@ def publish(
         StoreUnavailable: Redis could not be reached, see `lock_on_error`.
         LockKeyError, TypeError: The arguments give no name.
     """
-    publication = Publication(task, plan, args, kwargs, options)
+    publication = Publication(call, options)
     try:
         return _publish(publication, send)
     except RedislockError:

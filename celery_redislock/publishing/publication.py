@@ -15,13 +15,11 @@ from contextlib import suppress
 from typing import Any
 from uuid import uuid4
 
-from celery import Signature, Task, states
+from celery import Signature, states
 from celery.app.task import Context
 from celery.result import AsyncResult
-from celery.utils import uuid
 
-from ..config.call import key_to_publish, naming_headers, publishing
-from ..config.plan import Plan
+from ..config.call import Call
 from ..conflicts.conflict import Conflict, announce
 from ..errors import StoreUnavailable
 from ..holder import Holder
@@ -29,8 +27,6 @@ from ..messages import replies, sentry
 from ..messages.headers import PENDING_HEADER, TICKET_HEADER, ticket_in, ticket_value
 from ..publish_lock import ticket as queued
 from ..publish_lock.record import PublishLock
-from ..task import handover
-from ..task.resent import is_as_it_was
 from .expiry import lasting, waiting_ms
 
 logger = logging.getLogger(__name__)
@@ -54,32 +50,24 @@ class Publication:
         is_sent_by_celery: As the next member of a chain, or a callback, of a task that has returned.
     """
 
-    def __init__(
-        self, task: Task[..., Any], plan: Plan, args: Any, kwargs: Any, options: dict[str, Any]
-    ) -> None:
-        given = options.get("task_id")
-        self.task_id: str = given or uuid()
-        self.is_fixed = given is not None
-        self.task = task
-        self._plan = plan
-        self._args, self._kwargs = args or (), kwargs or {}
-        given_headers = options.get("headers")
-        as_it_was = is_as_it_was(task, given, args, kwargs, given_headers)
-        self._lock_name = key_to_publish(plan, given_headers, given, args, kwargs, as_it_was=as_it_was)
-        headers = naming_headers(plan, given_headers, self.task_id, self._lock_name)
-        self._options = {**options, "task_id": self.task_id, "headers": headers}
+    def __init__(self, call: Call, options: dict[str, Any]) -> None:
+        self.task_id: str = call.task_id
+        self.is_fixed = options.get("task_id") is not None
+        self.task = call.task
+        self._call = call
+        self._lock_options = call.plan.options
+        self._options = call.named(options)
         self._token = uuid4().hex
         self._lock: PublishLock | None = None
         self._until = 0.0
         self._is_marked = True
         self._is_out = False
-        self._is_own = task.request.id == self.task_id
+        self._is_own = call.task.request.id == self.task_id
         self.is_sent_by_celery = options.get("parent_id") is not None and not self._comes_again()
 
     def claim(self) -> Conflict | None:
         """Take the publish lock; return what it met, if that is to be decided."""
-        naming, options = self._plan.naming, self._plan.options
-        lock_name = self._lock_name or self._plan.key(self._args, self._kwargs)
+        options, lock_name = self._lock_options, self._call.lock_name
         self._lock = queued.publish_lock(self.task.app, lock_name)
         try:
             there = self._take_patiently(self._lock)
@@ -92,8 +80,7 @@ class Publication:
         if there is None or self._comes_again():
             return None
         shadow = options.mode == "shadow"
-        args_hash = naming.args_hash(self._args, self._kwargs)
-        conflict = Conflict(lock_name, there, self.task_id, args_hash, shadow, self.task, options)
+        conflict = Conflict(lock_name, there, self.task_id, self._call.args_hash, shadow, self.task, options)
         if shadow:
             announce(self.task, conflict, str(options.on_conflict))
             self._is_marked = False
@@ -106,10 +93,7 @@ class Publication:
             headers = {**(options.get("headers") or {}), TICKET_HEADER: self._ticket()}
             options = {**options, "headers": headers}
         try:
-            if self._is_own:
-                handover.finish(self.task)
-            with publishing(self._plan, self.task_id, self._args, self._kwargs):
-                result = send(self._args, self._kwargs, **options)
+            result: AsyncResult[Any] = self._call.publish(send, options)
             self._is_out = True
         except BaseException:
             self.give_up()
@@ -131,7 +115,7 @@ class Publication:
         # Another process publishes it: the reply to it comes here all the same.
         replies.expect_here(self.task.app, self.task_id)
         options["reply_to"] = replies.address_here(self.task.app, options.get("reply_to"))
-        return self.task.signature(self._args, self._kwargs, **lasting(self.task.app, options))
+        return self.task.signature(self._call.args, self._call.kwargs, **lasting(self.task.app, options))
 
     def is_answered_by(self, task_id: str | None) -> AsyncResult[Any]:
         """Return the result of another call that stands for this one, if it has any."""
@@ -163,7 +147,7 @@ class Publication:
             )
 
     def _take_patiently(self, lock: PublishLock) -> Holder | None:
-        is_patient = self._plan.options.on_error == "retry" and self._plan.options.mode != "shadow"
+        is_patient = self._lock_options.on_error == "retry" and self._lock_options.mode != "shadow"
         self._until = time.monotonic() + AWAY_S
         while True:
             try:
@@ -181,7 +165,7 @@ class Publication:
     def _take(self, lock: PublishLock) -> Holder | None:
         facts: dict[str, Any] = {
             "again": self._comes_again(),
-            "runs": self._plan.options.scope == "task",
+            "runs": self._lock_options.scope == "task",
         }
         ttl_ms = min(PUBLISHING_MS, self._waiting_ms())
         within = self._until - time.monotonic()
@@ -224,7 +208,7 @@ class Publication:
             return False
 
     def _waiting_ms(self) -> int:
-        return waiting_ms(self.task, self._options, self._plan.options.queue_ttl_ms)
+        return waiting_ms(self.task, self._options, self._lock_options.queue_ttl_ms)
 
     def _ticket(self) -> Mapping[str, str]:
         return ticket_value(self.task_id, self._lock.name if self._lock else "", self._token)
@@ -235,8 +219,8 @@ class Publication:
         return Context(
             id=self.task_id,
             task=self.task.name,
-            args=self._args,
-            kwargs=self._kwargs,
+            args=self._call.args,
+            kwargs=self._call.kwargs,
             headers=options.get("headers"),
             chain=options.get("chain"),
             chord=options.get("chord"),

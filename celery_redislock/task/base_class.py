@@ -82,9 +82,8 @@ def refuse_what_hides_the_lock(task_class: type, locked: type) -> None:
     Raises:
         ConfigurationError: It has.
     """
-    for name in _ours(locked):
-        ours = getattr_static(locked, name)
-        if name.startswith("_") or name in vars(Task) or getattr_static(task_class, name) is ours:
+    for name in _own_names(locked):
+        if getattr_static(task_class, name) is getattr_static(locked, name):
             continue
         owner = next(there for there in task_class.__mro__ if name in vars(there))
         if not issubclass(owner, locked):
@@ -94,11 +93,10 @@ def refuse_what_hides_the_lock(task_class: type, locked: type) -> None:
             )
 
 
-def _ours(locked: type) -> Iterator[str]:
-    """Yield the names of what `LockedTask`, and what it derives from beside Celery's, has of its own."""
-    for there in locked.__mro__:
-        if there not in (Task, object):
-            yield from vars(there)
+def _own_names(locked: type) -> Iterator[str]:
+    """Yield the public names that `LockedTask` and its bases have, and Celery's `Task` has not."""
+    for base in locked.__mro__[: locked.__mro__.index(Task)]:
+        yield from (name for name in vars(base) if _is_public(name) and name not in vars(Task))
 
 
 def _class_of(base: Any) -> type:

@@ -8,12 +8,11 @@ from typing import Any
 
 from ..errors import ConfigurationError, LockBusy, LockLost
 from ..messages import sentry
-from ..messages.headers import CALL_HEADER
 from ..pending.replacement import is_replaced
 from . import coroutines as deferred
 from . import early_end as refusal
-from . import handover, run
 from . import map_calls as mapping
+from . import run
 
 Hook = Callable[..., Any]
 
@@ -66,8 +65,7 @@ def _lock_first(hook: Hook) -> Hook:
     @wraps(hook)
     def before_start(self: Any, task_id: str, args: Any, kwargs: Any) -> Any:
         try:
-            plan = self.plan_for((self.request.headers or {}).get(CALL_HEADER))
-            run.begin(self, plan, args, kwargs)
+            run.begin(self, args, kwargs)
         except Exception as error:  # noqa: BLE001 - raised by the call that Celery makes next
             return refusal.keep(self.request, error)
         return hook(self, task_id, args, kwargs)
@@ -125,7 +123,7 @@ def _release_before_retry(hook: Hook) -> Hook:
         if begun is not None and begun.is_replaced:
             # Its successor does the work; a retry would only replace that again.
             raise begun.end_replaced()
-        handover.begin(self, self.plan_for((self.request.headers or {}).get(CALL_HEADER)).options)
+        run.make_way_for_retry(self)
         return hook(self, *args, **kwargs)
 
     return retry

@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from celery import Celery, Task
+from celery import Celery
 from celery.exceptions import Retry, TaskRevokedError
 from celery.result import AsyncResult, EagerResult
 from celery.states import RETRY, REVOKED
-from celery.utils import uuid
 
-from ..config.call import key_of_message, key_to_publish, naming_headers, publishing, without_name
+from ..config.call import Call, without_name
 from ..config.call_options import refuse_options_of_a_task, travelling
 from ..config.plan import Plan, Planned, plan_of
 from ..config.provider import provider_of
-from ..engine import RedisLock, release_orphan
+from ..engine import RedisLock
 from ..errors import LockBusy
 from ..holder import holder_metadata
 from ..messages.delivery import how_sent, travelling_headers
 from ..messages.ending import Skipped
 from ..messages.headers import CALL_HEADER, RETRY_HEADER
 from ..messages.republish import ComesAgain
-from ..pending.publish import publish_what_is_wanted
-from ..pending.withdrawal import withdraw_apart
-from ..publish_lock import ticket as queued
 from ..publishing import duplicates
 from ..worker import start as worker
 from ..worker.request import locked_request
@@ -35,7 +29,7 @@ from . import map_calls as mapping
 from . import run
 from .hooks import called_by_celery, refuse_unless_surrounded, surround_hooks
 from .receivers import install, prepare
-from .resent import is_as_it_was
+from .resent import is_resent
 from .run import current_lock
 
 if TYPE_CHECKING:
@@ -43,15 +37,13 @@ if TYPE_CHECKING:
 
 __all__ = ["LockedTask", "current_lock"]
 
-logger = logging.getLogger(__name__)
-
 install()
 
 #: What Celery's own `apply_async` takes by position, after the arguments of the task.
 _POSITIONAL = ("task_id", "producer", "link", "link_error", "shadow")
 
 
-class LockedTask(Planned, Task):
+class LockedTask(Planned):
     """A task that holds a Redis lock, keyed on its name and arguments, while it runs.
 
     The lock is taken in `before_start` and released in `after_return`; before a retry or a
@@ -129,7 +121,7 @@ class LockedTask(Planned, Task):
         plan = self.plan_for()
         if plan.options.mode != "off":
             provider_of(self.app)  # refuses wrong settings
-        return plan.key(args, kwargs)
+        return plan.lock_name(args, kwargs)
 
     def lock_for(self, *args: Any, **kwargs: Any) -> RedisLock:
         """Return the lock that this call would take, for use outside Celery.
@@ -141,7 +133,8 @@ class LockedTask(Planned, Task):
             LockKeyError: An argument cannot be made part of a name.
         """
         plan = self.plan_for()
-        return provider_of(self.app).lock_of(plan.key(args, kwargs), plan.options, holder_metadata(self.name))
+        lock_name = plan.lock_name(args, kwargs)
+        return provider_of(self.app).lock_of(lock_name, plan.options, holder_metadata(self.name))
 
     def before_start(self, task_id: str, args: Any, kwargs: Any) -> None:
         """Begin a run: of a task that was registered as ours, `surround_hooks` has taken the lock by now.
@@ -172,33 +165,6 @@ class LockedTask(Planned, Task):
         signature.options["headers"] = travelling_headers(signature.options.get("headers"))
         return signature
 
-    def release_orphan(self, token: str, headers: Mapping[str, Any], args: Any, kwargs: Any) -> None:
-        """Give back what the dead child of a worker held, or its place in line.
-
-        Args:
-            token: Of the delivery that the child ran.
-            headers: Of its message.
-            args: Of the call.
-            kwargs: Of the call.
-        """
-        queued.free_of_message(self.app, headers, headers.get("id"))
-        withdraw_apart(self.app, headers)
-        name = self.locked_name_of(headers, args, kwargs)
-        if name is None:
-            return
-        min_hold_ms = self.plan_for(headers.get(CALL_HEADER)).options.min_hold_ms
-        if release_orphan(provider_of(self.app).client, name, token, min_hold_ms):
-            logger.info("lock %r: released for the dead child of task %s", name, self.name)
-        # Also if it was released before: the child may have died before it published what is wanted.
-        publish_what_is_wanted(self.app, name)
-
-    def locked_name_of(self, headers: Mapping[str, Any], args: Any, kwargs: Any) -> str | None:
-        """Return the Redis key of the lock of a call that was published; None where none is taken."""
-        plan = self.plan_for(headers.get(CALL_HEADER))
-        if plan.options.mode == "off" or plan.options.scope == "queue":
-            return None
-        return key_of_message(plan, headers, headers.get("id"), args, kwargs)
-
     def apply_async(
         self,
         args: Any = None,
@@ -224,17 +190,17 @@ class LockedTask(Planned, Task):
             LockBusy: An equal call is there already, and the policy is "fail".
             StoreUnavailable: Redis could not be reached for the publish lock.
         """
-        options = self._with_call_options(lock, options)
-        plan = self.plan_for((options.get("headers") or {}).get(CALL_HEADER))
-        scoped = plan.options.scope != "run" and plan.options.mode != "off"
+        plan, options = self._planned(lock, options)
         if self.app.conf.task_always_eager:
             return super().apply_async(args, kwargs, *positional, **options)
         options = {**dict(zip(_POSITIONAL, positional, strict=False)), **options}
-        if scoped:
-            return duplicates.publish(self, plan, args, kwargs, options, super().apply_async)
-        options = _named(self, plan, args, kwargs, options)
-        with publishing(plan, options["task_id"], args, kwargs):
-            return super().apply_async(args, kwargs, **options)
+        call = Call.to_publish(
+            self, plan, args, kwargs, options, is_resent=is_resent(self, args, kwargs, options)
+        )
+        if plan.options.scope != "run" and plan.options.mode != "off":
+            return duplicates.publish(call, options, run.handing_over(call, super().apply_async))
+        result: AsyncResult[Any] = call.publish(super().apply_async, call.named(options))
+        return result
 
     def apply(
         self,
@@ -249,7 +215,7 @@ class LockedTask(Planned, Task):
         Raises:
             LockLost: In a task whose own lock was lost meanwhile.
         """
-        options = self._with_call_options(lock, options)
+        _, options = self._planned(lock, options)
         if RETRY_HEADER in (options.get("headers") or {}):
             # Celery counts every eager retry; a conflict is none of the user's.
             options = {**options, "retries": options.get("retries", 1) - 1}
@@ -289,22 +255,13 @@ class LockedTask(Planned, Task):
         mapping.refuse(self, "chunks")
         return super().chunks(it, n)
 
-    def _with_call_options(self, lock: Any, options: dict[str, Any]) -> dict[str, Any]:
+    def _planned(self, lock: Any, options: dict[str, Any]) -> tuple[Plan, dict[str, Any]]:
+        """Return the plan of a call, and Celery's options of it, with its own lock options in a header."""
         refuse_options_of_a_task(self.name, options)
+        headers = options.get("headers")
         if lock is None:
-            return options
-        plan_of(self, self.app, lock)
+            return self.plan_for(headers.get(CALL_HEADER) if headers else None), options
+        plan = self.plan_for(lock)
         # A copied name is not that of a call with other options.
-        headers = {**without_name(options.get("headers")), CALL_HEADER: travelling(self.name, lock)}
-        return {**options, "headers": headers}
-
-
-def _named(
-    task: Task[..., Any], plan: Plan, args: Any, kwargs: Any, options: dict[str, Any]
-) -> dict[str, Any]:
-    """Return Celery's options of a call with the name of its lock among its headers."""
-    given, headers = options.get("task_id"), options.get("headers")
-    as_it_was = is_as_it_was(task, given, args, kwargs, headers)
-    key = key_to_publish(plan, headers, given, args, kwargs, as_it_was=as_it_was)
-    task_id = given or uuid()
-    return {**options, "task_id": task_id, "headers": naming_headers(plan, headers, task_id, key)}
+        headers = {**without_name(headers), CALL_HEADER: travelling(self.name, lock)}
+        return plan, {**options, "headers": headers}

@@ -19,7 +19,7 @@ from . import hooks
 RECEIVERS: tuple[tuple[Any, Callable[..., Any]], ...] = (
     # in the process that publishes
     (signals.before_task_publish, call_options.put_into_header),
-    (signals.before_task_publish, call.as_sent),
+    (signals.before_task_publish, call.name_as_sent),
     # in a worker's parent
     (signals.task_received, call_options.warn_of_what_nobody_reads),
     (signals.celeryd_after_setup, start.warn_of_options_that_nobody_reads),

@@ -1,7 +1,7 @@
-"""Again: whether a message that is about to be published is one that was published before, as it was.
+"""Resent: whether a message that is about to be published was published before, with the same arguments.
 
-Then it keeps the name of its lock. A body may have changed what it was given, and retry with that: so once
-it has begun, only what nobody can change is known to be the same.
+Then it keeps the name of its lock. A body may have changed its arguments, and retry with them: so once it has
+begun, only values that cannot change are known to be the same.
 """
 
 from __future__ import annotations
@@ -17,20 +17,28 @@ from celery import Task
 from ..messages.headers import pending_in
 from . import run
 
-__all__ = ["is_as_it_was"]
+__all__ = ["is_resent"]
 
 #: What cannot be changed in place.
 _UNCHANGING = (str, bytes, int, float, type(None), Decimal, date, time, UUID)
 
 
-def is_as_it_was(
-    task: Task[..., Any], task_id: str | None, args: Any, kwargs: Any, headers: Mapping[str, Any] | None
-) -> bool:
-    """Whether this is the message of the run that goes on here, or of one that was wanted."""
+def is_resent(task: Task[..., Any], args: Any, kwargs: Any, options: Mapping[str, Any]) -> bool:
+    """Whether a call is the message of the run that goes on here, or of a pending run.
+
+    Args:
+        task: The task.
+        args: Of the call.
+        kwargs: Of the call.
+        options: Celery's options of the call.
+    """
+    headers, task_id = options.get("headers"), options.get("task_id")
     if pending_in(headers).get("token"):
         return True
+    if task_id is None:
+        return False
     request = task.request
-    if task_id is None or request.id != task_id:
+    if request.id != task_id:
         return False
     begun = run.run_of(request)
     if begun is None or begun.has_called:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
@@ -13,10 +13,9 @@ from celery import Task
 from celery._state import get_current_task
 from celery.exceptions import Ignore
 
-from ..config.call import key_of_message
-from ..config.plan import Plan
+from ..config.call import Call
+from ..config.plan import Planned
 from ..config.provider import provider_of
-from ..config.resolution import LockOptions
 from ..conflicts import outage, redelivery
 from ..conflicts.conflict import Conflict, announce, settle
 from ..engine import RedisLock
@@ -25,7 +24,6 @@ from ..errors import LockLost, StoreUnavailable
 from ..holder import holder_metadata
 from ..messages.ending import Skipped
 from ..messages.headers import OF_EARLIER_TRIES
-from ..naming.calls import Naming
 from ..pending import publish as wanted
 from ..pending import record as coalescing
 from ..pending import replacement
@@ -40,24 +38,30 @@ logger = logging.getLogger(__name__)
 
 _ATTRIBUTE = "redislock_run"
 
+Send = Callable[..., Any]
+
 
 class Run:
     """One run of a task.
 
     Attributes:
+        call: What runs.
         lock: What the body sees as ``self.lock``.
         is_replaced: It was asked to stop: another run takes its place.
+        hands_over: It gives its lock back once its own retry has the publish lock.
         has_called: The body has begun.
     """
 
-    def __init__(self, task: Task[..., Any], options: LockOptions) -> None:
+    def __init__(self, call: Call, request: Any) -> None:
+        self.call = call
         self.lock: RedisLock | Unlocked = Unlocked()
         self.is_replaced = False
+        self.hands_over = False
         self.has_called = False
-        self._task = task
+        self._task = call.task
         # Celery looks it up anew each time that it is asked for.
-        self._request = task.request
-        self._options = options
+        self._request = request
+        self._options = call.plan.options
         self._process = here()
         self._is_ours = False
         self._body: Body | None = None
@@ -65,16 +69,14 @@ class Run:
         self._depth = 0
         self._waiting: queued.Waiting | None = None
 
-    def take(self, plan: Plan, args: Any, kwargs: Any) -> None:
+    def take(self) -> None:
         """Take the lock of this call, or settle the conflict: see `begin`."""
         task, options = self._task, self._options
         self._waiting = waiting = queued.Waiting(task)
-        if options.mode == "off" or options.scope == "queue":
+        if not self.call.runs_locked:
             waiting.end()
             return
-        # An eager call has the headers of whatever it was made in.
-        headers = None if self._request.is_eager else self._request.headers
-        key = key_of_message(plan, headers, self._request.id, args, kwargs)
+        key = self.call.lock_name
         held = held_around(key)
         if held is not None:
             # The task in whose body this one is called has it, or the batch to which it belongs.
@@ -87,7 +89,7 @@ class Run:
         lock.listen(WeakMethod(self.report_asked), replacement.told_within_s(options))
         lock.queued = waiting.token_under(key)
         try:
-            while not self._settled(lock, plan.naming, args, kwargs):
+            while not self._settled(lock):
                 pass  # it was free again before a run of it could be wanted
         except (StoreUnavailable, LockLost) as error:
             # Lost before it begins: taken, and given back, since no thread could be started that renews it.
@@ -95,7 +97,7 @@ class Run:
             self.lock = Unlocked()
             outage.settle(task, options, error)
 
-    def _settled(self, lock: RedisLock, naming: Naming, args: Any, kwargs: Any) -> bool:
+    def _settled(self, lock: RedisLock) -> bool:
         """Take the lock or meet a conflict; return False if there is none any more."""
         task, options = self._task, self._options
         # Before the lock is asked for: a soft time limit may strike at any moment from here.
@@ -110,7 +112,7 @@ class Run:
             # It was accepted when it was published: it may have to wait, but it is not dropped.
             options = replace(options, on_conflict="retry", retry_for_ms=None)
         try:
-            self._meet(Conflict.of(task, lock, holder, naming.args_hash(args, kwargs), options))
+            self._meet(Conflict.of(task, lock, holder, self.call.args_hash, options))
         except coalescing.LockFreed:
             return False
         return True
@@ -277,7 +279,7 @@ def run_of(request: Any) -> Run | None:
     return getattr(request, _ATTRIBUTE, None)
 
 
-def begin(task: Task[..., Any], plan: Plan, args: Any, kwargs: Any) -> None:
+def begin(task: Planned, args: Any, kwargs: Any) -> None:
     """Take the lock of this run, unless it has begun already.
 
     Raises:
@@ -285,11 +287,13 @@ def begin(task: Task[..., Any], plan: Plan, args: Any, kwargs: Any) -> None:
         PutOff, Done: An earlier delivery of this task may run still, or has finished it.
         StoreUnavailable: Redis could not be reached, and `lock_on_error` is "fail".
         LockKeyError, TypeError: The arguments give no name.
+        ConfigurationError: The call's own lock options are wrong.
     """
     request = task.request
     if run_of(request) is not None:
         return
-    run = Run(task, plan.options)
+    call = Call.received(task, request.headers, request.id, args, kwargs, is_eager=bool(request.is_eager))
+    run = Run(call, request)
     if request.headers is None:
         # A copy of a request, which Celery makes for a direct call, would take the run for a header.
         request.headers = {}
@@ -297,7 +301,7 @@ def begin(task: Task[..., Any], plan: Plan, args: Any, kwargs: Any) -> None:
     redelivery.mark(request)
     enter(run)
     try:
-        run.take(plan, args, kwargs)
+        run.take()
     except Ignore as told:
         # Celery formats every frame of it: that would cost more than the whole conflict.
         raise told.with_traceback(None) from None
@@ -314,6 +318,35 @@ def finish(task: Task[..., Any], done: str = "") -> None:
     if run is not None:
         leave(run)
         run.give_back(done)
+
+
+def make_way_for_retry(task: Task[..., Any]) -> None:
+    """Before a retry is published: give the lock of this run back, or keep it for `handing_over`."""
+    begun = run_of(task.request)
+    if begun is None:
+        return
+    options = begun.call.plan.options
+    if options.scope == "task" and options.mode != "off" and not task.request.is_eager:
+        begun.hands_over = True
+    else:
+        finish(task)
+
+
+def handing_over(call: Call, send: Send) -> Send:
+    """Return `send`, or for the retry of the run that goes on here: give the lock of the run back, and send.
+
+    The retry has the publish lock by then, so no other call comes between the two.
+    """
+    request = call.task.request
+    begun = run_of(request)
+    if begun is None or not begun.hands_over or call.task_id != request.id:
+        return send
+
+    def release_and_send(*args: Any, **options: Any) -> Any:
+        finish(call.task)
+        return send(*args, **options)
+
+    return release_and_send
 
 
 def _forget_earlier_attempts(request: Any) -> None:

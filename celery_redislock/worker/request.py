@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 from billiard.einfo import ExceptionWithTraceback  # type: ignore[attr-defined]
 from celery.utils.imports import symbol_by_name
 from celery.worker.request import Request
 
+from ..config.call import Call
 from ..config.call_options import take_from_properties
+from ..config.plan import Planned
 from ..messages.delivery import noted
 from ..messages.ending import Skipped
 from ..messages.headers import TOKEN_HEADER
 from ..messages.republish import ComesAgain
 from ..pending import replacement
+from . import orphans
 from .deaths import LARGEST_PID, deaths_here
 
 
@@ -30,6 +33,7 @@ class LockedRequest(Request):
 
     _request_dict: dict[str, Any]
     _replaced: str | None = None
+    _made: Call | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -67,10 +71,10 @@ class LockedRequest(Request):
         super()._announce_revoked(reason, terminated, signum, expired)  # type: ignore[misc]
 
     def _why_replaced(self) -> str | None:
-        task: Any = self.task
         with suppress(Exception):  # whatever it is: the run must end, and its end be announced
-            name = task.locked_name_of(self._request_dict, self.args, self.kwargs)
-            return replacement.reason(task.app, name, self._request_dict[TOKEN_HEADER]) if name else None
+            call = self._call
+            if call.runs_locked:
+                return replacement.reason(call.task.app, call.lock_name, self._request_dict[TOKEN_HEADER])
         return None
 
     def lock_view(self) -> dict[str, Any]:
@@ -78,10 +82,10 @@ class LockedRequest(Request):
 
         The lock is None where there is none, also because the arguments give no name.
         """
-        task: Any = self.task
         lock = None
         with suppress(Exception):  # whatever a lock_key of the user's raises, the other runs are shown
-            lock = task.locked_name_of(self._request_dict, self.args, self.kwargs)
+            call = self._call
+            lock = call.lock_name if call.runs_locked else None
         return {
             "lock": lock,
             "task": self.name,
@@ -90,10 +94,19 @@ class LockedRequest(Request):
             "since": self.time_start,
         }
 
+    @property
+    def _call(self) -> Call:
+        """The call that this is, made when it is first asked for: most runs end without it."""
+        if self._made is None:
+            task, headers = cast("Planned", self.task), self._request_dict
+            self._made = Call.received(task, headers, headers.get("id"), self.args, self.kwargs)
+        return self._made
+
     def _release_orphan(self) -> None:
         headers = self._request_dict
-        task: Any = self.task
-        task.release_orphan(headers[TOKEN_HEADER], headers, self.args, self.kwargs)
+        # First: it needs neither the task's options nor its arguments.
+        orphans.free_what_it_waited_with(self.task.app, headers)
+        orphans.release(self._call, headers[TOKEN_HEADER])
 
 
 def locked_request(request: Any) -> Any:

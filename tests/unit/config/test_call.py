@@ -1,4 +1,4 @@
-"""Named: a message says which lock its call has, and never that of another call."""
+"""Call: a message says which lock its call has, and never that of another call."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from celery import Celery, Task, chain
 from celery.exceptions import Ignore
 
 from celery_redislock import LockedTask, RedisLock
+from celery_redislock.config.call import Call
 from celery_redislock.config.provider import provider_of
 from celery_redislock.messages.headers import NAME_HEADER, NAMED_HEADER, TICKET_HEADER
 from celery_redislock.messages.republish import ComesAgain
@@ -82,6 +83,11 @@ def taken(task: Any, client: redis.Redis, headers: dict[str, Any], *args: Any) -
         names = [str(key.decode()) for key in client.keys("redislock:*")]
         task.after_return("SUCCESS", None, headers["id"], args, {}, None)
     return names
+
+
+def in_parent(task: Any, headers: dict[str, Any], *args: Any) -> str:
+    """Return the lock that the worker's parent knows of a message with these headers."""
+    return Call.received(task, headers, headers["id"], args, {}).lock_name
 
 
 # ---- what a message says
@@ -175,7 +181,7 @@ def test_a_run_takes_the_lock_that_its_message_names(app: Celery, client: redis.
     headers = {**sent(app), NAME_HEADER: "redislock:of another version"}
 
     assert taken(task, client, headers, 1) == ["redislock:of another version"]
-    assert task.locked_name_of(headers, (1,), {}) == "redislock:of another version"
+    assert in_parent(task, headers, 1) == "redislock:of another version"
 
 
 def test_a_run_computes_no_name_that_its_message_has(app: Celery, client: redis.Redis) -> None:
@@ -299,7 +305,7 @@ def test_headers_that_a_body_copies_name_no_lock_of_another_call(app: Celery) ->
             assert sent(app)[NAME_HEADER] == call.lock_name(2)
         app.send_task("t", (2,), headers=copied)
         by_name = sent(app)
-    assert task.locked_name_of(by_name, (2,), {}) == task.lock_name(2)
+    assert in_parent(task, by_name, 2) == task.lock_name(2)
 
 
 def test_a_replacement_has_a_name_of_its_own(app: Celery) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,19 +15,20 @@ from celery_redislock.pending import replacement
 from ...support.applications import locked
 
 
+def request_of(task: Any, *args: Any) -> Any:
+    """Return the request of a call, as the worker's parent has it while it runs."""
+    request: Any = LockedRequest.__new__(LockedRequest)
+    request._task, request._args, request._kwargs = task, args, {}
+    request.name, request.id = task.name, "an id"
+    request._request_dict = {TOKEN_HEADER: "a token"}
+    request.time_start, request.worker_pid, request._apply_result = 2.0, 1, None
+    return request
+
+
 def view(task: Any, *args: Any) -> dict[str, Any]:
-    """Return what the request of this call would tell."""
-    request: Any = SimpleNamespace(
-        task=task,
-        args=args,
-        kwargs={},
-        name=task.name,
-        id="an id",
-        worker_pid=1,
-        time_start=2.0,
-        _request_dict={},
-    )
-    return LockedRequest.lock_view(request)
+    """Return what the request of this call tells."""
+    told: dict[str, Any] = request_of(task, *args).lock_view()
+    return told
 
 
 def test_a_worker_tells_which_lock_a_run_has(app: Celery) -> None:
@@ -59,12 +59,6 @@ def test_a_terminated_run_names_its_successor_though_that_has_begun_by_then(
         def terminate_job(self, pid: int, signal: Any) -> None:
             asked_to_stop[0] = ""
 
-    task = locked(app, lambda: None, name="t")
-    request = LockedRequest.__new__(LockedRequest)
-    request._task, request._args, request._kwargs = task, (), {}
-    request._request_dict = {TOKEN_HEADER: "a token"}
-    request.time_start, request.worker_pid, request._apply_result = 1.0, 1, None
-
-    request.terminate(Pool())
+    request_of(locked(app, lambda: None, name="t")).terminate(Pool())
 
     assert announced == ["superseded by another"]
