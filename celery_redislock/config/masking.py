@@ -1,13 +1,14 @@
-"""Concealed: what may hold a password of ours is masked where Celery masks its own settings.
+"""Masking: what may hold a password of ours is masked where Celery masks its own settings.
 
 ``celery report``, ``inspect conf`` and Flower show ``app.conf.table()``. It masks each setting, and each
-entry of a dict in one, of which the name matches ``HIDDEN_SETTINGS``: so far those in PASS, TOKEN or KEY.
+entry of a dict in one, whose name matches ``HIDDEN_SETTINGS``: by itself those with PASS, TOKEN or KEY.
 The whole URL is masked, not its password alone: a worker's start says where the locks are.
 """
 
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from celery.app import utils
 
@@ -15,8 +16,9 @@ from celery.app import utils
 _OURS = "REDISLOCK_URL|CREDENTIAL_PROVIDER"
 
 
-def _with_ours(celerys: re.Pattern[str]) -> re.Pattern[str]:
-    return re.compile(f"{celerys.pattern}|{_OURS}", celerys.flags)
-
-
-utils.HIDDEN_SETTINGS = _with_ours(utils.HIDDEN_SETTINGS)  # type: ignore[attr-defined] # unknown to its stubs
+def mask_our_settings() -> None:
+    """Have Celery mask our settings, too; may be called any number of times."""
+    celerys: Any = utils
+    hidden: re.Pattern[str] = celerys.HIDDEN_SETTINGS
+    if _OURS not in hidden.pattern:
+        celerys.HIDDEN_SETTINGS = re.compile(f"{hidden.pattern}|{_OURS}", hidden.flags)

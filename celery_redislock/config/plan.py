@@ -11,7 +11,9 @@ from celery import Celery, Task
 
 from ..naming.calls import Naming
 from ..naming.parameters import Declared
-from .resolution import LockOptions, declared_options, key_prefix, resolve
+from .location import key_prefix
+from .options import LockOptions
+from .resolution import declared_options, resolve
 from .unknown_settings import refuse_options_without_prefix
 
 

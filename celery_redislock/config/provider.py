@@ -9,9 +9,9 @@ from weakref import WeakKeyDictionary, WeakMethod
 from celery import Celery
 
 from ..engine import RedisLock
-from . import masking as concealed  # noqa: F401 - whoever may make a client of a password hides it from reports
 from .client import client_from_url
-from .resolution import LockOptions, store_settings
+from .location import store_settings
+from .options import LockOptions
 from .unknown_settings import check_unknown_settings
 from .urls import redacted
 

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 from celery import Task
 from celery.exceptions import Retry
 
-from ..config.resolution import LockOptions
+from ..config.options import LockOptions
 from ..engine import RedisLock
 from ..errors import ConfigurationError, LockBusy
 from ..holder import Holder

@@ -8,7 +8,7 @@ from typing import Any
 
 from celery import Task
 
-from ..config.resolution import LockOptions
+from ..config.options import LockOptions
 from ..errors import RedislockError
 from ..messages.headers import OUTAGE_HEADER
 from ..messages.republish import bounded_delay, retry_later

@@ -19,7 +19,7 @@ from uuid import uuid4
 from celery import Task
 from celery.exceptions import Ignore
 
-from ..config.resolution import LockOptions
+from ..config.options import LockOptions
 from ..engine import RedisLock
 from ..holder import Holder
 from ..messages.ending import is_stored

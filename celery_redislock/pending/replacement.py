@@ -12,8 +12,8 @@ from typing import Any
 
 from celery import Celery, Task
 
+from ..config.options import LockOptions
 from ..config.provider import provider_of
-from ..config.resolution import LockOptions
 from ..engine import RedisLock, inspect, store_of
 from ..errors import LockLost
 from ..messages.ending import Skipped, is_stored, revoke

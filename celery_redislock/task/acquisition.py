@@ -6,7 +6,7 @@ from typing import Any
 
 from celery import Task, states
 
-from ..config.resolution import LockOptions
+from ..config.options import LockOptions
 from ..conflicts import redelivery
 from ..engine import RedisLock
 from ..holder import Holder

@@ -10,7 +10,7 @@ from typing import Any
 
 from celery import Celery, _state, signals
 
-from ..config import call, call_options
+from ..config import call, call_options, masking
 from ..pending.rescue import RescueStep
 from ..worker import abandoned, start
 from . import hooks
@@ -36,10 +36,11 @@ RECEIVERS: tuple[tuple[Any, Callable[..., Any]], ...] = (
 
 
 def install() -> None:
-    """Connect the receivers, and prepare each app of this process, also those that come later.
+    """Connect the receivers, mask our settings, and prepare each app of this process, also those to come.
 
     May be called any number of times.
     """
+    masking.mask_our_settings()
     for signal, receiver in RECEIVERS:
         signal.connect(receiver, weak=False)
     for_each_app(prepare)

@@ -12,9 +12,9 @@ from celery.worker import state as worker_state
 from celery.worker.control import control_command, inspect_command
 
 from ..config.mode import is_off
+from ..config.options import OPTIONS
 from ..config.plan import Planned
 from ..config.provider import provider_of
-from ..config.resolution import OPTIONS
 from ..config.unknown_settings import check_unknown_settings
 from ..engine import meaning_of, reaches
 from ..engine.fitness import complaints

@@ -15,7 +15,7 @@ from celery.worker.request import Request
 from kombu.exceptions import EncodeError
 
 from celery_redislock import ConfigurationError, LockBusy, LockedTask, LockKeyError
-from celery_redislock.config.resolution import OPTIONS
+from celery_redislock.config.options import OPTIONS
 from celery_redislock.messages.headers import NAME_HEADER, NAMED_HEADER
 from celery_redislock.worker.request import LockedRequest
 
