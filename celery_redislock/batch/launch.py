@@ -82,7 +82,7 @@ class Launch:
         self.metadata = {**holder_metadata(str(self.canvas.task), str(self.result.id)), "call": call["id"]}
         self.lock = RedisLock(
             provider.client,
-            provider.prefix + terms.lock_key,
+            provider.lock_name(terms.lock_key),
             expire=terms.ttl_ms / 1000,
             metadata=self.metadata,
             min_replicas=self.options.min_replicas,

@@ -1,4 +1,4 @@
-"""Plan: what holds for the calls of one task, from its options, its app's settings and its function."""
+"""Plan: what holds for the calls of one task: its options, checked, and how its locks are named."""
 
 from __future__ import annotations
 
@@ -19,9 +19,13 @@ from .unknown_settings import refuse_options_without_prefix
 
 @dataclass(frozen=True)
 class Plan:
-    """How the calls of one task are named, and what is done with their locks.
+    """How the calls of one task are named, and which options their locks have.
+
+    A lock's *name* never has the prefix; its `lock_name`, here and everywhere, is the Redis key.
 
     Attributes:
+        naming: From arguments to a name.
+        options: Of the locks.
         prefix: What the Redis keys of all locks begin with.
     """
 
@@ -36,7 +40,7 @@ class Plan:
             TypeError: The call does not fit the function.
             LockKeyError: An argument cannot be made part of a name.
         """
-        return self.prefix + self.naming.lock_name(args or (), kwargs or {})
+        return self.prefix + self.naming.name(args or (), kwargs or {})
 
 
 class Planned(Task):

@@ -1,4 +1,4 @@
-"""Provider: makes the locks of one app; it has the app's client and prefix, once for each process."""
+"""Provider: makes the locks of one app, with one client and one prefix in each process."""
 
 from __future__ import annotations
 
@@ -38,17 +38,21 @@ class LockProvider:
         self.prefix = settings.prefix
         self.shown = f"{redacted(settings.url)} (setting {settings.setting})"
 
+    def lock_name(self, name: str) -> str:
+        """Return the Redis key of the lock with this name."""
+        return self.prefix + name
+
     def lock_of(
         self,
-        key: str,
+        lock_name: str,
         options: LockOptions,
         metadata: Mapping[str, str],
         on_lost: WeakMethod[Any] | None = None,
     ) -> RedisLock:
-        """Return a lock of this Redis key that nobody holds yet."""
+        """Return a lock with this Redis key that nobody holds yet."""
         return RedisLock(
             self.client,
-            key,
+            lock_name,
             expire=options.ttl_ms / 1000,
             renew=True,
             wait=options.wait_ms / 1000,

@@ -1,4 +1,4 @@
-"""Arguments: from a call of a task to the name of its lock.
+"""Calls: from a call of a task to the name of its lock.
 
 Pure: a name depends on the call and on the task's options, never on the process or on the
 serializer that carried the message.
@@ -15,7 +15,7 @@ from functools import cached_property, lru_cache
 from typing import Any
 
 from ..errors import ConfigurationError, LockKeyError
-from .canonical import Refused, canonical, type_name
+from .canonical import NotCanonical, canonical, type_name
 from .parameters import Declared
 from .template import Template
 
@@ -53,8 +53,8 @@ class Naming:
     ) -> Naming:
         """Check the two options against the function.
 
-        A function with ``**kwargs`` may be given names that only a call can have: one that is
-        absent then is left out of the name by `lock_args`, and refused by a template.
+        With ``**kwargs`` in the function, the options may have any name. Where a call does not give such an
+        argument, `lock_args` leave it out of the name, and a template refuses the call.
 
         Args:
             task_name: The task's registered name.
@@ -72,8 +72,8 @@ class Naming:
             raise ConfigurationError(f"task {task_name!r}: {fault}") from None
         return cls(task_name, declared, names, key)
 
-    def lock_name(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
-        """Return the lock's name for this call, without ``redislock_prefix``.
+    def name(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+        """Return the name of this call's lock, without ``redislock_prefix``.
 
         An argument that is not given, or is given its default as it was declared, is left out. With a
         template, ``1`` and ``"1"`` give the same text and so the same lock.
@@ -102,7 +102,7 @@ class Naming:
 
     @cached_property
     def _plain(self) -> tuple[tuple[str, ...], frozenset[str], frozenset[str]] | None:
-        """The parameters that have a place, that have a keyword, and that must be given.
+        """The parameters with a position, those with a keyword, and those that must be given.
 
         None for a function that takes any number of arguments.
         """
@@ -110,26 +110,26 @@ class Naming:
         if any(each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD) for each in parameters):
             return None
         return (
-            tuple(each.name for each in parameters if _has_place(each)),
+            tuple(each.name for each in parameters if _is_positional(each)),
             frozenset(each.name for each in parameters if each.kind is not each.POSITIONAL_ONLY),
             frozenset(each.name for each in parameters if each.default is each.empty),
         )
 
     @cached_property
     def _extras(self) -> str | None:
-        return _extras(self.declared.signature)
+        return _extras_of(self.declared.signature)
 
     @cached_property
     def _default_values(self) -> dict[str, Any]:
         return {name: default.value for name, default in self.declared.defaults.items()}
 
     def _bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        # Nearly always, and many times as fast; what does not fit is told by the signature.
+        # The usual call, many times as fast; of a call that does not fit, the signature says why.
         if self._plain is not None and len(args) <= len(self._plain[0]):
-            places, words, required = self._plain
-            arguments = {**dict(zip(places, args, strict=False)), **kwargs}
+            positional, keywords, required = self._plain
+            arguments = {**dict(zip(positional, args, strict=False)), **kwargs}
             is_once = len(arguments) == len(args) + len(kwargs)
-            if is_once and kwargs.keys() <= words and required <= arguments.keys():
+            if is_once and kwargs.keys() <= keywords and required <= arguments.keys():
                 return arguments
         try:
             return self.declared.signature.bind(*args, **kwargs).arguments
@@ -137,16 +137,16 @@ class Naming:
             raise TypeError(f"{self.task_name}() {error}") from None
 
     def _counted(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        """The arguments of a call, as far as they are given, that make its name."""
+        """Return those arguments of a call that make its name, as far as they are given."""
         if self.lock_args is None:
             return self._flat(arguments)
         known = self._with_extras(arguments)
         return {name: known[name] for name in self.lock_args if name in known}
 
     def _flat(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        """The arguments with each of ``**kwargs`` by itself, as if the function named it.
+        """Return the arguments with each of ``**kwargs`` by itself, as if the function named it.
 
-        One that has the name of a parameter keeps apart from that: ``def f(a, /, **kwargs)``.
+        With ``def f(a, /, **kwargs)`` a keyword may have the name of a parameter: it gets one of its own.
         """
         extras = self._extras
         if extras is None or extras not in arguments:
@@ -157,13 +157,13 @@ class Naming:
         return given
 
     def _with_extras(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        """The arguments, and each of ``**kwargs`` that has not the name of a parameter."""
+        """Return the arguments, and each of ``**kwargs`` that does not have the name of a parameter."""
         parameters = self.declared.signature.parameters
         extras = arguments.get(self._extras or "", {})
         return {**{name: value for name, value in extras.items() if name not in parameters}, **arguments}
 
     def _forms(self, arguments: dict[str, Any]) -> list[str]:
-        """The canonical forms of what is given, without what is left to its default."""
+        """Return the canonical forms of what is given, without what is left to its default."""
         forms = []
         for name, value in arguments.items():
             default = self.declared.defaults.get(name)
@@ -172,12 +172,12 @@ class Naming:
             model = self.declared.models.get(name)
             try:
                 form = canonical(value if model is None else model.written(value))
-            except Refused as refused:
+            except NotCanonical as fault:
                 raise LockKeyError(
                     f"task {self.task_name!r}: argument {name!r} (a {type_name(value)}) cannot be "
-                    f"part of a lock's name: {refused}; leave it out with lock_args, or name the "
+                    f"part of a lock's name: {fault}; leave it out with lock_args, or name the "
                     "lock with lock_key"
-                ) from refused.__cause__
+                ) from fault.__cause__
             if default is None or form != default.form:
                 forms.append(f"{_quoted(name)}:{form}")
         return forms
@@ -186,11 +186,11 @@ class Naming:
         try:
             known = {**self._default_values, **self._with_extras(arguments)}
             return template.render({**known, **self._models_in(known)})
-        except Refused as refused:
-            raise LockKeyError(f"task {self.task_name!r}: {refused}") from refused.__cause__
+        except NotCanonical as fault:
+            raise LockKeyError(f"task {self.task_name!r}: {fault}") from fault.__cause__
 
     def _models_in(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """Those of the arguments that are models in the body, as such."""
+        """Return those of the arguments that are models in the body, as models."""
         models = self.declared.models
         return {name: model.of(arguments[name]) for name, model in models.items() if name in arguments}
 
@@ -200,15 +200,15 @@ class Naming:
         if not self.declared.models:
             return args, kwargs
         parameters = self.declared.signature.parameters.values()
-        places = [parameter.name for parameter in parameters if _has_place(parameter)]
+        positional = [parameter.name for parameter in parameters if _is_positional(parameter)]
         try:
-            by_place = self._models_in(dict(zip(places, args, strict=False)))
+            by_position = self._models_in(dict(zip(positional, args, strict=False)))
             by_name = self._models_in(kwargs)
-        except Refused as refused:
+        except NotCanonical as fault:
             raise LockKeyError(
-                f"task {self.task_name!r}: an argument of lock_key: {refused}"
-            ) from refused.__cause__
-        given = [by_place.get(name, value) for name, value in zip(places, args, strict=False)]
+                f"task {self.task_name!r}: an argument of lock_key: {fault}"
+            ) from fault.__cause__
+        given = [by_position.get(name, value) for name, value in zip(positional, args, strict=False)]
         return [*given, *args[len(given) :]], {**kwargs, **by_name}
 
     def _called(self, lock_key: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
@@ -237,7 +237,7 @@ def _digest(forms: list[str]) -> str:
 _quoted = lru_cache(maxsize=4096)(json.dumps)
 
 
-def _has_place(parameter: inspect.Parameter) -> bool:
+def _is_positional(parameter: inspect.Parameter) -> bool:
     return parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
 
 
@@ -266,7 +266,7 @@ def _checked_names(names: object, signature: inspect.Signature) -> tuple[str, ..
 
 
 def _check_known(names: Iterable[str], signature: inspect.Signature) -> None:
-    if _extras(signature):
+    if _extras_of(signature):
         return
     for name in names:
         if name not in signature.parameters:
@@ -274,8 +274,8 @@ def _check_known(names: Iterable[str], signature: inspect.Signature) -> None:
             raise ValueError(f"the function has no argument {name!r}; its arguments are: {valid}")
 
 
-def _extras(signature: inspect.Signature) -> str | None:
-    """The name of ``**kwargs``, if the function has it."""
+def _extras_of(signature: inspect.Signature) -> str | None:
+    """Return the name of ``**kwargs``, if the function has it."""
     parameters = signature.parameters.values()
     return next((p.name for p in parameters if p.kind is p.VAR_KEYWORD), None)
 

@@ -1,9 +1,9 @@
 """Canonical: from a value to the text that stands for it in a lock's name.
 
-The text is the same at the publisher and in the worker, so it follows what serializers do: JSON
-makes tuples into lists, dict keys into text and enums that are also ``str`` or ``int`` into plain
-ones; dates, ``Decimal``, ``UUID`` and bytes come back as what they were, or do not travel at all.
-Dates count as their ISO text, because encoders other than kombu's send just that.
+The text is the same at the publisher and in the worker, so it follows what serializers do. JSON makes lists
+of tuples, text of dict keys, and plain values of enums that are also ``str`` or ``int``. Dates, ``Decimal``,
+``UUID`` and bytes arrive as they were, or cannot be sent at all. Dates count as their ISO text, because
+encoders other than kombu's send just that.
 
 An object that defines ``__json__``, or whose type is registered with kombu, counts as what that makes of
 it. What only the encoder of another serializer knows (a lazy translation) has no canonical form.
@@ -21,29 +21,29 @@ from uuid import UUID
 
 from kombu.utils.json import JSONEncoder
 
-__all__ = ["Refused", "canonical", "plain_text", "type_name"]
+__all__ = ["NotCanonical", "canonical", "plain_text", "type_name"]
 
 #: Fixed, not Python's recursion limit: publisher and worker must refuse the same calls.
 _MAX_DEPTH = 100
 
 
-class Refused(Exception):
-    """Why a value cannot be part of a name; it tells types, never a value."""
+class NotCanonical(Exception):
+    """A value has no canonical form, and cannot be part of a name; the message shows types, never a value."""
 
 
 def canonical(value: Any, inside: tuple[int, ...] = ()) -> str:
-    """Return the text of a value; two values share it when they are one to some serializer.
+    """Return the text of a value; two values share it when some serializer makes one value of them.
 
-    It is JSON where JSON has the type, else something that JSON cannot be: ``set[...]``,
-    ``bytes"..."``. Objects of other types, NaN, containers that contain themselves or are nested
-    too deep, and dicts with two keys that JSON makes one are refused.
+    It is JSON where JSON has the type, else text that is never JSON: ``set[...]``, ``bytes"..."``. Objects of
+    other types, NaN, containers that contain themselves or are nested too deep, and dicts with two keys of
+    which JSON makes one are refused.
 
     Args:
         value: An argument of a call, or a part of one.
         inside: The ids of the containers around it.
 
     Raises:
-        Refused: It has no such text.
+        NotCanonical: It has no such text.
     """
     text = _json_text(value)
     if text is not None:
@@ -56,7 +56,7 @@ def canonical(value: Any, inside: tuple[int, ...] = ()) -> str:
     if isinstance(value, set | frozenset):
         return f"set[{','.join(sorted({canonical(item, inside) for item in value}))}]"
     if hasattr(type(value), "__json__"):
-        return canonical(_reduced(value), inside)
+        return canonical(_as_json(value), inside)
     if isinstance(value, Enum):
         return canonical(value.value, inside)
     return _tagged(value, inside)
@@ -86,23 +86,23 @@ def type_name(value: object) -> str:
 
 def _entered(value: Any, inside: tuple[int, ...]) -> tuple[int, ...]:
     if id(value) in inside:
-        raise Refused("it contains itself")
+        raise NotCanonical("it contains itself")
     if len(inside) >= _MAX_DEPTH:
-        raise Refused(f"it is nested deeper than {_MAX_DEPTH} levels")
+        raise NotCanonical(f"it is nested deeper than {_MAX_DEPTH} levels")
     return (*inside, id(value))
 
 
 def _json_text(value: Any) -> str | None:
-    """The text of JSON's own scalars, None for all else; of a subclass, what JSON would send."""
+    """Return the text of JSON's own scalars, of a subclass what JSON would send; None for all else."""
     if value.__class__ is not type(value):
-        raise Refused(f"a {type_name(value)} only stands for another object")
+        raise NotCanonical(f"a {type_name(value)} only stands for another object")
     if value is None or isinstance(value, bool | str):
         return json.dumps(value)
     if isinstance(value, int):
         return _digits(value)
     if isinstance(value, float):
         if math.isnan(value):
-            raise Refused("NaN is not equal to itself")
+            raise NotCanonical("NaN is not equal to itself")
         return json.dumps(value)
     return None
 
@@ -112,13 +112,13 @@ def _canonical_dict(value: dict[Any, Any], inside: tuple[int, ...]) -> str:
     for key, item in value.items():
         text = _canonical_key(key, inside)
         if text in forms:
-            raise Refused("two of its dict keys are the same text in JSON")
+            raise NotCanonical("two of its dict keys are the same text in JSON")
         forms[text] = canonical(item, inside)
     return f"{{{','.join(f'{key}:{form}' for key, form in sorted(forms.items()))}}}"
 
 
 def _canonical_key(key: Any, inside: tuple[int, ...]) -> str:
-    text = _json_text(key)  # with -0.0 as it is: JSON sends "-0.0", which nobody could turn back
+    text = _json_text(key)  # -0.0 stays: JSON sends "-0.0", which nobody could turn back
     if text is not None:
         return text if isinstance(key, str) else json.dumps(text)
     if isinstance(key, Enum):
@@ -126,11 +126,11 @@ def _canonical_key(key: Any, inside: tuple[int, ...]) -> str:
     return canonical(key, inside)
 
 
-def _reduced(value: Any) -> Any:
+def _as_json(value: Any) -> Any:
     try:
         return value.__json__()
     except Exception as error:
-        raise Refused(f"the __json__ of {type_name(value)} raised {type_name(error)}") from error
+        raise NotCanonical(f"the __json__ of {type_name(value)} raised {type_name(error)}") from error
 
 
 def _tagged(value: Any, inside: tuple[int, ...]) -> str:
@@ -146,11 +146,11 @@ def _tagged(value: Any, inside: tuple[int, ...]) -> str:
 
 
 def _registered(value: Any) -> Any:
-    """What kombu sends for an object of a type that was registered with it."""
+    """Return what kombu sends for an object of a type that was registered with it."""
     try:
         return JSONEncoder().default(value)
-    except Exception:  # noqa: BLE001 - an encoder of the user's: what it says may show the value
-        raise Refused(f"a {type_name(value)} has no canonical form") from None
+    except Exception:  # noqa: BLE001 - the error of a user's encoder may show the value
+        raise NotCanonical(f"a {type_name(value)} has no canonical form") from None
 
 
 def _iso(value: date | time) -> str:
@@ -161,9 +161,9 @@ def _iso(value: date | time) -> str:
 
 
 def _exact(value: Decimal) -> str:
-    """One text for equal decimals, so 1.0 and 1.00; nothing is rounded."""
+    """Return one text for equal decimals, such as 1.0 and 1.00; nothing is rounded."""
     if value.is_nan():
-        raise Refused("NaN is not equal to itself")
+        raise NotCanonical("NaN is not equal to itself")
     roomy = Context(prec=len(value.as_tuple().digits), Emax=MAX_EMAX, Emin=MIN_EMIN)
     return str(value.normalize(roomy) if value else Decimal())
 

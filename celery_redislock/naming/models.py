@@ -1,8 +1,8 @@
 """Models: what Celery makes of the arguments of a task with ``pydantic=True``.
 
-The caller gives a model or what can become one, the message has plain data, the body gets a model. One
-model is to have one name, on both sides and however it was written, so arguments that are annotated with a
-model count as the model that the body gets. Of that, a field left to its default does not count.
+The caller gives a model, or data that can become one; the message has plain data; the body gets a model.
+All three must give one name. So an argument that is annotated with a model counts as the model that the body
+gets, without the fields that are left to their defaults.
 
 Nothing of pydantic is imported here: Celery has done that where a task asks for it.
 """
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from .canonical import Refused, type_name
+from .canonical import NotCanonical, type_name
 
 __all__ = ["Model", "models_of"]
 
@@ -29,18 +29,18 @@ class Model:
     Attributes:
         annotation: Of the argument: a model, or what has models inside.
         base: pydantic's own class of models.
-        told: What Celery validates with: ``strict`` and ``context``.
+        validation: What Celery validates with: ``strict`` and ``context``.
     """
 
     annotation: Any
     base: type[Any]
-    told: Mapping[str, Any]
+    validation: Mapping[str, Any]
 
     def of(self, value: Any) -> Any:
-        """Return the model that the body gets for this value; what is no such model stays as it is.
+        """Return the model that the body gets for this value; a value that cannot be one stays as it is.
 
         Raises:
-            Refused: A validator of the model failed, other than by finding fault with the value.
+            NotCanonical: A validator of the model failed, other than by finding fault with the value.
         """
         if not isinstance(value, self.base):
             return self._validated(value, value)
@@ -51,31 +51,31 @@ class Model:
     def written(self, value: Any) -> Any:
         """Return a value as plain data, the same for each way to write it.
 
-        What does not survive being written (a secret, a field that validation changes each time) counts
-        as it was given.
+        A value that written and read again is not equal (a secret, a field that validation changes each time)
+        counts as it was given.
 
         Raises:
-            Refused: As in `of`.
+            NotCanonical: As in `of`.
         """
         model = self.of(value)
-        # A strict model reads no date from text: but the text is that of the date.
+        # Not strict: a strict model refuses the text of a date, which is how the date was written.
         if model is None or self._validated(self._dumped(model), None, strict=False) != model:
             return value
         return self._dumped(model, exclude_unset=True, exclude_defaults=True)
 
     def _validated(self, value: Any, otherwise: Any, **options: Any) -> Any:
         try:
-            return self._adapter.validate_python(value, **{**self.told, **options})
+            return self._adapter.validate_python(value, **{**self.validation, **options})
         except self._faults:
             return otherwise
         except Exception as error:
-            raise Refused(f"validating it raised {type_name(error)}") from error
+            raise NotCanonical(f"validating it raised {type_name(error)}") from error
 
     def _dumped(self, model: Any, **options: Any) -> Any:
         try:
             return self._adapter.dump_python(model, mode="json", round_trip=True, warnings=False, **options)
         except Exception as error:
-            raise Refused(f"writing it raised {type_name(error)}") from error
+            raise NotCanonical(f"writing it raised {type_name(error)}") from error
 
     @cached_property
     def _adapter(self) -> Any:
@@ -89,12 +89,12 @@ class Model:
 
 def models_of(function: Callable[..., Any]) -> dict[str, Model]:
     """Return the parameters of a task's function that are annotated with models; none without pydantic."""
-    told = _enclosed(function)
-    base, app, task_name = told.get("BaseModel"), told.get("app"), told.get("task_name")
+    found = _enclosed(function)
+    base, app, task_name = found.get("BaseModel"), found.get("app"), found.get("task_name")
     if not isinstance(base, type) or not callable(getattr(function, "__wrapped__", None)):
         return {}
-    context = {**(told.get("context") or {}), "celery_app": app, "celery_task_name": task_name}
-    options = {"strict": bool(told.get("strict")), "context": context}
+    context = {**(found.get("context") or {}), "celery_app": app, "celery_task_name": task_name}
+    options = {"strict": bool(found.get("strict")), "context": context}
     return {
         name: Model(annotation, base, options)
         for name, annotation in _annotations(function)
@@ -103,7 +103,7 @@ def models_of(function: Callable[..., Any]) -> dict[str, Model]:
 
 
 def _enclosed(function: Any) -> dict[str, Any]:
-    """Return what Celery's wrapper of the function has in its closure, and its helpers in theirs.
+    """Return what the closures of Celery's wrapper of the function, and of its helpers, hold.
 
     ``app.task`` keeps the options of pydantic nowhere else.
     """

@@ -1,8 +1,8 @@
-"""Declared: what a task's function takes, as it stood when the task was declared.
+"""Parameters: what a task's function takes, as it stood when the task was declared.
 
-A default that is not given is no part of a call's name: so a name is one in every process, whatever a
-body has done to a mutable default, and in each version of a function that only adds arguments with
-defaults. What a default is worth is noted once, before any body has run.
+An argument that is left to its default is no part of a call's name. So the name is the same in each version
+of a function that only adds arguments with defaults, and in every process: the value of a default is kept
+before any body runs, and a body that changes a mutable default changes no name.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ __all__ = ["Declared", "Default"]
 
 @dataclass(frozen=True)
 class Default:
-    """What an argument is that a call does not give.
+    """The value of an argument that a call does not give.
 
     Attributes:
-        value: As it was; of plain data a copy.
-        form: Its canonical form; None: it has none, as a sentinel.
+        value: As it was when the task was declared; of plain data a copy.
+        form: Its canonical form; None: it has none, such as a sentinel.
     """
 
     value: Any
@@ -34,14 +34,14 @@ class Default:
 
     @classmethod
     def of(cls, value: Any, model: Model | None) -> Default:
-        """Note a default, whatever it is; of an argument that is a model, as such."""
+        """Keep a default; of an argument that is a model, the model."""
         try:
             return cls(deepcopy(value), canonical(value if model is None else model.written(value)))
-        except Exception:  # noqa: BLE001 - also what an object raises that only stands for another
+        except Exception:  # noqa: BLE001 - an object that stands for another may raise anything
             return cls(value, None)
 
     def is_itself(self, value: Any) -> bool:
-        """Whether a call gives the default itself, of one that has no form."""
+        """Whether a call gives this very object, where the default has no form."""
         return self.form is None and value is self.value
 
 
@@ -61,21 +61,21 @@ class Declared:
 
     @classmethod
     def of(cls, signature: inspect.Signature, models: Mapping[str, Model] | None = None) -> Declared:
-        """Note what a function takes."""
+        """Keep what a function takes."""
         models = models or {}
         given = [p for p in signature.parameters.values() if p.default is not p.empty]
         return cls(signature, {p.name: Default.of(p.default, models.get(p.name)) for p in given}, models)
 
     @classmethod
     def of_function(cls, function: Callable[..., Any], *, is_method: bool) -> Declared:
-        """Return what was noted of this function the first time; of a method, without ``self``."""
-        noted = _noted.setdefault(function, {})
-        if is_method not in noted:
+        """Return what was kept of this function the first time; of a method, without ``self``."""
+        kept = _kept.setdefault(function, {})
+        if is_method not in kept:
             signature = inspect.signature(function)
             if is_method:
                 signature = signature.replace(parameters=list(signature.parameters.values())[1:])
-            noted[is_method] = cls.of(signature, models_of(function))
-        return noted[is_method]
+            kept[is_method] = cls.of(signature, models_of(function))
+        return kept[is_method]
 
 
-_noted: WeakKeyDictionary[Callable[..., Any], dict[bool, Declared]] = WeakKeyDictionary()
+_kept: WeakKeyDictionary[Callable[..., Any], dict[bool, Declared]] = WeakKeyDictionary()

@@ -1,4 +1,4 @@
-"""Template: a `lock_key` text such as ``"import:{order.id}"``: read once, filled in for each call."""
+"""Template: a `lock_key` such as ``"import:{order.id}"``, parsed once and rendered for each call."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from string import Formatter
 from typing import Any
 
-from .canonical import Refused, plain_text, type_name
+from .canonical import NotCanonical, plain_text, type_name
 
 __all__ = ["Template"]
 
@@ -43,11 +43,11 @@ class _Field:
                 value = getattr(value, attribute) if attribute else _item(value, item)
             text = plain_text(value)
         except Exception as error:
-            raise Refused(
+            raise NotCanonical(
                 f"reading lock_key field {{{self.text}}} raised {type_name(error)}; each call must have it"
             ) from error
         if text is None:
-            raise Refused(
+            raise NotCanonical(
                 f"lock_key field {{{self.text}}} is a {type_name(value)}, but must be a finite "
                 "number, text, bool, date, UUID or an enum of these"
             )
@@ -89,13 +89,13 @@ class Template:
         """Return the name that the arguments of a call give.
 
         Raises:
-            Refused: One is missing, or is no plain value.
+            NotCanonical: An argument is missing, or is no plain value.
         """
         return "".join(literal + (field.render(arguments) if field else "") for literal, field in self.pieces)
 
 
 def _item(container: Any, key: str) -> Any:
-    """``container[key]``, also where JSON made a dict's key 0 into "0"; no dict grows by it."""
+    """Return ``container[key]``, of a dict also with the key 0 that JSON made into "0"; adds no key to it."""
     position = int(key) if key.isdecimal() else key
     if not isinstance(container, dict):
         return container[position]

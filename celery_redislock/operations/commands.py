@@ -160,7 +160,7 @@ def _provider(context: click.Context) -> LockProvider:
 
 
 def _key(provider: LockProvider, name: str) -> str:
-    return name if name.startswith(provider.prefix) else provider.prefix + name
+    return name if name.startswith(provider.prefix) else provider.lock_name(name)
 
 
 def _facts(seen: Inspection) -> dict[str, Any]:

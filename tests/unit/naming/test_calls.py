@@ -87,13 +87,13 @@ def naming(function: Any = work, *, lock_args: Any = None, lock_key: Any = None)
 
 
 def name_of(value: Any) -> str:
-    return naming().lock_name((value,), {})
+    return naming().name((value,), {})
 
 
 def rendered(template: Any, **kwargs: Any) -> str:
     def function(id: Any = None, order: Any = None, row: Any = None) -> None: ...  # noqa: A002
 
-    return naming(function, lock_key=template).lock_name((), kwargs)
+    return naming(function, lock_key=template).name((), kwargs)
 
 
 def loop() -> list[Any]:
@@ -115,7 +115,7 @@ def nest(levels: int) -> Any:
 def test_a_call_by_position_by_keyword_and_with_a_default_spelled_out_is_one_call() -> None:
     def function(a: int, b: int = 2, *, c: int = 3) -> None: ...
 
-    by = naming(function).lock_name
+    by = naming(function).name
     names = {by((1,), {}), by((), {"a": 1}), by((1, 2), {"c": 3}), by((), {"c": 3, "b": 2, "a": 1})}
     assert len(names) == 1
     assert by((2,), {}) not in names
@@ -127,20 +127,18 @@ def test_what_a_body_does_to_a_default_changes_no_name() -> None:
         facts[str(a)] = a
 
     every = naming(function)
-    before = {every.lock_name((1,), {}), every.lock_name((1, []), {}), every.lock_name((1,), {"facts": {}})}
+    before = {every.name((1,), {}), every.name((1, []), {}), every.name((1,), {"facts": {}})}
     function(1)
-    after = {every.lock_name((1,), {}), every.lock_name((1, []), {"facts": {}})}
+    after = {every.name((1,), {}), every.name((1, []), {"facts": {}})}
     assert len(before | after) == 1
-    assert every.lock_name((1, [1]), {}) not in before, (
-        "what is given counts, also if the default is that now"
-    )
+    assert every.name((1, [1]), {}) not in before, "what is given counts, also if the default is that now"
 
 
 def test_a_template_reads_a_default_as_it_was_declared() -> None:
     def function(a: int, row: dict[str, int] = {"id": 7}) -> None:  # noqa: B006
         row["id"] = a
 
-    by = naming(function, lock_key="{row[id]}").lock_name
+    by = naming(function, lock_key="{row[id]}").name
     function(1)
     assert by((1,), {}) == "7"
     assert by((1, {"id": 8}), {}) == "8"
@@ -156,8 +154,8 @@ def test_a_default_without_a_form_does_not_matter_while_it_is_not_given(default:
 
     def function(a: int, b: Any = default, *, c: Any = default) -> None: ...
 
-    by = naming(function).lock_name
-    assert len({by((1,), {}), by((1, default), {"c": default}), naming(older).lock_name((1,), {})}) == 1
+    by = naming(function).name
+    assert len({by((1,), {}), by((1, default), {"c": default}), naming(older).name((1,), {})}) == 1
     assert by((1, 2), {}) != by((1,), {})
     with pytest.raises(LockKeyError, match="argument 'b'"):
         by((1, object()), {})
@@ -170,9 +168,9 @@ def test_a_name_is_one_in_each_process_that_computes_a_default_when_it_starts() 
         return naming(function)
 
     one, other = process(4711, date(2026, 1, 1)), process(4712, date(2026, 1, 2))
-    assert one.lock_name((1,), {}) == other.lock_name((1,), {})
-    assert one.lock_name((1,), {}) == one.lock_name((1, 4711), {"since": date(2026, 1, 1)})
-    assert one.lock_name((1,), {}) != one.lock_name((1, 4712), {})
+    assert one.name((1,), {}) == other.name((1,), {})
+    assert one.name((1,), {}) == one.name((1, 4711), {"since": date(2026, 1, 1)})
+    assert one.name((1,), {}) != one.name((1, 4712), {})
 
 
 def test_a_name_is_one_in_each_version_that_only_adds_arguments_with_defaults() -> None:
@@ -182,7 +180,7 @@ def test_a_name_is_one_in_each_version_that_only_adds_arguments_with_defaults() 
 
     def third(a: int, b: int = 2, *rest: int, c: int = 3, d: int = 4, e: int = 5, **more: int) -> None: ...
 
-    by = [naming(version).lock_name for version in (first, second, third)]
+    by = [naming(version).name for version in (first, second, third)]
     for args, kwargs in [((1,), {}), ((), {"a": 1}), ((1,), {"d": 7}), ((1,), {"c": 5, "e": 7, "x": 8})]:
         assert len({name(args, kwargs) for name in by}) == 1
     calls: list[Any] = [((1,), {}), ((1, 3), {}), ((1, 2, 3), {}), ((1,), {"c": 4}), ((1,), {"d": 3})]
@@ -192,16 +190,16 @@ def test_a_name_is_one_in_each_version_that_only_adds_arguments_with_defaults() 
 def test_an_extra_keyword_with_the_name_of_a_parameter_is_another_argument() -> None:
     def function(a: int, /, *rest: int, **more: int) -> None: ...
 
-    by = naming(function).lock_name
+    by = naming(function).name
     others: list[Any] = [((1,), {"a": 1}), ((1, 1), {}), ((1,), {"rest": 1}), ((1,), {"more": 1})]
     assert len({by((1,), {}), *(by(*call) for call in others)}) == 1 + len(others)
-    assert naming(function, lock_key="k:{a}").lock_name((5,), {"a": 1}) == "k:5"
+    assert naming(function, lock_key="k:{a}").name((5,), {"a": 1}) == "k:5"
 
 
 def test_an_argument_of_lock_args_is_left_out_at_its_default() -> None:
     def function(a: int, b: int = 2) -> None: ...
 
-    by = naming(function, lock_args=["b"]).lock_name
+    by = naming(function, lock_args=["b"]).name
     assert by((1,), {}) == by((5, 2), {}) == TASK
     assert by((1, 3), {}) != TASK
 
@@ -218,47 +216,47 @@ def test_a_call_is_bound_as_python_binds_it() -> None:
             got = str(function(*args, **kwargs))
         except TypeError:
             with pytest.raises(TypeError):
-                naming(function).lock_name(args, kwargs)
+                naming(function).name(args, kwargs)
         else:
-            assert names.setdefault(naming(function).lock_name(args, kwargs), got) == got
+            assert names.setdefault(naming(function).name(args, kwargs), got) == got
     assert len(set(names.values())) == len(names) == 10
 
 
 def test_only_the_arguments_listed_in_lock_args_count_in_whatever_order() -> None:
     def function(a: int, b: int, c: int) -> None: ...
 
-    by = naming(function, lock_args=["a", "b"]).lock_name
+    by = naming(function, lock_args=["a", "b"]).name
     assert by((1, 2, 3), {}) == by((1, 2, 4), {})
     assert by((1, 2, 3), {}) != by((2, 1, 3), {})
-    assert by((1, 2, 3), {}) == naming(function, lock_args=("b", "a")).lock_name((1, 2, 3), {})
+    assert by((1, 2, 3), {}) == naming(function, lock_args=("b", "a")).name((1, 2, 3), {})
 
 
 @pytest.mark.parametrize("empty", [(), []])
 def test_without_arguments_the_name_is_the_tasks_name_alone(empty: Any) -> None:
-    assert naming(lock_args=empty).lock_name((SENTINEL,), {}) == TASK
-    assert naming(lambda: None).lock_name((), {}) == TASK
+    assert naming(lock_args=empty).name((SENTINEL,), {}) == TASK
+    assert naming(lambda: None).name((), {}) == TASK
 
 
 def test_variable_arguments_count_and_can_be_named() -> None:
     def function(a: int, *rest: int, **options: int) -> None: ...
 
-    every = naming(function).lock_name
+    every = naming(function).name
     assert len({every((1,), {}), every((1, 2), {}), every((1,), {"x": 2}), every((1, 2, 3), {})}) == 4
-    rest = naming(function, lock_args=["rest"]).lock_name
+    rest = naming(function, lock_args=["rest"]).name
     assert rest((1, 2), {"x": 1}) == rest((9, 2), {})
-    options = naming(function, lock_args=["options"]).lock_name
+    options = naming(function, lock_args=["options"]).name
     assert options((1,), {"x": 1, "y": 2}) == options((2, 3), {"y": 2, "x": 1})
 
 
 def test_an_extra_keyword_can_be_named_and_is_left_out_when_a_call_lacks_it() -> None:
     def function(a: int, **options: int | None) -> None: ...
 
-    by = naming(function, lock_args=["a", "x"]).lock_name
+    by = naming(function, lock_args=["a", "x"]).name
     assert by((1,), {"x": 2, "y": 3}) == by((1,), {"x": 2, "y": 4})
     assert len({by((1,), {"x": 2}), by((1,), {"x": None}), by((1,), {})}) == 3
-    assert naming(function, lock_key="k:{x}").lock_name((1,), {"x": 2}) == "k:2"
+    assert naming(function, lock_key="k:{x}").name((1,), {"x": 2}) == "k:2"
     with pytest.raises(LockKeyError, match=r"field \{x\}"):
-        naming(function, lock_key="k:{x}").lock_name((1,), {})
+        naming(function, lock_key="k:{x}").name((1,), {})
 
 
 @pytest.mark.parametrize(
@@ -272,7 +270,7 @@ def test_a_call_that_does_not_fit_is_the_type_error_of_the_function(
     args: Any, kwargs: Any, options: Any
 ) -> None:
     with pytest.raises(TypeError, match=r"^proj.tasks.work\(\) ") as caught:
-        naming(**options).lock_name(args, kwargs)
+        naming(**options).name(args, kwargs)
     assert type(caught.value) is TypeError
     assert_silent(caught.value)
 
@@ -510,7 +508,7 @@ def test_a_value_that_appears_twice_does_not_contain_itself() -> None:
 def test_an_argument_that_does_not_count_may_be_anything() -> None:
     def function(a: int, b: Any) -> None: ...
 
-    by = naming(function, lock_args=["a"]).lock_name
+    by = naming(function, lock_args=["a"]).name
     assert by((1, object()), {}) == by((1, object()), {})
 
 
@@ -678,12 +676,12 @@ def test_a_callable_gets_the_arguments_as_they_were_given() -> None:
 
     def function(a: int, b: int, c: int = 3) -> None: ...
 
-    assert naming(function, lock_key=key).lock_name((1,), {"b": 2}) == "shared"
+    assert naming(function, lock_key=key).name((1,), {"b": 2}) == "shared"
     assert seen == [((1,), {"b": 2})]
 
 
 def test_a_name_is_a_plain_str_also_when_a_callable_gives_another_kind() -> None:
-    name = naming(lock_key=lambda value: Text("a")).lock_name((1,), {})
+    name = naming(lock_key=lambda value: Text("a")).name((1,), {})
     assert name == "a"
     assert type(name) is str
 
@@ -694,7 +692,7 @@ def test_a_name_is_a_plain_str_also_when_a_callable_gives_another_kind() -> None
 )
 def test_a_callable_must_give_a_name(result: Any, told: str) -> None:
     with pytest.raises(LockKeyError, match=f"{TASK}.*{told}") as caught:
-        naming(lock_key=lambda value: result).lock_name((SENTINEL,), {})
+        naming(lock_key=lambda value: result).name((SENTINEL,), {})
     assert_silent(caught.value)
 
 
@@ -703,7 +701,7 @@ def test_the_error_of_a_callable_is_the_cause_and_its_text_is_not_repeated() -> 
         raise RuntimeError(value)
 
     with pytest.raises(LockKeyError, match=f"{TASK}.*RuntimeError") as caught:
-        naming(lock_key=key).lock_name((SENTINEL,), {})
+        naming(lock_key=key).name((SENTINEL,), {})
     assert SENTINEL not in str(caught.value)
     assert isinstance(caught.value.__cause__, RuntimeError)
 

@@ -611,6 +611,6 @@ def test_a_run_that_changes_a_default_changes_no_name(app: Celery) -> None:
     assert task("a") == 1
     assert task.apply(("a",)).get() == 2
     assert task.lock_name("a") == before
-    assert task.plan_for({"args": ["name", "seen"]}).naming.lock_name(("a",), {}) == (
-        task.plan_for({"args": ["name"]}).naming.lock_name(("a",), {})
+    assert task.plan_for({"args": ["name", "seen"]}).naming.name(("a",), {}) == (
+        task.plan_for({"args": ["name"]}).naming.name(("a",), {})
     )
