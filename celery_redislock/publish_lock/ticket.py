@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from celery import Celery, Task
+from celery import Celery
 
 from ..config.provider import provider_of
 from ..errors import StoreUnavailable
@@ -46,19 +46,18 @@ def free_of_message(app: Celery, headers: Mapping[str, Any] | None, task_id: str
         logger.warning("could not free the publish lock of task %s: %r", task_id, error)
 
 
-class Waiting:
+class Ticket:
     """The publish lock of a task that begins here; none where it was published without.
 
     Attributes:
         token: Empty where there is none.
     """
 
-    def __init__(self, task: Task[..., Any]) -> None:
-        request = task.request
-        found = ticket_in(request.headers, request.id)
+    def __init__(self, app: Celery, headers: Mapping[str, Any] | None, task_id: str | None) -> None:
+        found = ticket_in(headers, task_id)
         self.token = found.get("token", "")
         self._lock_name = found.get("lock", "")
-        self._app, self._headers, self._id = task.app, request.headers, request.id
+        self._app, self._headers, self._id = app, headers, task_id
         self._is_over = not self.token
 
     def token_under(self, lock_name: str) -> str:

@@ -1,19 +1,37 @@
-"""Attempt: a run asks for its lock, and waits for a holder that is no conflict: one about to give it back."""
+"""Acquisition: a run takes its lock, or settles why it cannot.
+
+A holder that is about to give the lock back is no conflict: the run waits for it. Nor is an earlier delivery
+of the same message: see ``conflicts/redelivery.py``.
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
+from enum import Enum
 from typing import Any
 
 from celery import Task, states
 
+from ..config.call import Call
 from ..config.options import LockOptions
 from ..conflicts import redelivery
+from ..conflicts.conflict import Conflict, announce, settle
 from ..engine import RedisLock
 from ..holder import Holder
-from ..messages.headers import TOKEN_HEADER
+from ..messages.headers import OF_EARLIER_TRIES, TOKEN_HEADER
+from ..pending import record as coalescing
 
-#: How long a run may take from storing its result to giving the lock back, seconds: whoever read the
-#: result and comes at once waits so long before it counts as a conflict.
+
+class Outcome(Enum):
+    """How taking a lock has ended, where it has not ended the run: that is an exception for Celery."""
+
+    LOCKED = "the body runs, with its lock"
+    UNLOCKED = "the body runs without a lock"
+    FREE_AGAIN = "the lock became free before anything was recorded: take it"
+
+
+#: How long a run may take from storing its result to giving the lock back, seconds. Who has read the result
+#: and comes at once waits so long before it counts as a conflict.
 RETURNING_S = 0.25
 #: The same for what the run itself has published: its chain's next member, its callback, seconds.
 CONTINUATION_S = 5.0
@@ -51,3 +69,50 @@ def _until_returned(task: Task[..., Any], holder: Holder) -> float:
         return RETURNING_S if task.AsyncResult(holder_id).state in states.READY_STATES else 0.0
     except Exception:  # noqa: BLE001 - a backend that cannot tell: the usual conflict
         return 0.0
+
+
+def confirm(call: Call, lock: RedisLock) -> None:
+    """Confirm that a call which has just got its lock is still to run; its retries begin to count anew.
+
+    Raises:
+        Obsolete: Another message of the task counts, or another run stands for it.
+        Done: The task was finished by an earlier delivery.
+        StoreUnavailable: Redis could not be reached.
+    """
+    task = call.task
+    coalescing.begin(task, lock, call.plan.options)
+    redelivery.drop_if_done(task, lock)
+    headers = task.request.headers or {}
+    for header in OF_EARLIER_TRIES:
+        headers.pop(header, None)
+
+
+def settle_conflict(call: Call, lock: RedisLock, holder: Holder, *, has_ticket: bool) -> Outcome:
+    """Do what the policy of a call says about the holder of its lock.
+
+    Args:
+        call: The call.
+        lock: That it has not got.
+        holder: Who has it.
+        has_ticket: The call came with a publish lock. It was accepted when it was published: it may have to
+            wait, but it is not dropped.
+
+    Returns:
+        ``UNLOCKED`` with `lock_mode` "shadow", or ``FREE_AGAIN``.
+
+    Raises:
+        Skipped, ComesAgain, Retry, LockBusy, Obsolete, Done: What Celery is told.
+    """
+    task, options = call.task, call.plan.options
+    policy = options.on_conflict
+    if has_ticket:
+        redelivery.drop_if_answered(task)
+        options = replace(options, on_conflict="retry", retry_for_ms=None)
+    conflict = Conflict.of(task, lock, holder, call.args_hash, options)
+    if not conflict.shadow:
+        try:
+            settle(task, conflict)
+        except coalescing.LockFreed:
+            return Outcome.FREE_AGAIN
+    announce(task, conflict, policy if isinstance(policy, str) else "callable")
+    return Outcome.UNLOCKED

@@ -120,10 +120,15 @@ def _release_before_retry(hook: Hook) -> Hook:
     @wraps(hook)
     def retry(self: Any, *args: Any, **kwargs: Any) -> Any:
         begun = run.run_of(self.request)
-        if begun is not None and begun.is_replaced:
-            # Its successor does the work; a retry would only replace that again.
-            raise begun.end_replaced()
-        run.make_way_for_retry(self)
+        if begun is not None:
+            if begun.is_replaced:
+                # Its successor does the work; a retry would only replace that again.
+                raise begun.end_replaced()
+            options = begun.call.plan.options
+            # Where the retry takes a publish lock, the run keeps its own until then: see LockedTask.
+            begun.hands_over = options.scope == "task" and options.mode != "off" and not self.request.is_eager
+            if not begun.hands_over:
+                run.finish(self)
         return hook(self, *args, **kwargs)
 
     return retry

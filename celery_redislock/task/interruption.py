@@ -1,11 +1,11 @@
-"""Body: the stretch in which a task's body runs, the only place where a lost lock may interrupt it.
+"""Interruption: how the running body of a task is made to raise, when it has lost its lock.
 
-How a running body can be made to raise depends on where it runs. In the main thread (prefork, solo)
-a signal reaches it, also in a sleep or a read. In another thread (threads) the interpreter raises at
-its next step, after a call that blocks. A greenlet (gevent, eventlet) is thrown at by its hub.
+It depends on where the body runs. In the main thread (prefork, solo) a signal reaches it, also in a sleep or
+a read. In another thread (threads) the interpreter raises at its next step, after a call that blocks. Into a
+greenlet (gevent, eventlet) its hub throws the error.
 
-In each the question whether the body still runs is asked by whoever raises, at a moment when the
-body cannot move on: an interruption that comes late does nothing.
+Each asks whether the body still runs at a moment when the body cannot move on. So an interruption that comes
+late does nothing.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from typing import Any, ClassVar, Protocol
 SIGNAL = signal.SIGURG
 
 
-class Body(Protocol):
-    """The stretch itself is the ``with`` block."""
+class Interruptible(Protocol):
+    """A ``with`` block, in which alone the body of a task may be interrupted."""
 
-    def __enter__(self) -> Body: ...
+    def __enter__(self) -> Interruptible: ...
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
@@ -39,15 +39,15 @@ class Body(Protocol):
         """Let nothing be raised in the rest of the body: it does what must not be torn apart."""
 
 
-def body_here() -> Body:
-    """Return a body for the current thread or greenlet."""
+def interruptible_here() -> Interruptible:
+    """Return the block for the current thread or greenlet."""
     throw = _throw_here()
     if throw is not None:
-        return _GreenletBody(throw)
-    return _MainThreadBody() if threading.get_ident() == threading.main_thread().ident else _ThreadBody()
+        return _InGreenlet(throw)
+    return _InMainThread() if threading.get_ident() == threading.main_thread().ident else _InThread()
 
 
-# Whoever patches does it before anything runs.
+# Cached: who patches the standard library does it before anything runs.
 @cache
 def _throw_here() -> Any:
     """Return how an error is thrown at a greenlet; None where threads are threads."""
@@ -58,20 +58,20 @@ def _throw_here() -> Any:
     return None
 
 
-class _MainThreadBody:
+class _InMainThread:
     """Interrupted by a signal: its handler runs in the same thread, so it cannot come late."""
 
-    _running: ClassVar[list[_MainThreadBody]] = []
+    _running: ClassVar[list[_InMainThread]] = []
     #: Of the process in which the handler was installed: Celery resets those of a child that it forks.
     _listens_in: ClassVar[int] = 0
 
     def __init__(self) -> None:
         self._error: Exception | None = None
 
-    def __enter__(self) -> _MainThreadBody:
-        if _MainThreadBody._listens_in != os.getpid():
+    def __enter__(self) -> _InMainThread:
+        if _InMainThread._listens_in != os.getpid():
             signal.signal(SIGNAL, _on_signal)
-            _MainThreadBody._listens_in = os.getpid()
+            _InMainThread._listens_in = os.getpid()
         self._running.append(self)
         if self._error is not None:
             self.raise_pending()
@@ -99,10 +99,10 @@ class _MainThreadBody:
 
 
 def _on_signal(_number: int, _frame: Any) -> None:
-    _MainThreadBody.raise_pending()
+    _InMainThread.raise_pending()
 
 
-class _ThreadBody:
+class _InThread:
     """Interrupted by the interpreter, which is told, and told to forget it, under one lock."""
 
     def __init__(self) -> None:
@@ -111,7 +111,7 @@ class _ThreadBody:
         self._runs = False
         self._error: Exception | None = None
 
-    def __enter__(self) -> _ThreadBody:
+    def __enter__(self) -> _InThread:
         with self._gate:
             self._runs = self._error is None
         if self._error is not None and not self._runs:
@@ -160,7 +160,7 @@ def _like(error: Exception) -> type[Exception]:
     return Like
 
 
-class _GreenletBody:
+class _InGreenlet:
     """Interrupted by its hub, which runs nothing else meanwhile."""
 
     def __init__(self, throw: Any) -> None:
@@ -169,7 +169,7 @@ class _GreenletBody:
         self._runs = False
         self._error: Exception | None = None
 
-    def __enter__(self) -> _GreenletBody:
+    def __enter__(self) -> _InGreenlet:
         if self._error is not None:
             raise self._error
         self._runs = True

@@ -21,6 +21,7 @@ from ..messages.ending import Skipped
 from ..messages.headers import CALL_HEADER, RETRY_HEADER
 from ..messages.republish import ComesAgain
 from ..publishing import duplicates
+from ..publishing.publication import Send
 from ..worker import start as worker
 from ..worker.request import locked_request
 from . import base_class as ancestry
@@ -198,7 +199,7 @@ class LockedTask(Planned):
             self, plan, args, kwargs, options, is_resent=is_resent(self, args, kwargs, options)
         )
         if plan.options.scope != "run" and plan.options.mode != "off":
-            return duplicates.publish(call, options, run.handing_over(call, super().apply_async))
+            return duplicates.publish(call, options, _handing_over(call, super().apply_async))
         result: AsyncResult[Any] = call.publish(super().apply_async, call.named(options))
         return result
 
@@ -265,3 +266,20 @@ class LockedTask(Planned):
         # A copied name is not that of a call with other options.
         headers = {**without_name(headers), CALL_HEADER: travelling(self.name, lock)}
         return plan, {**options, "headers": headers}
+
+
+def _handing_over(call: Call, send: Send) -> Send:
+    """Return `send`; for the retry of the run that goes on here one that gives the run's lock back first.
+
+    The retry has its publish lock by then, so no other call comes between the two.
+    """
+    request = call.task.request
+    begun = run.run_of(request)
+    if begun is None or not begun.hands_over or call.task_id != request.id:
+        return send
+
+    def release_and_send(*args: Any, **options: Any) -> AsyncResult[Any]:
+        run.finish(call.task)
+        return send(*args, **options)
+
+    return release_and_send

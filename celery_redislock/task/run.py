@@ -1,11 +1,10 @@
-"""Run: one run of a locked task, from taking the lock or settling the conflict to giving it back."""
+"""Run: one run of a locked task: its lock, its body, its end."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import replace
 from typing import Any
 from weakref import WeakMethod
 
@@ -17,28 +16,25 @@ from ..config.call import Call
 from ..config.plan import Planned
 from ..config.provider import provider_of
 from ..conflicts import outage, redelivery
-from ..conflicts.conflict import Conflict, announce, settle
 from ..engine import RedisLock
 from ..engine.threads import here
 from ..errors import LockLost, StoreUnavailable
 from ..holder import holder_metadata
 from ..messages.ending import Skipped
-from ..messages.headers import OF_EARLIER_TRIES
 from ..pending import publish as wanted
 from ..pending import record as coalescing
 from ..pending import replacement
-from ..publish_lock import ticket as queued
+from ..publish_lock.ticket import Ticket
 from ..signals import lock_acquired, lock_lost, lock_released
-from .acquisition import attempt
+from . import acquisition
+from .acquisition import Outcome
 from .current import all_around, enter, held_around, innermost, leave
-from .interruption import Body, body_here
+from .interruption import Interruptible, interruptible_here
 from .unlocked import Unknown, Unlocked
 
 logger = logging.getLogger(__name__)
 
 _ATTRIBUTE = "redislock_run"
-
-Send = Callable[..., Any]
 
 
 class Run:
@@ -59,84 +55,62 @@ class Run:
         self.hands_over = False
         self.has_called = False
         self._task = call.task
-        # Celery looks it up anew each time that it is asked for.
+        # Kept, because Celery looks it up each time that it is asked for.
         self._request = request
         self._options = call.plan.options
         self._process = here()
         self._is_ours = False
-        self._body: Body | None = None
+        self._body: Interruptible | None = None
         self._told: LockLost | None = None
         self._depth = 0
-        self._waiting: queued.Waiting | None = None
+        self._ticket = Ticket(call.task.app, request.headers, request.id)
 
     def take(self) -> None:
         """Take the lock of this call, or settle the conflict: see `begin`."""
         task, options = self._task, self._options
-        self._waiting = waiting = queued.Waiting(task)
+        ticket = self._ticket
         if not self.call.runs_locked:
-            waiting.end()
+            ticket.end()
             return
-        key = self.call.lock_name
-        held = held_around(key)
+        lock_name = self.call.lock_name
+        held = held_around(lock_name)
         if held is not None:
             # The task in whose body this one is called has it, or the batch to which it belongs.
-            waiting.end()
+            ticket.end()
             self.lock = held
             return
         metadata = {**holder_metadata(task.name, self._request.id), **coalescing.triggered(self._request)}
-        # Weakly: we have the lock, and a lock that is dropped must not be renewed for ever.
-        lock = provider_of(task.app).lock_of(key, options, metadata, WeakMethod(self.report_lost))
+        # Weak: the run has the lock, and a lock that is dropped must not be renewed for ever.
+        lock = provider_of(task.app).lock_of(lock_name, options, metadata, WeakMethod(self.report_lost))
         lock.listen(WeakMethod(self.report_asked), replacement.told_within_s(options))
-        lock.queued = waiting.token_under(key)
+        lock.queued = ticket.token_under(lock_name)
         try:
-            while not self._settled(lock):
-                pass  # it was free again before a run of it could be wanted
+            while self._take_or_settle(lock) is Outcome.FREE_AGAIN:
+                pass
         except (StoreUnavailable, LockLost) as error:
-            # Lost before it begins: taken, and given back, since no thread could be started that renews it.
+            # LockLost: no thread could be started that renews the lock, so it was taken and given back.
             self.give_back()
             self.lock = Unlocked()
             outage.settle(task, options, error)
 
-    def _settled(self, lock: RedisLock) -> bool:
-        """Take the lock or meet a conflict; return False if there is none any more."""
-        task, options = self._task, self._options
+    def _take_or_settle(self, lock: RedisLock) -> Outcome:
         # Before the lock is asked for: a soft time limit may strike at any moment from here.
         self.lock, self._is_ours = lock, True
-        holder = attempt(task, lock, options)
-        if holder is None:
-            self._begin(lock)
-            return True
-        self.lock, self._is_ours = Unlocked(), False
-        if self._waiting is not None and self._waiting.token:
-            redelivery.drop_if_answered(task)
-            # It was accepted when it was published: it may have to wait, but it is not dropped.
-            options = replace(options, on_conflict="retry", retry_for_ms=None)
+        holder = acquisition.attempt(self._task, lock, self._options)
+        if holder is not None:
+            self.lock, self._is_ours = Unlocked(), False
+            return acquisition.settle_conflict(self.call, lock, holder, has_ticket=bool(self._ticket.token))
+        self._ticket.has_begun(lock.name)
         try:
-            self._meet(Conflict.of(task, lock, holder, self.call.args_hash, options))
-        except coalescing.LockFreed:
-            return False
-        return True
-
-    def _begin(self, lock: RedisLock) -> None:
-        if self._waiting is not None:
-            self._waiting.has_begun(lock.name)
-        try:
-            coalescing.begin(self._task, lock, self._options)
-            redelivery.drop_if_done(self._task, lock)
+            acquisition.confirm(self.call, lock)
         except Ignore:
             self.give_back(unused=True)
             raise
-        _forget_earlier_attempts(self._request)
         lock_acquired.send(sender=self._task, lock=lock)
-
-    def _meet(self, conflict: Conflict) -> None:
-        if not conflict.shadow:
-            settle(self._task, conflict)
-        policy = self._options.on_conflict
-        announce(self._task, conflict, policy if isinstance(policy, str) else "callable")
+        return Outcome.LOCKED
 
     def body(self) -> AbstractContextManager[Any]:
-        """Return the stretch in which the body runs, and may be interrupted if the lock is lost.
+        """Return the context in which the body runs, and is interrupted if the lock is lost.
 
         Raises:
             PutOff: The lock is lost before the body has begun: the task was published again.
@@ -144,8 +118,8 @@ class Run:
         """
         if not self._is_ours or self._options.on_lost != "abort" or self._body is not None:
             return nullcontext()
-        # First: a loss that is noticed from here on is told to the body, also before it has begun.
-        self._body = body_here()
+        # Before the look at the lock: a loss that is noticed after it interrupts the body, even as it begins.
+        self._body = interruptible_here()
         if self.lock.lost:
             if self._request.is_eager:
                 self.lock.ensure_held()
@@ -200,7 +174,7 @@ class Run:
         return told
 
     def tell_again(self) -> None:
-        """Raise the loss that the body was told of, if it still goes on.
+        """Raise once more the loss that the body was told of, if the body still runs.
 
         Raises:
             LockLost: It does.
@@ -216,12 +190,12 @@ class Run:
         """
         if self._process is not here():
             return
-        if done and self._waiting is not None:
-            self._waiting.end()
+        if done:
+            self._ticket.end()
         if not self._is_ours or not isinstance(self.lock, RedisLock):
             return
         if self._body is not None:
-            # A retry is published next, from inside the body: a loss may not tear that apart any more.
+            # A retry is published next, from inside the body: a loss must not interrupt that.
             self._body.end()
         self._is_ours = False
         try:
@@ -262,9 +236,9 @@ def lock_of(task: Task[..., Any]) -> RedisLock | Unlocked:
 
 
 def tell_again() -> None:
-    """Tell the body that runs here once more of the loss of its lock.
+    """Raise the loss of its lock in the body that runs here once more.
 
-    It was raised in an eager call inside the body, and ended no more than that.
+    The first time it was raised in an eager call inside the body, and ended only that call.
 
     Raises:
         LockLost: The lock was lost, and the body is to stop.
@@ -295,7 +269,7 @@ def begin(task: Planned, args: Any, kwargs: Any) -> None:
     call = Call.received(task, request.headers, request.id, args, kwargs, is_eager=bool(request.is_eager))
     run = Run(call, request)
     if request.headers is None:
-        # A copy of a request, which Celery makes for a direct call, would take the run for a header.
+        # Celery copies a request for a direct call; without headers the copy would take the run for one.
         request.headers = {}
     setattr(request, _ATTRIBUTE, run)
     redelivery.mark(request)
@@ -318,38 +292,3 @@ def finish(task: Task[..., Any], done: str = "") -> None:
     if run is not None:
         leave(run)
         run.give_back(done)
-
-
-def make_way_for_retry(task: Task[..., Any]) -> None:
-    """Before a retry is published: give the lock of this run back, or keep it for `handing_over`."""
-    begun = run_of(task.request)
-    if begun is None:
-        return
-    options = begun.call.plan.options
-    if options.scope == "task" and options.mode != "off" and not task.request.is_eager:
-        begun.hands_over = True
-    else:
-        finish(task)
-
-
-def handing_over(call: Call, send: Send) -> Send:
-    """Return `send`, or for the retry of the run that goes on here: give the lock of the run back, and send.
-
-    The retry has the publish lock by then, so no other call comes between the two.
-    """
-    request = call.task.request
-    begun = run_of(request)
-    if begun is None or not begun.hands_over or call.task_id != request.id:
-        return send
-
-    def release_and_send(*args: Any, **options: Any) -> Any:
-        finish(call.task)
-        return send(*args, **options)
-
-    return release_and_send
-
-
-def _forget_earlier_attempts(request: Any) -> None:
-    """The next retry of this task, for whatever reason, begins to count anew."""
-    for header in OF_EARLIER_TRIES:
-        (request.headers or {}).pop(header, None)

@@ -1,4 +1,4 @@
-"""Body: the stretch of code that a lost lock may interrupt, and nothing before and behind it."""
+"""Interruptible: the stretch of code that a lost lock may interrupt, and nothing before and behind it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from importlib.util import find_spec
 import pytest
 
 from celery_redislock.errors import LockLost
-from celery_redislock.task.interruption import Body, _MainThreadBody, _ThreadBody
+from celery_redislock.task.interruption import Interruptible, _InMainThread, _InThread
 
 LOSS = LockLost("a", "for a test")
 
@@ -40,12 +40,12 @@ def here(work: Callable[[], None]) -> None:
 
 
 KINDS = [
-    pytest.param(_MainThreadBody, here, id="main thread"),
-    pytest.param(_ThreadBody, in_a_thread, id="thread"),
+    pytest.param(_InMainThread, here, id="main thread"),
+    pytest.param(_InThread, in_a_thread, id="thread"),
 ]
 
 
-def interrupt_after(body: Body, seconds: float) -> threading.Thread:
+def interrupt_after(body: Interruptible, seconds: float) -> threading.Thread:
     def wait_and_interrupt() -> None:
         time.sleep(seconds)
         body.interrupt(LOSS)
@@ -61,14 +61,14 @@ def spin(seconds: float) -> None:
         time.sleep(0)
 
 
-def spin_in(body: Body, seconds: float) -> None:
+def spin_in(body: Interruptible, seconds: float) -> None:
     with body:
         spin(seconds)
 
 
 @pytest.mark.parametrize(("kind", "runner"), KINDS)
 def test_an_interruption_raises_the_very_error_in_the_body(
-    kind: type[Body], runner: Callable[[Callable[[], None]], None]
+    kind: type[Interruptible], runner: Callable[[Callable[[], None]], None]
 ) -> None:
     def work() -> None:
         body = kind()
@@ -83,7 +83,7 @@ def test_an_interruption_raises_the_very_error_in_the_body(
 
 @pytest.mark.parametrize(("kind", "runner"), KINDS)
 def test_an_interruption_before_the_body_has_begun_is_not_forgotten(
-    kind: type[Body], runner: Callable[[Callable[[], None]], None]
+    kind: type[Interruptible], runner: Callable[[Callable[[], None]], None]
 ) -> None:
     def work() -> None:
         body = kind()
@@ -96,7 +96,7 @@ def test_an_interruption_before_the_body_has_begun_is_not_forgotten(
 
 @pytest.mark.parametrize(("kind", "runner"), KINDS)
 def test_a_late_interruption_does_nothing(
-    kind: type[Body], runner: Callable[[Callable[[], None]], None]
+    kind: type[Interruptible], runner: Callable[[Callable[[], None]], None]
 ) -> None:
     def work() -> None:
         body = kind()
@@ -112,7 +112,7 @@ def test_a_late_interruption_does_nothing(
 
 @pytest.mark.parametrize(("kind", "runner"), KINDS)
 def test_an_interruption_at_the_very_end_of_a_body_never_leaves_it(
-    kind: type[Body], runner: Callable[[Callable[[], None]], None]
+    kind: type[Interruptible], runner: Callable[[Callable[[], None]], None]
 ) -> None:
     struck = []
 
@@ -136,11 +136,11 @@ def test_an_interruption_at_the_very_end_of_a_body_never_leaves_it(
 
 
 def test_an_inner_body_that_ends_leaves_the_outer_one_open_to_its_own_loss() -> None:
-    outer = _MainThreadBody()
+    outer = _InMainThread()
 
     def work() -> None:
         with outer:
-            with _MainThreadBody():
+            with _InMainThread():
                 spin(0.01)
             thread = interrupt_after(outer, 0.02)
             try:
@@ -156,7 +156,7 @@ GREENLETS = """
 import {library}
 {patch}
 import random, threading, time
-from celery_redislock.task.interruption import _GreenletBody, body_here
+from celery_redislock.task.interruption import _InGreenlet, interruptible_here
 from celery_redislock.errors import LockLost
 
 LOSS = LockLost("a", "for a test")
@@ -171,8 +171,8 @@ def interrupt_after(body, seconds):
     return thread
 
 def work():
-    early = body_here()
-    assert isinstance(early, _GreenletBody)
+    early = interruptible_here()
+    assert isinstance(early, _InGreenlet)
     early.interrupt(LOSS)
     time.sleep(0.01)
     try:
@@ -181,19 +181,19 @@ def work():
             raise SystemExit("a loss before the body was forgotten")
     except LockLost:
         pass
-    with body_here() as late:
+    with interruptible_here() as late:
         pass
     late.interrupt(LOSS)
     time.sleep(0.02)
     for _ in range(200):
-        body = body_here()
+        body = interruptible_here()
         try:
             with body:
                 thread = interrupt_after(body, 0.002)
                 time.sleep(random.uniform(0.001, 0.003))
         except LockLost:
             struck.append(True)
-        with body_here():
+        with interruptible_here():
             time.sleep(0.001)
         thread.join()
 
