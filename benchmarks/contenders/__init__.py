@@ -53,6 +53,15 @@ PINGS = {
     "redislock-pure": Entry(
         "celery_redislock without hiredis", "ours:RedislockContender", PURE, "celery-redislock"
     ),
+    "redislock-repacked": Entry(
+        "celery_redislock, packed by redis-py", "ours:PackedByRedisPy", package="celery-redislock"
+    ),
+    "redislock-repacked-pure": Entry(
+        "celery_redislock, packed by redis-py without hiredis",
+        "ours:PackedByRedisPy",
+        PURE,
+        "celery-redislock",
+    ),
 }
 
 #: What runs as a Celery task.

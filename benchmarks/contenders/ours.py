@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 
 import redis
+from redis.connection import Connection
 
 from celery_redislock import RedisLock
 from celery_redislock.engine.protocol.exclusive import ACQUIRE, RELEASE
 from celery_redislock.engine.protocol.keys import LockKeys, keys_of
 from celery_redislock.engine.protocol.script import Script
-from celery_redislock.engine.protocol.wire import Argument, packed
+from celery_redislock.engine.protocol.wire import Argument, Command, packed
+from celery_redislock.engine.transport import connection
 
 
 class RedislockContender:
@@ -37,6 +39,19 @@ class RedislockContender:
 
     def holds(self, lock: RedisLock) -> bool:
         return not lock.lost and lock.owned()
+
+
+class PackedByRedisPy(RedislockContender):
+    """The same, but redis-py packs the commands: what our own packer saves."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__(port)
+        pack = Connection().pack_command
+
+        def packed_by_redis_py(command: Command) -> bytes:
+            return b"".join(pack(*command))
+
+        connection.packed = packed_by_redis_py
 
 
 class BareScripts:

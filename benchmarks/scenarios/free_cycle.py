@@ -26,6 +26,7 @@ _OWN_FLOOR = {
     "redlock-ng": "floor-redis5",
     "sherlock": "floor-redis4",
     "redislock-pure": "floor-pure",
+    "redislock-repacked-pure": "floor-pure",
 }
 
 COLUMNS = (
