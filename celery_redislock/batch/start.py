@@ -173,12 +173,12 @@ def want_start(launch: Launch, holder: Any) -> bool:
     """
     conflict = launch.conflict(holder)
     start = _start_of(launch).set(task_id=launch.start_id)
-    asked = want_call(launch.starter, start, launch.lock.name, conflict.lease_left, launch.options.keep)
-    if asked.is_free:
+    recorded = want_call(launch.starter, start, launch.lock.name, conflict.lease_left, launch.options.keep)
+    if recorded.is_free:
         return False
     announce(launch.starter, conflict, launch.terms.policy)
-    if asked.successor:
-        launch.revoke(superseded_reason(launch.lock.name, asked.successor))
+    if recorded.successor:
+        launch.revoke(superseded_reason(launch.lock.name, recorded.successor))
     return True
 
 

@@ -41,7 +41,7 @@ class Left(IntEnum):
     OTHERS = 1
     #: Nobody is: the lock was given back.
     NOBODY = 2
-    #: The same, and runs of it are wanted (`WantedRuns`).
+    #: The same, and runs of it are wanted (`PendingRuns`).
     WANTED = 3
 
 

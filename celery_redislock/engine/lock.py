@@ -92,7 +92,7 @@ class RedisLock:
         self.last_done = ""
         #: Token of the publish lock under which our work was published; the grant ends it.
         self.queued = ""
-        #: Whether runs of it were wanted (`WantedRuns`) when it was taken, and then when it was released.
+        #: Whether runs of it were wanted (`PendingRuns`) when it was taken, and then when it was released.
         self.wanted = False
         self._interval_s = math.inf
         self._renewal: Renewal | None = None

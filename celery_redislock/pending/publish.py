@@ -20,7 +20,7 @@ from ..messages.ending import revoke
 from ..messages.headers import PENDING_HEADER, pending_in, pending_value
 from ..messages.republish import as_it_was
 from ..publish_lock import ticket as queued
-from .runs import WantedIndex, WantedRun, WantedRuns
+from .runs import PendingIndex, PendingRun, PendingRuns
 
 logger = logging.getLogger(__name__)
 
@@ -30,25 +30,25 @@ PUBLISH_S = 10.0
 FOREIGN_MS = 2000
 
 
-def runs_of(app: Celery, lock_name: str) -> WantedRuns:
+def runs_of(app: Celery, lock_name: str) -> PendingRuns:
     """Return the wanted runs of a lock."""
-    return WantedRuns(store_of(provider_of(app).client), lock_name)
+    return PendingRuns(store_of(provider_of(app).client), lock_name)
 
 
-def index_of(app: Celery) -> WantedIndex:
+def index_of(app: Celery) -> PendingIndex:
     """Return the index of the locks of which runs are wanted."""
     provider = provider_of(app)
-    return WantedIndex(store_of(provider.client), provider.prefix)
+    return PendingIndex(store_of(provider.client), provider.prefix)
 
 
-def run_of_request(task: Task[..., Any]) -> WantedRun:
+def run_of_request(task: Task[..., Any]) -> PendingRun:
     """Return the task that runs here as a run that is wanted: with its id, options and place in a canvas."""
     request = task.request
     met = int(pending_in(request.headers).get("met", 0))
     return run_of_signature(task, as_it_was(task), met)
 
 
-def run_of_signature(task: Task[..., Any], signature: Any, met: int = 0) -> WantedRun:
+def run_of_signature(task: Task[..., Any], signature: Any, met: int = 0) -> PendingRun:
     """Return a call that was not published as a run that is wanted.
 
     Args:
@@ -61,7 +61,7 @@ def run_of_signature(task: Task[..., Any], signature: Any, met: int = 0) -> Want
     data = body.encode() if isinstance(body, str) else bytes(body)
     message = json.dumps([content_type, encoding, b64encode(data).decode()])
     expires = signature.options.get("expires", task.expires) is not None
-    return WantedRun(task.name, str(signature.options["task_id"]), message.encode(), met, expires)
+    return PendingRun(task.name, str(signature.options["task_id"]), message.encode(), met, expires)
 
 
 def publish_what_is_wanted(app: Celery, lock_name: str) -> None:
@@ -75,7 +75,7 @@ def publish_what_is_wanted(app: Celery, lock_name: str) -> None:
     """
     look_again_ms = serve(app, lock_name)
     if look_again_ms is not None:
-        index_of(app).note(lock_name, look_again_ms)
+        index_of(app).schedule(lock_name, look_again_ms)
 
 
 def publish_apart(app: Celery, lock_name: str) -> None:
@@ -118,7 +118,7 @@ def serve(app: Celery, lock_name: str) -> int | None:
     return min((look for look in looks if look is not None), default=None)
 
 
-def _may_claim(task: Task[..., Any], runs: WantedRuns) -> bool:
+def _may_claim(task: Task[..., Any], runs: PendingRuns) -> bool:
     """Whether there is something for us. What is only another app's is not claimed: it would have to wait."""
     if not hasattr(task, "redislock_knows"):
         return True
@@ -127,7 +127,7 @@ def _may_claim(task: Task[..., Any], runs: WantedRuns) -> bool:
     return next(are_ours, True) or any(are_ours)
 
 
-def is_ours(task: Task[..., Any], run: WantedRun) -> bool:
+def is_ours(task: Task[..., Any], run: PendingRun) -> bool:
     """Whether a run of a task is for this app, where apps that share a prefix have a task of that name."""
     knows = getattr(task, "redislock_knows", None)
     if knows is None:
@@ -138,7 +138,7 @@ def is_ours(task: Task[..., Any], run: WantedRun) -> bool:
         return False
 
 
-def _serve_task(task: Task[..., Any], runs: WantedRuns) -> int | None:
+def _serve_task(task: Task[..., Any], runs: PendingRuns) -> int | None:
     while True:
         claimed = runs.claim(task.name)
         # Lists, not generators: each is done.
@@ -151,17 +151,17 @@ def _serve_task(task: Task[..., Any], runs: WantedRuns) -> int | None:
             return claimed.look_again_ms
 
 
-def _publish(task: Task[..., Any], runs: WantedRuns, run: WantedRun, token: str) -> bool:
+def _publish(task: Task[..., Any], runs: PendingRuns, run: PendingRun, token: str) -> bool:
     """Publish a claimed run; return whether another of its task is wanted by now."""
     signature = _signature(task, run)
-    pending = pending_value(run.met, runs.lock_name, token)
+    pending = pending_value(run.triggered_us, runs.lock_name, token)
     headers = {**(signature.options.get("headers") or {}), PENDING_HEADER: pending}
     signature.set(headers=headers).apply_async()
     logger.info("Task %s[%s] published: lock %r is free", task.name, run.id, runs.lock_name)
     return runs.confirm(run, token)
 
 
-def end_superseded(task: Task[..., Any], runs: WantedRuns, run: WantedRun, successor: str) -> bool:
+def end_superseded(task: Task[..., Any], runs: PendingRuns, run: PendingRun, successor: str) -> bool:
     """Let a run that was wanted end as `skip` does: another run stands for it, and has begun.
 
     Returns:
@@ -183,7 +183,7 @@ def superseded_reason(lock_name: str, successor: str) -> str:
     return f"superseded by task {successor}, which runs in its place under lock {lock_name!r}"
 
 
-def _signature(task: Task[..., Any], run: WantedRun) -> Any:
+def _signature(task: Task[..., Any], run: PendingRun) -> Any:
     content_type, encoding, body = json.loads(run.message)
     accept = serialization.prepare_accept_content(task.app.conf.accept_content)
     call = serialization.loads(b64decode(body), content_type, encoding, accept=accept)

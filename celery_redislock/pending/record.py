@@ -26,7 +26,7 @@ from ..messages.ending import is_stored
 from ..messages.headers import PENDING_HEADER, pending_in, pending_value
 from ..messages.republish import store_retry
 from . import publish as wanted
-from .runs import LOOK_MS, Asked, WantedRun
+from .runs import LOOK_MS, PendingRun, Recorded
 
 logger = logging.getLogger(__name__)
 
@@ -78,23 +78,25 @@ def want(
     """
     token = pending_in(task.request.headers).get("token", "")
     run = wanted.run_of_request(task)
-    if keep == "latest" and 0 < run.met < _met_of(task, holder):
+    if keep == "latest" and 0 < run.triggered_us < _met_of(task, holder):
         return holder.metadata["id"]
     if (task.track_started and not token) or (task.request.is_eager and is_stored(task)):
         # Celery has stored STARTED, or would store nothing. Before it is wanted: from then on it may be over
         # at any moment.
         store_retry(task, error)
-    asked = _ask(task, lock_name, run, holder.lease_left, keep=keep, token=token, stop_after_ms=stop_after_ms)
-    if asked.is_free:
+    recorded = _ask(
+        task, lock_name, run, holder.lease_left, keep=keep, token=token, stop_after_ms=stop_after_ms
+    )
+    if recorded.is_free:
         raise LockFreed
-    if asked.is_copy:
+    if recorded.is_copy:
         raise Obsolete(f"another message of task {run.id} counts")
-    return asked.successor
+    return recorded.successor
 
 
 def want_call(
     task: Task[..., Any], signature: Any, lock_name: str, lease_left: float | None, keep: str
-) -> Asked:
+) -> Recorded:
     """Have a call that is not published run once when the lock is free, in place of those before it.
 
     Args:
@@ -119,34 +121,36 @@ def want_call(
 def _ask(
     task: Task[..., Any],
     lock_name: str,
-    run: WantedRun,
+    run: PendingRun,
     lease_left: float | None,
     *,
     keep: str,
     token: str = "",
     stop_after_ms: int = NEVER,
-) -> Asked:
+) -> Recorded:
     runs = wanted.runs_of(task.app, lock_name)
-    ask = partial(runs.want, run, keep=keep, mark=uuid4().hex, token=token, stop_after_ms=stop_after_ms)
-    asked = ask(noted=False)
-    if asked.is_new:
+    ask = partial(runs.record, run, keep=keep, question=uuid4().hex, token=token, stop_after_ms=stop_after_ms)
+    recorded = ask(is_listed=False)
+    if recorded.must_be_listed_first:
         within_s = min(LOOK_MS / 1000, lease_left or math.inf)
         if stop_after_ms != NEVER:
             within_s = min(within_s, stop_after_ms / 1000)
-        asked = _noted_first(task, lock_name, max(LEAST_S, within_s), partial(ask, noted=True))
-    _end_superseded(task, runs, asked, asked.behind or run.id)
-    return asked
+        recorded = _listed_first(task, lock_name, max(LEAST_S, within_s), partial(ask, is_listed=True))
+    _end_superseded(task, runs, recorded, recorded.behind or run.id)
+    return recorded
 
 
-def _noted_first(task: Task[..., Any], lock_name: str, after_s: float, ask: Callable[[], Asked]) -> Asked:
+def _listed_first(
+    task: Task[..., Any], lock_name: str, after_s: float, ask: Callable[[], Recorded]
+) -> Recorded:
     index = wanted.index_of(task.app)
     began = time.monotonic()
-    index.note(lock_name, int(after_s * 1000))
-    asked = ask()
+    index.schedule(lock_name, int(after_s * 1000))
+    recorded = ask()
     if time.monotonic() - began > after_s / 2:
         # We stood still: somebody may have looked before there was anything, and have forgotten the lock.
-        index.note(lock_name, int(after_s * 1000))
-    return asked
+        index.schedule(lock_name, int(after_s * 1000))
+    return recorded
 
 
 def begin(task: Task[..., Any], lock: RedisLock, options: LockOptions) -> None:
@@ -185,7 +189,7 @@ def begin_call(
     token = note.get("token", "")
     if lock.wanted or token:
         runs = wanted.runs_of(task.app, lock.name)
-        begun = runs.begin(task.name, task_id, keep=_keep(options), met=met, token=token)
+        begun = runs.begin(task.name, task_id, keep=_keep(options), triggered_us=met, token=token)
         if begun.is_copy:
             logger.info("Task %s[%s] dropped: another message or run counts", task.name, task_id)
             raise Obsolete(f"another message of task {task_id}, or another run, counts")
@@ -219,8 +223,8 @@ def _keep(options: LockOptions) -> str:
     return options.keep if _may_want(options) else "first"
 
 
-def _end_superseded(task: Task[..., Any], runs: Any, asked: Asked, successor: str) -> None:
-    for run in asked.superseded:
+def _end_superseded(task: Task[..., Any], runs: Any, recorded: Recorded, successor: str) -> None:
+    for run in recorded.superseded:
         try:
             wanted.end_superseded(task, runs, run, successor)
         except Exception as error:  # noqa: BLE001 - their ends are claimed, and stored later by a worker

@@ -71,7 +71,7 @@ def expel(app: Celery, lock_name: str) -> int | None:
         StoreUnavailable: Redis could not be reached.
     """
     runs = wanted.runs_of(app, lock_name)
-    if not runs.ask_to_stop():
+    if not runs.is_stop_wanted():
         return None
     seen = inspect(store_of(provider_of(app).client), lock_name)
     if seen is not None and seen.holder.metadata.get("task") not in {None, *app.tasks}:

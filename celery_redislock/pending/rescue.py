@@ -72,8 +72,8 @@ class Rescuer:
             return ASK_S
         index = wanted.index_of(self._app)
         next_ms, due = index.due()
-        for lock_name, mark in due:
-            index.note(lock_name, self._serve(lock_name), mark)
+        for lock_name, due_at in due:
+            index.schedule(lock_name, self._serve(lock_name), due_at)
         ask_s = ASK_S * random.uniform(0.75, 1.25)  # noqa: S311
         return ask_s if next_ms is None else min(max(next_ms / 1000, LEAST_S), ask_s)
 

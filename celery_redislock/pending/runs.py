@@ -1,11 +1,11 @@
-"""Wanted: runs of tasks that are wanted once a lock is free, and the index of the locks that have some.
+"""Runs: the pending runs of a lock, kept until they begin, and the index of the locks that have some.
 
 A trigger that meets a busy lock is recorded, and those that met it before stand back. When the lock is
-free somebody claims the run and publishes it. The record goes only when the run begins: a claim has a
-deadline, after which another may claim it, and each claim a token that travels with the message, so
-that of several messages of one run only one counts. Those that stand back are superseded when the run
-begins; if it ends before that, the first of them is wanted in its place. What is kept is described in
-``pending.lua``.
+free, somebody claims the pending run and publishes it. The record stays until the run begins. A claim has
+a deadline, after which somebody else may claim the run. Each claim has a token, which travels with the
+message: of several messages of one run only one counts. The runs that stand back are superseded when the
+pending run begins; if it ends before that, the first of them is pending in its place.
+``scripts/entries.lua`` describes what is kept.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from ..engine.transport.store import Store
 from ..holder import Holder
 
 _SCRIPTS = files(__package__) / "scripts"
-WANT = Script.load(_SCRIPTS, "want")
+RECORD = Script.load(_SCRIPTS, "record")
 CLAIM = Script.load(_SCRIPTS, "claim")
 CONFIRM = Script.load(_SCRIPTS, "confirm")
 BEGIN = Script.load(_SCRIPTS, "begin")
 WITHDRAW = Script.load(_SCRIPTS, "withdraw")
 EXPEL = Script.load(_SCRIPTS, "expel")
-NOTE = Script.load(_SCRIPTS, "note")
+SCHEDULE = Script.load(_SCRIPTS, "schedule")
 DUE = Script.load(_SCRIPTS, "due")
 
 #: How long a claim lasts, milliseconds: a publication that takes longer may be made twice.
 CLAIM_MS = 5000
-#: A lock with wanted runs is looked at so often, milliseconds, though its lease goes on.
+#: A lock with pending runs is looked at so often, milliseconds, though its lease goes on.
 LOOK_MS = 5000
 #: Whether an entry expires, as it stands before its message.
 _EXPIRES, _LASTS = b"expires", b"lasts"
-#: The kinds of fields with what a claim may give, as ``pending.lua`` tells, and how many words stand before
+#: The kinds of fields with what a claim may give, as ``entries.lua`` tells, and how many words stand before
 #: the entry.
 _CLAIMABLE = {b"next": 0, b"sent": 3, b"over": 2}
 #: Locks that are looked at in one go.
@@ -48,75 +48,75 @@ DUE_AT_ONCE = 100
 
 
 @dataclass(frozen=True)
-class WantedRun:
-    """A run that is wanted.
+class PendingRun:
+    """A run that begins once the lock is free.
 
     Attributes:
         task: Name of the task.
         id: Its task id.
         message: What is needed to publish it.
-        met: When its trigger met the lock, microseconds of the server; 0: not known yet.
-        expires: It is not to run any more after some time.
+        triggered_us: When its trigger met the lock, microseconds on the server's clock; 0: not known yet.
+        expires: After some time it must not run any more.
     """
 
     task: str
     id: str
     message: bytes
-    met: int = 0
+    triggered_us: int = 0
     expires: bool = False
 
     def entry(self) -> bytes:
         """Return the run as the scripts keep it."""
         word = _EXPIRES if self.expires else _LASTS
-        return b"%d %s %s %s %s" % (self.met, _word(self.task), _word(self.id), word, self.message)
+        return b"%d %s %s %s %s" % (self.triggered_us, _word(self.task), _word(self.id), word, self.message)
 
     @classmethod
-    def of_entry(cls, entry: bytes) -> WantedRun:
+    def of_entry(cls, entry: bytes) -> PendingRun:
         """Return the run that a script has kept."""
-        met, task, task_id, word, message = entry.split(b" ", 4)
-        return cls(_text(task), _text(task_id), message, int(met), word == _EXPIRES)
+        triggered_us, task, task_id, word, message = entry.split(b" ", 4)
+        return cls(_text(task), _text(task_id), message, int(triggered_us), word == _EXPIRES)
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What became of a wish for one more run.
+class Recorded:
+    """What became of a trigger that was to be recorded.
 
     Attributes:
-        is_new: Nothing is wanted yet, and the lock must be noted in the index first: nothing was recorded.
+        must_be_listed_first: No run is pending yet: nothing was recorded, the index must list the lock first.
         is_free: The lock is free by now: nothing was recorded.
         is_copy: Another message of the same run counts: nothing was recorded.
-        successor: The task id that stands for the caller; empty: the caller is wanted itself.
-        behind: The task id behind which the caller stands back: it runs if that goes away; or empty.
-        superseded: Those for which the caller stands, or the one before it: their ends are to be stored.
+        successor: The id of the task that runs in place of the caller; empty: there is none.
+        behind: The id of the task behind which the caller stands back: if that goes away, the caller runs.
+        superseded: Those in whose place the caller, or the task before it, runs: their ends must be stored.
     """
 
-    is_new: bool = False
+    must_be_listed_first: bool = False
     is_free: bool = False
     is_copy: bool = False
     successor: str = ""
     behind: str = ""
-    superseded: tuple[WantedRun, ...] = ()
+    superseded: tuple[PendingRun, ...] = ()
 
 
 @dataclass(frozen=True)
 class Claimed:
-    """What the caller is to do, and nobody else until the claim ends.
+    """What the caller must do, and nobody else does until the claim ends.
 
     Attributes:
         token: Of this claim; it travels with the messages.
         look_again_ms: When somebody should look again; None: there is nothing to look for.
         to_publish: Runs whose turn has come.
-        superseded: Runs whose ends are to be stored, each with its successor's id.
+        superseded: Runs whose ends must be stored, each with the id of its successor.
     """
 
     token: str
     look_again_ms: int | None
-    to_publish: tuple[WantedRun, ...]
-    superseded: tuple[tuple[str, WantedRun], ...]
+    to_publish: tuple[PendingRun, ...]
+    superseded: tuple[tuple[str, PendingRun], ...]
 
 
-class WantedRuns:
-    """The wanted runs of one lock.
+class PendingRuns:
+    """The pending runs of one lock.
 
     Every method raises `StoreUnavailable` when Redis refuses or cannot be reached in time.
     """
@@ -126,56 +126,64 @@ class WantedRuns:
         self._store = store
         self._keys = keys_of(lock_name)
 
-    def want(
-        self, run: WantedRun, *, keep: str, mark: str, noted: bool, token: str = "", stop_after_ms: int = -1
-    ) -> Asked:
-        """Want one more run once the busy lock is free.
+    def record(
+        self,
+        run: PendingRun,
+        *,
+        keep: str,
+        question: str,
+        is_listed: bool,
+        token: str = "",
+        stop_after_ms: int = -1,
+    ) -> Recorded:
+        """Record one more run, which begins once the busy lock is free.
 
         Args:
             run: The caller.
-            keep: "latest" or "first": which of those that met the lock stands for all.
-            mark: 32 characters that only this question has, and its second send.
-            noted: The caller has just noted the lock in the index.
-            token: Of the claim that published the caller, if it was wanted before.
+            keep: "latest" or "first": which of those that met the lock runs in place of all.
+            question: 32 characters that are new for each question; its second send has them again.
+            is_listed: The caller has just listed the lock in the index.
+            token: Of the claim that published the caller, if it was pending before.
             stop_after_ms: Ask the holder to stop, and have it ended after so many milliseconds; -1: do not.
         """
         k = self._keys
         answer, *facts = self._run(
-            WANT,
-            (k.lock, k.wanted, k.once_of(mark)),
+            RECORD,
+            (k.lock, k.wanted, k.once_of(question)),
             token,
             keep,
             CLAIM_MS,
-            int(noted),
+            int(is_listed),
             stop_after_ms,
             run.entry(),
         )
         if answer == b"superseded":
-            return Asked(successor=_text(facts[0]))
+            return Recorded(successor=_text(facts[0]))
         if answer == b"copy":
             self._forget_spent(run.task, run.id, facts[0])
-            return Asked(is_copy=True)
+            return Recorded(is_copy=True)
         if answer == b"behind":
-            return Asked(behind=_text(facts[0]), superseded=_runs(facts[1:]))
-        return Asked(is_new=answer == b"note", is_free=answer == b"free", superseded=_runs(facts))
+            return Recorded(behind=_text(facts[0]), superseded=_runs(facts[1:]))
+        is_first, is_free = answer == b"list", answer == b"free"
+        return Recorded(must_be_listed_first=is_first, is_free=is_free, superseded=_runs(facts))
 
-    def begin(self, task: str, task_id: str, *, keep: str, met: int, token: str = "") -> Asked:
-        """Say that a run has got the lock; it stands for those of its task that met the lock before.
+    def begin(self, task: str, task_id: str, *, keep: str, triggered_us: int, token: str = "") -> Recorded:
+        """Say that a run has got the lock: it runs in place of those of its task that met the lock before.
 
         Args:
             task: Name of the task.
             task_id: Of the run.
-            keep: As in `want`.
-            met: When its trigger met the lock, or got it at once, microseconds of the server.
-            token: Of the claim that published it, if it was wanted before.
+            keep: As in `record`.
+            triggered_us: When its trigger met the lock, or got it at once; as in `PendingRun`.
+            token: Of the claim that published it, if it was pending before.
         """
-        arguments = (_word(task), _word(task_id), token, keep, met, CLAIM_MS)
+        arguments = (_word(task), _word(task_id), token, keep, triggered_us, CLAIM_MS)
         keys = (self._keys.wanted, self._keys.once_of(uuid4().hex))
         answer, *facts = self._run(BEGIN, keys, *arguments)
         if answer == b"copy":
             self._forget_spent(task, task_id, facts[0])
-            return Asked(is_copy=True)
-        return Asked(superseded=_runs(facts))
+            return Recorded(is_copy=True)
+        return Recorded(superseded=_runs(facts))
 
     def tasks(self) -> set[str]:
         """Return the names of the tasks of which something may have to be done."""
@@ -183,10 +191,10 @@ class WantedRuns:
             fields = self._store.call(("HKEYS", self._keys.wanted))
         return {_text(field.split(b" ")[1]) for field in fields if b" " in field}
 
-    def claimable(self, task: str) -> Iterator[WantedRun]:
+    def claimable(self, task: str) -> Iterator[PendingRun]:
         """Read what a claim of a task may give, one after the other; nothing is claimed.
 
-        Those in line are left out: each is wanted before it is claimed.
+        Those that stand back are left out: each is pending before it is claimed.
         """
         word = _word(task)
         with translated(self.lock_name):
@@ -197,7 +205,7 @@ class WantedRuns:
                     yield from _claimable(kind, kept)
 
     def claim(self, task: str) -> Claimed:
-        """Take what is to be done for the wanted runs of a task."""
+        """Claim what must be done for the pending runs of a task."""
         token = uuid4().hex
         keys = (self._keys.lock, self._keys.wanted, self._keys.once_of(token))
         again_ms, entries, ends = self._run(CLAIM, keys, _word(task), token, CLAIM_MS)
@@ -205,15 +213,15 @@ class WantedRuns:
             token,
             None if again_ms < 0 else again_ms,
             _runs(entries),
-            tuple((_text(s), WantedRun.of_entry(e)) for s, e in (end.split(b" ", 1) for end in ends)),
+            tuple((_text(s), PendingRun.of_entry(e)) for s, e in (end.split(b" ", 1) for end in ends)),
         )
 
-    def confirm(self, run: WantedRun, token: str) -> bool:
-        """Say that a claimed run was published; return whether another of its task is wanted by now."""
+    def confirm(self, run: PendingRun, token: str) -> bool:
+        """Say that a claimed run was published; return whether another of its task is pending by now."""
         return bool(self._run(CONFIRM, (self._keys.wanted,), _word(run.task), _word(run.id), token))
 
     def withdraw(self, task: str, task_id: str, token: str) -> bool:
-        """Say that a run has ended before it began; return whether another of its task is wanted.
+        """Say that a run has ended before it began; return whether another of its task is pending.
 
         Args:
             task: Name of the task.
@@ -226,10 +234,10 @@ class WantedRuns:
         """Return the task id for which the holder with this token is asked to stop; empty: it is not."""
         with translated(self.lock_name):
             stop = self._store.call(("HGET", self._keys.wanted, "stop")) or b""
-        mark, _, rest = stop.partition(b" ")
-        return _text(rest.split(b" ")[0]) if mark == token.encode() else ""
+        holder_token, _, rest = stop.partition(b" ")
+        return _text(rest.split(b" ")[0]) if holder_token == token.encode() else ""
 
-    def ask_to_stop(self) -> bool:
+    def is_stop_wanted(self) -> bool:
         """Return whether a holder was asked to stop, be it this one or one before it."""
         with translated(self.lock_name):
             return bool(self._store.call(("HGET", self._keys.wanted, "stop")))
@@ -248,7 +256,7 @@ class WantedRuns:
         holder = holders.read(description, 0) if description else None
         return (None if left_ms < 0 else left_ms), holder
 
-    def ended(self, run: WantedRun) -> None:
+    def ended(self, run: PendingRun) -> None:
         """Say that the end of a superseded run was stored."""
         self._delete(b"over", run.task, run.id)
 
@@ -266,10 +274,11 @@ class WantedRuns:
             return script.run(self._store, keys, *arguments)
 
 
-class WantedIndex:
-    """The locks with one prefix of which runs may be wanted; a hint, which may name too many.
+class PendingIndex:
+    """When to look at which lock with one prefix, because runs of it may be pending.
 
-    A lock is noted before a run of it is wanted. In a cluster the index is on another node.
+    It is a hint, and may list too many locks. A lock is listed before a run of it is recorded. In a cluster
+    the index is on another node than the lock.
     """
 
     def __init__(self, store: Store, prefix: str) -> None:
@@ -277,34 +286,35 @@ class WantedIndex:
         self._key = index_of(prefix)
         self._shown = prefix + "*"
 
-    def note(self, lock_name: str, after_ms: int | None, mark: bytes = b"") -> None:
-        """Remember to look at a lock.
+    def schedule(self, lock_name: str, after_ms: int | None, due_at: bytes = b"") -> None:
+        """Schedule the next look at a lock.
 
         Args:
             lock_name: The lock.
             after_ms: Milliseconds from now; None: never, there is nothing to look for.
-            mark: As `due` gave it: do nothing if somebody has noted the lock since; empty: in any case.
+            due_at: As `due` gave it: do nothing if somebody has scheduled a look since; empty: in any case.
         """
         with translated(self._shown):
-            NOTE.run(self._store, (self._key,), lock_name, -1 if after_ms is None else after_ms, mark)
+            arguments = (lock_name, -1 if after_ms is None else after_ms, due_at)
+            SCHEDULE.run(self._store, (self._key,), *arguments)
 
     def due(self) -> tuple[int | None, list[tuple[str, bytes]]]:
-        """Return the milliseconds until the next lock is due, and those that are, each with its mark."""
+        """Return the milliseconds until the next lock is due, and those that are due, each with the time."""
         with translated(self._shown):
             next_ms, *pairs = DUE.run(self._store, (self._key,), DUE_AT_ONCE)
         names = [name.decode() for name in pairs[::2]]
         return (None if next_ms < 0 else next_ms), list(zip(names, pairs[1::2], strict=True))
 
 
-def _runs(entries: Iterable[bytes]) -> tuple[WantedRun, ...]:
-    return tuple(WantedRun.of_entry(entry) for entry in entries)
+def _runs(entries: Iterable[bytes]) -> tuple[PendingRun, ...]:
+    return tuple(PendingRun.of_entry(entry) for entry in entries)
 
 
-def _claimable(kind: bytes, kept: bytes) -> tuple[WantedRun, ...]:
+def _claimable(kind: bytes, kept: bytes) -> tuple[PendingRun, ...]:
     words = kept.split(b" ", _CLAIMABLE[kind])
     # What was surely published, or closed, is not claimed any more.
     is_claimable = kept and not (kind == b"sent" and int(words[0]) <= 0)
-    return (WantedRun.of_entry(words[-1]),) if is_claimable else ()
+    return (PendingRun.of_entry(words[-1]),) if is_claimable else ()
 
 
 def _word(text: str) -> bytes:
@@ -316,4 +326,4 @@ def _text(word: bytes) -> str:
     return unquote(word.decode())
 
 
-__all__ = ["CLAIM_MS", "LOOK_MS", "Asked", "Claimed", "WantedIndex", "WantedRun", "WantedRuns"]
+__all__ = ["CLAIM_MS", "LOOK_MS", "Claimed", "PendingIndex", "PendingRun", "PendingRuns", "Recorded"]

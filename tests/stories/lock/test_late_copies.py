@@ -28,7 +28,7 @@ from celery_redislock.engine.protocol.exclusive import ACQUIRE, LEAVE
 from celery_redislock.engine.protocol.script import Script
 from celery_redislock.engine.transport.clients import store_of
 from celery_redislock.pending import runs as wanted
-from celery_redislock.pending.runs import WantedRun, WantedRuns
+from celery_redislock.pending.runs import PendingRun, PendingRuns
 from celery_redislock.publish_lock import record as publish_lock
 from celery_redislock.publish_lock.record import FREE, PublishLock
 
@@ -55,7 +55,7 @@ class Late:
         self.truth, self.proxy, self.client = arena.client, arena.proxy, arena.victim
         self.store = store_of(self.client)
         self.verbs = LockVerbs(self.store, NAME)
-        self.runs = WantedRuns(self.store, NAME)
+        self.runs = PendingRuns(self.store, NAME)
         self.queued = PublishLock(self.client, NAME)
 
     def lock(self, **options: Any) -> RedisLock:
@@ -69,10 +69,10 @@ class Late:
             assert other.acquire()
             assert other.release()
 
-    def wants(self, task_id: str, mark: str = "") -> Any:
+    def wants(self, task_id: str, question: str = "") -> Any:
         """Want a run."""
-        run = WantedRun("task", task_id, b"message")
-        return self.runs.want(run, keep="latest", mark=mark or uuid4().hex, noted=True)
+        run = PendingRun("task", task_id, b"message")
+        return self.runs.record(run, keep="latest", question=question or uuid4().hex, is_listed=True)
 
     def state(self) -> dict[str, Any]:
         """Return what is taken, by whom."""
@@ -280,7 +280,8 @@ def a_wanted_run_that_has_begun(late: Late) -> None:
     assert holder.release()
     claimed = late.runs.claim("task")
     late.runs.confirm(claimed.to_publish[0], claimed.token)
-    late.runs.begin("task", "a", keep="latest", met=claimed.to_publish[0].met, token=claimed.token)
+    triggered_us = claimed.to_publish[0].triggered_us
+    late.runs.begin("task", "a", keep="latest", triggered_us=triggered_us, token=claimed.token)
     assert RedisLock(late.truth, NAME).acquire()
 
 
@@ -291,14 +292,14 @@ def a_wish_that_met_a_free_lock(late: Late) -> None:
 
 def a_run_that_is_wanted_again_when_it_has_begun(late: Late) -> None:
     a_wanted_run_that_has_begun(late)
-    other = WantedRuns(store_of(late.truth), NAME)
-    other.want(WantedRun("task", "a", b"again"), keep="latest", mark=uuid4().hex, noted=True)
+    other = PendingRuns(store_of(late.truth), NAME)
+    other.record(PendingRun("task", "a", b"again"), keep="latest", question=uuid4().hex, is_listed=True)
 
 
 def a_claim_of_wanted_runs_before_another_was_wanted(late: Late) -> None:
     a_wanted_run_that_has_begun(late)
-    other = WantedRuns(store_of(late.truth), NAME)
-    other.want(WantedRun("task", "b", b"message"), keep="latest", mark=uuid4().hex, noted=True)
+    other = PendingRuns(store_of(late.truth), NAME)
+    other.record(PendingRun("task", "b", b"message"), keep="latest", question=uuid4().hex, is_listed=True)
     assert RedisLock(late.truth, NAME).force_release()
 
 
@@ -578,7 +579,7 @@ FORGETFUL: list[tuple[Any, str, str, str, Callable[[Late], None]]] = [
         a_publish_lock_freed_before_its_take_arrives,
     ),
     (publish_lock, "TAKE", LAST_OF_TAKE, "return {1}\n", a_publish_lock_that_was_taken_over),
-    (wanted, "WANT", "redis.call('SET', once, fact", "tostring(fact", a_wish_that_met_a_free_lock),
+    (wanted, "RECORD", "redis.call('SET', once, fact", "tostring(fact", a_wish_that_met_a_free_lock),
     (
         wanted,
         "BEGIN",

@@ -14,7 +14,7 @@ from celery_redislock.beat.ledger import Ledger, Verdict
 from celery_redislock.engine.group_lease import STAY, Left, Member, members_out
 from celery_redislock.engine.lease.verbs import Granted, LockVerbs, Refused
 from celery_redislock.engine.transport.clients import store_of
-from celery_redislock.pending.runs import WantedIndex, WantedRun, WantedRuns
+from celery_redislock.pending.runs import PendingIndex, PendingRun, PendingRuns
 from celery_redislock.publish_lock.record import PublishLock
 
 from ...support.deadlines import eventually
@@ -41,7 +41,7 @@ class Full:
         self.name = f"full:{uuid4().hex}"
         self.store = store_of(client)
         self.verbs = LockVerbs(self.store, self.name)
-        self.runs = WantedRuns(self.store, self.name)
+        self.runs = PendingRuns(self.store, self.name)
 
     def fills(self) -> None:
         """Reach the limit."""
@@ -71,8 +71,8 @@ class Full:
 
     def wants(self, task_id: str, task: str = "task") -> None:
         """Have a run wanted."""
-        run = WantedRun(task, task_id, b"message")
-        self.runs.want(run, keep="latest", mark=uuid4().hex, noted=True)
+        run = PendingRun(task, task_id, b"message")
+        self.runs.record(run, keep="latest", question=uuid4().hex, is_listed=True)
 
     def is_free(self) -> bool:
         """Whether the lock is."""
@@ -259,7 +259,8 @@ def begin(full: Full) -> None:
     full.verbs.release(token, 0, done="")
     claimed = full.runs.claim("task")
     full.fills()
-    begun = full.runs.begin("task", "a", keep="latest", met=claimed.to_publish[0].met, token=claimed.token)
+    triggered_us = claimed.to_publish[0].triggered_us
+    begun = full.runs.begin("task", "a", keep="latest", triggered_us=triggered_us, token=claimed.token)
     assert not begun.is_copy
     assert not full.client.exists(full.verbs.keys.wanted)
 
@@ -272,8 +273,8 @@ def begin_in_place_of_others(full: Full) -> None:
     full.held()
     full.wants("b")
     full.fills()
-    last = claimed.to_publish[0].met + 10**9
-    assert [run.id for run in full.runs.begin("task", "c", keep="latest", met=last).superseded] != []
+    last = claimed.to_publish[0].triggered_us + 10**9
+    assert [run.id for run in full.runs.begin("task", "c", keep="latest", triggered_us=last).superseded] != []
     assert full.client.pttl(full.verbs.keys.wanted) > 0
 
 
@@ -290,8 +291,8 @@ def withdraw(full: Full) -> None:
 
 def expel(full: Full) -> None:
     full.held()
-    run = WantedRun("task", "a", b"message")
-    full.runs.want(run, keep="latest", mark=uuid4().hex, noted=True, stop_after_ms=0)
+    run = PendingRun("task", "a", b"message")
+    full.runs.record(run, keep="latest", question=uuid4().hex, is_listed=True, stop_after_ms=0)
     full.fills()
     assert full.runs.expel(60_000)[1] is not None
     assert full.runs.expel(60_000)[1] is None
@@ -304,11 +305,11 @@ def recall(full: Full) -> None:
     assert ledger.read()[0] == {}, "what is too old is forgotten"
 
 
-def note_that_nothing_is_to_be_done(full: Full) -> None:
-    index = WantedIndex(full.store, "full:")
-    index.note(full.name, 60_000)
+def schedule_nothing(full: Full) -> None:
+    index = PendingIndex(full.store, "full:")
+    index.schedule(full.name, 60_000)
     full.fills()
-    index.note(full.name, None)
+    index.schedule(full.name, None)
     assert index.due() == (None, [])
 
 
@@ -336,7 +337,7 @@ WORKS = [
     withdraw,
     expel,
     recall,
-    note_that_nothing_is_to_be_done,
+    schedule_nothing,
 ]
 
 
@@ -367,7 +368,7 @@ def take(full: Full) -> Callable[[], object]:
     return lambda: PublishLock(full.client, full.name).take(uuid4().hex, "work", TTL_MS)
 
 
-def want(full: Full) -> Callable[[], object]:
+def record(full: Full) -> Callable[[], object]:
     full.held()
     return lambda: full.wants("a")
 
@@ -384,11 +385,11 @@ def claim(full: Full) -> Callable[[], object]:
     return lambda: Ledger(full.client, full.name).claim(token, "entry", 1, uuid4().hex)
 
 
-def note(full: Full) -> Callable[[], object]:
-    return lambda: WantedIndex(full.store, "full:").note(full.name, 1000)
+def schedule(full: Full) -> Callable[[], object]:
+    return lambda: PendingIndex(full.store, "full:").schedule(full.name, 1000)
 
 
-REFUSED = [acquire, acquire_a_place_in_line, join, take, want, claim_of_a_run, claim, note]
+REFUSED = [acquire, acquire_a_place_in_line, join, take, record, claim_of_a_run, claim, schedule]
 
 
 @pytest.mark.parametrize("what", REFUSED, ids=lambda what: what.__name__)

@@ -14,7 +14,7 @@ from celery_redislock import RedisLock
 from celery_redislock.engine.group_lease import STAY, Left, Member, members_out
 from celery_redislock.engine.protocol.keys import keys_of
 from celery_redislock.engine.transport.clients import store_of
-from celery_redislock.pending.runs import WantedRun, WantedRuns
+from celery_redislock.pending.runs import PendingRun, PendingRuns
 
 from ...support.deadlines import eventually
 from ...support.servers import Server
@@ -101,8 +101,8 @@ def test_what_is_sent_twice_is_answered_as_the_first_time(batch: Batch) -> None:
 
 def test_the_last_to_depart_is_told_that_runs_are_wanted_also_when_it_asks_again(batch: Batch) -> None:
     first, second = batch.running(), batch.running()
-    runs = WantedRuns(store_of(batch.client), NAME)
-    runs.want(WantedRun("task", "id", b"message"), keep="latest", mark=uuid4().hex, noted=True)
+    runs = PendingRuns(store_of(batch.client), NAME)
+    runs.record(PendingRun("task", "id", b"message"), keep="latest", question=uuid4().hex, is_listed=True)
     assert depart(first) is Left.OTHERS
     assert [depart(second) for _ in range(2)] == [Left.WANTED] * 2
     assert [run.id for run in runs.claim("task").to_publish] == ["id"]

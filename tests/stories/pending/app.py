@@ -10,7 +10,7 @@ from celery import Celery
 
 from celery_redislock import LockedTask
 from celery_redislock.pending import publish as wanted
-from celery_redislock.pending.runs import Claimed, WantedRun, WantedRuns
+from celery_redislock.pending.runs import Claimed, PendingRun, PendingRuns
 
 from ..ends.bodies import STEPS, STORE, journal, scripted
 
@@ -47,7 +47,7 @@ def die_at(place: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-class Mortal(WantedRuns):
+class Mortal(PendingRuns):
     """What a releaser does, which may die before and after each step."""
 
     def claim(self, task: str) -> Claimed:
@@ -58,7 +58,7 @@ class Mortal(WantedRuns):
             die_at("claim")
         return claimed
 
-    def confirm(self, run: WantedRun, token: str) -> bool:
+    def confirm(self, run: PendingRun, token: str) -> bool:
         """Confirm, or die."""
         die_at("publication")
         return super().confirm(run, token)
@@ -85,4 +85,4 @@ STEPS["request"] = request
 if STORE in os.environ:
     app = build(os.environ[STORE])
     doubles = {"": Mortal, "drops what is wanted": DropsWhatIsWanted}
-    wanted.WantedRuns = doubles[os.environ.get(WRONG, "")]  # type: ignore[attr-defined, misc]
+    wanted.PendingRuns = doubles[os.environ.get(WRONG, "")]  # type: ignore[attr-defined, misc]

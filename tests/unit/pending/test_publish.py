@@ -18,7 +18,7 @@ import redis
 
 from celery_redislock.engine import store_of
 from celery_redislock.pending import runs as engine_wanted
-from celery_redislock.pending.runs import Asked, Claimed, WantedIndex, WantedRun, WantedRuns
+from celery_redislock.pending.runs import Claimed, PendingIndex, PendingRun, PendingRuns, Recorded
 
 TASK = "a task"
 SEEDS = range(80)
@@ -30,7 +30,7 @@ class Message:
 
     id: str
     token: str = ""
-    met: int = 0
+    triggered_us: int = 0
 
 
 @dataclass
@@ -38,12 +38,12 @@ class World:
     """One lock, its broker, and whoever releases, claims and publishes; all in one thread."""
 
     client: redis.Redis
-    runs: WantedRuns
+    runs: PendingRuns
     keep: str
     chance: random.Random
     queue: list[Message] = field(default_factory=list)
-    claimed: list[tuple[WantedRun, str]] = field(default_factory=list)
-    published: list[tuple[WantedRun, str]] = field(default_factory=list)
+    claimed: list[tuple[PendingRun, str]] = field(default_factory=list)
+    published: list[tuple[PendingRun, str]] = field(default_factory=list)
     met: list[str] = field(default_factory=list)
     begun: list[str] = field(default_factory=list)
     superseded: dict[str, str] = field(default_factory=dict)
@@ -86,27 +86,31 @@ class World:
     def begin(self, message: Message) -> None:
         """The lock is ours."""
         seconds, micros = self.client.time()
-        met = message.met or seconds * 1_000_000 + micros
-        asked = self.runs.begin(TASK, message.id, keep=self.keep, met=met, token=message.token)
-        if asked.is_copy:
+        triggered_us = message.triggered_us or seconds * 1_000_000 + micros
+        recorded = self.runs.begin(
+            TASK, message.id, keep=self.keep, triggered_us=triggered_us, token=message.token
+        )
+        if recorded.is_copy:
             self.client.delete(self.runs.lock_name)
             return
-        self.end(asked, message.id)
+        self.end(recorded, message.id)
         self.begun.append(message.id)
 
     def want(self, message: Message) -> None:
         """Somebody else has it."""
-        run = WantedRun(TASK, message.id, b"message of " + message.id.encode(), message.met)
-        asked = self.runs.want(run, keep=self.keep, mark=uuid4().hex, noted=True, token=message.token)
-        assert not asked.is_free
-        if asked.successor:
-            self.superseded[message.id] = asked.successor
-        if not asked.is_copy:
-            self.end(asked, asked.behind or message.id)
+        run = PendingRun(TASK, message.id, b"message of " + message.id.encode(), message.triggered_us)
+        recorded = self.runs.record(
+            run, keep=self.keep, question=uuid4().hex, is_listed=True, token=message.token
+        )
+        assert not recorded.is_free
+        if recorded.successor:
+            self.superseded[message.id] = recorded.successor
+        if not recorded.is_copy:
+            self.end(recorded, recorded.behind or message.id)
 
-    def end(self, asked: Asked, successor: str) -> None:
+    def end(self, recorded: Recorded, successor: str) -> None:
         """Store the ends of the superseded, or die before that."""
-        for run in asked.superseded:
+        for run in recorded.superseded:
             if self.all_live or self.chance.random() < 0.8:
                 self.superseded[run.id] = successor
                 self.runs.ended(run)
@@ -128,7 +132,7 @@ class World:
         if self.claimed:
             run, token = self.claimed.pop(self.chance.randrange(len(self.claimed)))
             assert run.message == b"message of " + run.id.encode()
-            self.queue.append(Message(run.id, token, run.met))
+            self.queue.append(Message(run.id, token, run.triggered_us))
             self.published.append((run, token))
 
     def confirm(self) -> None:
@@ -162,7 +166,7 @@ class World:
 def played(
     seed: int,
     client: redis.Redis,
-    runs: type[WantedRuns] = WantedRuns,
+    runs: type[PendingRuns] = PendingRuns,
     keep: str = "latest",
     revokes: bool = False,
 ) -> World:
@@ -214,22 +218,22 @@ def test_the_scripts_do_the_same_on_fakeredis(fake_client: redis.Redis) -> None:
 # ---- what the play must see
 
 
-class ClaimsNothing(WantedRuns):
+class ClaimsNothing(PendingRuns):
     """Whoever looks publishes what is wanted, and it is forgotten when it was published."""
 
     def claim(self, task: str) -> Claimed:
         """Read what is wanted, and leave it."""
         entry = self._store.call(("HGET", self._keys.wanted, b"next " + engine_wanted._word(task)))
         free = not self._store.call(("EXISTS", self._keys.lock))
-        return Claimed(uuid4().hex, None, (WantedRun.of_entry(entry),) if entry and free else (), ())
+        return Claimed(uuid4().hex, None, (PendingRun.of_entry(entry),) if entry and free else (), ())
 
-    def confirm(self, run: WantedRun, token: str) -> bool:
+    def confirm(self, run: PendingRun, token: str) -> bool:
         """Forget it."""
         self._store.call(("HDEL", self._keys.wanted, b"next " + engine_wanted._word(run.task)))
         return False
 
 
-class DropsWhatItClaims(WantedRuns):
+class DropsWhatItClaims(PendingRuns):
     """A release that takes what is wanted out of Redis before it is published."""
 
     def claim(self, task: str) -> Claimed:
@@ -240,23 +244,23 @@ class DropsWhatItClaims(WantedRuns):
         return claimed
 
 
-class LetsEveryMessageCount(WantedRuns):
+class LetsEveryMessageCount(PendingRuns):
     """The claim has no token that travels with the message."""
 
-    def begin(self, task: str, task_id: str, **facts: Any) -> Asked:
+    def begin(self, task: str, task_id: str, **facts: Any) -> Recorded:
         """Begin whatever comes."""
         return super().begin(task, task_id, **{**facts, "token": ""})
 
 
-class KeepsWhatIsOlder(WantedRuns):
+class KeepsWhatIsOlder(PendingRuns):
     """A run that got a free lock does not stand for those that are on their way."""
 
-    def begin(self, task: str, task_id: str, **facts: Any) -> Asked:
+    def begin(self, task: str, task_id: str, **facts: Any) -> Recorded:
         """Supersede nobody."""
         return super().begin(task, task_id, **{**facts, "keep": "first"})
 
 
-class ForgetsWhoStoodBack(WantedRuns):
+class ForgetsWhoStoodBack(PendingRuns):
     """Nobody hears of a run that ends before it begins."""
 
     def withdraw(self, task: str, task_id: str, token: str) -> bool:
@@ -268,7 +272,7 @@ WRONG = [ClaimsNothing, DropsWhatItClaims, LetsEveryMessageCount, KeepsWhatIsOld
 
 
 @pytest.mark.parametrize("wrong", WRONG)
-def test_the_play_sees_when_it(wrong: type[WantedRuns], client: redis.Redis) -> None:
+def test_the_play_sees_when_it(wrong: type[PendingRuns], client: redis.Redis) -> None:
     def play_all() -> None:
         for seed in SEEDS:
             played(seed, client, wrong, revokes=wrong is ForgetsWhoStoodBack)
@@ -281,51 +285,53 @@ def test_the_play_sees_when_it(wrong: type[WantedRuns], client: redis.Redis) -> 
 
 
 @pytest.fixture
-def runs(client: redis.Redis) -> WantedRuns:
+def runs(client: redis.Redis) -> PendingRuns:
     client.set("lock", "held")
-    return WantedRuns(store_of(client), "lock")
+    return PendingRuns(store_of(client), "lock")
 
 
-def want(runs: WantedRuns, task_id: str, mark: str = "", **facts: Any) -> Asked:
-    run = WantedRun(TASK, task_id, b"message")
-    return runs.want(run, **{"keep": "latest", "mark": mark or uuid4().hex, "noted": True, **facts})
+def want(runs: PendingRuns, task_id: str, question: str = "", **facts: Any) -> Recorded:
+    run = PendingRun(TASK, task_id, b"message")
+    return runs.record(
+        run, **{"keep": "latest", "question": question or uuid4().hex, "is_listed": True, **facts}
+    )
 
 
-def test_a_wish_whose_answer_was_lost_is_not_recorded_twice(runs: WantedRuns, client: redis.Redis) -> None:
+def test_a_wish_whose_answer_was_lost_is_not_recorded_twice(runs: PendingRuns, client: redis.Redis) -> None:
     """Between the two sends the run was published, began and ended."""
-    mark = uuid4().hex
-    assert want(runs, "1", mark) == Asked()
+    question = uuid4().hex
+    assert want(runs, "1", question) == Recorded()
     client.delete("lock")
     claimed = runs.claim(TASK)
-    assert not runs.begin(TASK, "1", keep="latest", met=1, token=claimed.token).is_copy
+    assert not runs.begin(TASK, "1", keep="latest", triggered_us=1, token=claimed.token).is_copy
 
-    assert want(runs, "1", mark) == Asked()
+    assert want(runs, "1", question) == Recorded()
 
     assert not runs.tasks()
 
 
-def test_a_free_lock_is_said_to_be_free(runs: WantedRuns, client: redis.Redis) -> None:
+def test_a_free_lock_is_said_to_be_free(runs: PendingRuns, client: redis.Redis) -> None:
     client.delete("lock")
 
     assert want(runs, "1").is_free
     assert not runs.tasks()
 
 
-def test_the_first_wish_has_to_be_noted_first(runs: WantedRuns) -> None:
-    assert want(runs, "1", noted=False).is_new
+def test_the_first_wish_has_to_be_listed_first(runs: PendingRuns) -> None:
+    assert want(runs, "1", is_listed=False).must_be_listed_first
     assert not runs.tasks()
     want(runs, "1")
-    assert not want(runs, "2", noted=False).is_new
+    assert not want(runs, "2", is_listed=False).must_be_listed_first
 
 
-def test_a_wish_does_not_supersede_itself(runs: WantedRuns) -> None:
+def test_a_wish_does_not_supersede_itself(runs: PendingRuns) -> None:
     want(runs, "1")
 
-    assert want(runs, "1") == Asked()
-    assert want(runs, "1", keep="first") == Asked()
+    assert want(runs, "1") == Recorded()
+    assert want(runs, "1", keep="first") == Recorded()
 
 
-def claimed(runs: WantedRuns, client: redis.Redis) -> tuple[str, list[str]]:
+def claimed(runs: PendingRuns, client: redis.Redis) -> tuple[str, list[str]]:
     """Claim what is wanted of the free lock; return the token and the ids."""
     client.delete("lock")
     claim = runs.claim(TASK)
@@ -334,7 +340,7 @@ def claimed(runs: WantedRuns, client: redis.Redis) -> tuple[str, list[str]]:
 
 @pytest.mark.parametrize(("keep", "first", "then"), [("latest", "3", "2"), ("first", "1", "2")])
 def test_the_next_in_line_is_wanted_where_a_run_ends_before_it_begins(
-    runs: WantedRuns, client: redis.Redis, keep: str, first: str, then: str
+    runs: PendingRuns, client: redis.Redis, keep: str, first: str, then: str
 ) -> None:
     for task_id in "123":
         assert want(runs, task_id, keep=keep).superseded == (), "nothing has run in its place yet"
@@ -345,21 +351,21 @@ def test_the_next_in_line_is_wanted_where_a_run_ends_before_it_begins(
 
     token, ids = claimed(runs, client)
     assert ids == [then]
-    begun = runs.begin(TASK, then, keep=keep, met=time.time_ns(), token=token)
+    begun = runs.begin(TASK, then, keep=keep, triggered_us=time.time_ns(), token=token)
     assert [run.id for run in begun.superseded] == [{"latest": "1", "first": "3"}[keep]]
 
 
-def test_a_run_that_has_begun_cannot_be_withdrawn(runs: WantedRuns, client: redis.Redis) -> None:
+def test_a_run_that_has_begun_cannot_be_withdrawn(runs: PendingRuns, client: redis.Redis) -> None:
     want(runs, "1")
     want(runs, "2")
     token, _ = claimed(runs, client)
-    begun = runs.begin(TASK, "2", keep="latest", met=time.time_ns(), token=token)
+    begun = runs.begin(TASK, "2", keep="latest", triggered_us=time.time_ns(), token=token)
     assert [run.id for run in begun.superseded] == ["1"]
 
     assert not runs.withdraw(TASK, "2", token)
 
 
-def test_a_message_that_does_not_count_withdraws_nothing(runs: WantedRuns, client: redis.Redis) -> None:
+def test_a_message_that_does_not_count_withdraws_nothing(runs: PendingRuns, client: redis.Redis) -> None:
     want(runs, "1")
     want(runs, "2")
     claimed(runs, client)
@@ -368,34 +374,34 @@ def test_a_message_that_does_not_count_withdraws_nothing(runs: WantedRuns, clien
 
 
 def test_a_newcomer_that_got_the_free_lock_does_not_stand_for_those_behind_the_first(
-    runs: WantedRuns,
+    runs: PendingRuns,
 ) -> None:
     want(runs, "1", keep="first")
     assert want(runs, "2", keep="first").behind == "1"
 
-    assert runs.begin(TASK, "newcomer", keep="first", met=time.time_ns()).superseded == ()
+    assert runs.begin(TASK, "newcomer", keep="first", triggered_us=time.time_ns()).superseded == ()
 
 
 @pytest.mark.parametrize("keep", ["latest", "first"])
-def test_the_line_is_bounded_and_keeps_one_that_never_expires(runs: WantedRuns, keep: str) -> None:
+def test_the_line_is_bounded_and_keeps_one_that_never_expires(runs: PendingRuns, keep: str) -> None:
     """All others may expire before they can run."""
     count, told = 40, []
     lasting = 0 if keep == "latest" else count - 1
     for number in range(count):
-        run = WantedRun(TASK, f"{number}", b"message", expires=number != lasting)
-        asked = runs.want(run, keep=keep, mark=uuid4().hex, noted=True)
-        told += [each.id for each in asked.superseded] + ([run.id] if asked.successor else [])
+        run = PendingRun(TASK, f"{number}", b"message", expires=number != lasting)
+        recorded = runs.record(run, keep=keep, question=uuid4().hex, is_listed=True)
+        told += [each.id for each in recorded.superseded] + ([run.id] if recorded.successor else [])
 
     assert len(told) == count - (1 + 16 + 1), "one is wanted, 16 and the one that lasts stand back"
     assert f"{lasting}" not in told
 
 
-def test_what_was_purged_gives_way_to_the_next_in_line(runs: WantedRuns, client: redis.Redis) -> None:
+def test_what_was_purged_gives_way_to_the_next_in_line(runs: PendingRuns, client: redis.Redis) -> None:
     """Nobody hears of a message that was thrown away, or that a broker has lost."""
     want(runs, "1")
     want(runs, "2")
     token, _ = claimed(runs, client)
-    assert runs.confirm(WantedRun(TASK, "2", b""), token) is False
+    assert runs.confirm(PendingRun(TASK, "2", b""), token) is False
     claim = runs.claim(TASK)
     assert claim.to_publish == ()
     assert claim.look_again_ms == 15_000
@@ -405,11 +411,11 @@ def test_what_was_purged_gives_way_to_the_next_in_line(runs: WantedRuns, client:
     assert claimed(runs, client)[1] == ["1"]
 
 
-def test_tasks_that_share_a_lock_have_a_wanted_run_each(runs: WantedRuns, client: redis.Redis) -> None:
+def test_tasks_that_share_a_lock_have_a_pending_run_each(runs: PendingRuns, client: redis.Redis) -> None:
     want(runs, "1")
-    other = WantedRun("another task", "2", b"message")
+    other = PendingRun("another task", "2", b"message")
 
-    assert runs.want(other, keep="latest", mark=uuid4().hex, noted=True) == Asked()
+    assert runs.record(other, keep="latest", question=uuid4().hex, is_listed=True) == Recorded()
 
     assert runs.tasks() == {TASK, "another task"}
     client.delete("lock")
@@ -417,7 +423,7 @@ def test_tasks_that_share_a_lock_have_a_wanted_run_each(runs: WantedRuns, client
 
 
 def test_nobody_publishes_while_the_lock_is_busy_or_another_has_claimed(
-    runs: WantedRuns, client: redis.Redis
+    runs: PendingRuns, client: redis.Redis
 ) -> None:
     want(runs, "1")
     assert runs.claim(TASK).to_publish == ()
@@ -432,13 +438,13 @@ def test_nobody_publishes_while_the_lock_is_busy_or_another_has_claimed(
 
 
 def test_what_is_kept_survives_any_name_and_content() -> None:
-    run = WantedRun("a task: ü {x}\n", "an id with\0 and %", bytes(range(256)), 7)
+    run = PendingRun("a task: ü {x}\n", "an id with\0 and %", bytes(range(256)), 7)
 
-    assert WantedRun.of_entry(run.entry()) == run
+    assert PendingRun.of_entry(run.entry()) == run
 
 
 def test_the_holder_is_asked_to_stop_and_expelled_when_its_time_is_over(
-    runs: WantedRuns, client: redis.Redis
+    runs: PendingRuns, client: redis.Redis
 ) -> None:
     token = "t" * 32
     client.set("lock", token)
@@ -462,10 +468,10 @@ def test_the_holder_is_asked_to_stop_and_expelled_when_its_time_is_over(
 
 
 def test_the_index_tells_what_is_due_and_when_the_next_is(client: redis.Redis) -> None:
-    index = WantedIndex(store_of(client), "p:")
+    index = PendingIndex(store_of(client), "p:")
     assert index.due() == (None, [])
-    index.note("p:now", 0)
-    index.note("p:later", 60_000)
+    index.schedule("p:now", 0)
+    index.schedule("p:later", 60_000)
 
     next_ms, ((name, _),) = index.due()
 
@@ -475,13 +481,13 @@ def test_the_index_tells_what_is_due_and_when_the_next_is(client: redis.Redis) -
 
 
 def test_a_lock_that_was_noted_again_meanwhile_is_not_forgotten(client: redis.Redis) -> None:
-    index = WantedIndex(store_of(client), "p:")
-    index.note("p:lock", 0)
-    _, ((_, mark),) = index.due()
-    index.note("p:lock", 0)
+    index = PendingIndex(store_of(client), "p:")
+    index.schedule("p:lock", 0)
+    _, ((_, due_at),) = index.due()
+    index.schedule("p:lock", 0)
 
-    index.note("p:lock", None, mark)
+    index.schedule("p:lock", None, due_at)
 
-    _, ((_, mark),) = index.due()
-    index.note("p:lock", None, mark)
+    _, ((_, due_at),) = index.due()
+    index.schedule("p:lock", None, due_at)
     assert index.due() == (None, [])

@@ -14,7 +14,7 @@ from celery_redislock.config.resolution import resolve
 from celery_redislock.messages.headers import PENDING_HEADER
 from celery_redislock.pending.publish import publish_what_is_wanted
 from celery_redislock.pending.record import want_call
-from celery_redislock.pending.runs import WantedRuns
+from celery_redislock.pending.runs import PendingRuns
 
 from ...support.applications import busy, locked
 
@@ -100,13 +100,13 @@ def test_a_lock_that_is_free_by_now_is_taken(app: Celery, monkeypatch: pytest.Mo
     task = coalescing(app)
     lock = task.lock_for(1)
     lock.acquire()
-    want = WantedRuns.want
+    want = PendingRuns.record
 
-    def free_first(self: WantedRuns, *args: Any, **facts: Any) -> Any:
+    def free_first(self: PendingRuns, *args: Any, **facts: Any) -> Any:
         lock.release()
         return want(self, *args, **facts)
 
-    monkeypatch.setattr(WantedRuns, "want", free_first)
+    monkeypatch.setattr(PendingRuns, "record", free_first)
 
     assert task.apply((7,)).get() == 7
 
@@ -120,7 +120,7 @@ def test_a_conflict_while_redis_goes_away_follows_lock_on_error(
     def gone(*args: Any, **facts: Any) -> Any:
         raise StoreUnavailable("redislock:t", "gone")
 
-    monkeypatch.setattr(WantedRuns, "want", gone)
+    monkeypatch.setattr(PendingRuns, "record", gone)
 
     with busy(task, 1):
         assert isinstance(task.apply((1,)).result, StoreUnavailable)
@@ -135,7 +135,7 @@ def test_an_outage_as_a_run_begins_frees_the_lock_again(app: Celery, monkeypatch
     def gone(*args: Any, **facts: Any) -> Any:
         raise StoreUnavailable("redislock:t", "gone")
 
-    monkeypatch.setattr(WantedRuns, "begin", gone)
+    monkeypatch.setattr(PendingRuns, "begin", gone)
 
     assert isinstance(task.apply((2,)).result, StoreUnavailable)
     assert not task.lock_for(1).locked()

@@ -29,8 +29,8 @@ def test_locks_that_cannot_be_served_do_not_keep_the_others_waiting(
     monkeypatch.setattr(wanted, "serve", serve)
     index = index_of(app)
     for number in range(DUE_AT_ONCE):
-        index.note(f"bad {number}", 0)
-    index.note("good", 1)
+        index.schedule(f"bad {number}", 0)
+    index.schedule("good", 1)
     rescuer = Rescuer(app)
 
     rescuer.look()

@@ -14,7 +14,7 @@ from celery_redislock import StoreUnavailable
 from celery_redislock.messages.headers import PENDING_HEADER
 from celery_redislock.pending import withdrawal
 from celery_redislock.pending.publish import publish_what_is_wanted
-from celery_redislock.pending.runs import WantedRuns
+from celery_redislock.pending.runs import PendingRuns
 from celery_redislock.worker import orphans
 
 from ...support.applications import busy, locked
@@ -119,15 +119,15 @@ def test_a_run_that_comes_again_is_not_withdrawn(line: Line) -> None:
 
 def test_redis_may_be_away_for_a_while(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(withdrawal, "PAUSE_S", 0.01)
-    really, tried = WantedRuns.withdraw, []
+    really, tried = PendingRuns.withdraw, []
 
-    def away_at_first(self: WantedRuns, *args: Any) -> bool:
+    def away_at_first(self: PendingRuns, *args: Any) -> bool:
         tried.append(args)
         if len(tried) < 3:
             raise StoreUnavailable("redislock:t", "gone")
         return really(self, *args)
 
-    monkeypatch.setattr(WantedRuns, "withdraw", away_at_first)
+    monkeypatch.setattr(PendingRuns, "withdraw", away_at_first)
     with busy(line.task, 1):
         told_by_the_parent(line, task_revoked)
         line.moves_up()

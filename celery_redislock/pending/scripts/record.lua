@@ -1,4 +1,4 @@
--- want: a task met the busy lock: want one more run of it, for all that met it.
+-- record: a task met the busy lock: record one more run of it, in place of all that met it.
 --
 -- KEYS[1]  lock      string, the token of who holds it
 -- KEYS[2]  wanted    hash, the wanted runs of the lock
@@ -6,13 +6,13 @@
 -- ARGV[1]  token     of the claim that published the caller; empty: it was not wanted before
 -- ARGV[2]  keep      "latest" or "first": which of two stands for both
 -- ARGV[3]  claim     how long the caller has to store the ends of those it supersedes, milliseconds
--- ARGV[4]  noted     1 if the caller has just noted the lock in the index
+-- ARGV[4]  listed    1 if the caller has just listed the lock in the index
 -- ARGV[5]  stop      the holder is asked to stop, and ended after so many milliseconds; -1: it is not
 -- ARGV[6]  entry     the caller's, with met 0 if this is its first meeting
 --
 -- maxmemory  refused
 --
--- returns  {"free"} the lock is free: try to take it; {"note"} note it first, nothing was wanted yet;
+-- returns  {"free"} the lock is free: try to take it; {"list"} list it first, nothing was recorded;
 --          {"copy", 1 if the caller is its last message}
 --          its message does not count; {"superseded", successor} another stands for the caller;
 --          {"behind", other, entry ...} the caller runs if the other goes away before it begins, and the
@@ -58,8 +58,8 @@ if current then
     current_met, _, current_id = parts(current)
 end
 if not current and ARGV[4] == '0' then
-    -- Where a run is wanted already the lock is noted: nobody forgets it before that run is gone.
-    return {'note'}
+    -- Where a run is wanted already the lock is listed: nobody takes it off before that run is gone.
+    return {'list'}
 end
 if met == 0 then
     met = math.max(time[1] * 1000000 + time[2], (current_met or 0) + 1)
