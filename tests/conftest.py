@@ -25,6 +25,7 @@ _SELECTOR = "REDISLOCK_TEST_SERVER"
 
 def pytest_configure(config: pytest.Config) -> None:
     """Forget settings of the product that the caller's shell happens to hold."""
+    config.addinivalue_line("markers", "needs(can): a promise of the contract that not every lock gives")
     if redis.__version__ == "5.0.0":
         # Its close() leaves the pool open: what Celery's results have opened, only the collector closes.
         config.addinivalue_line(

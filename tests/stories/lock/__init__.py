@@ -1,5 +1,1 @@
-"""The engine, on real servers."""
-
-import pytest
-
-pytest.register_assert_rewrite(f"{__name__}.checks")
+"""The engine, on real servers: what is about this lock, besides the contract of any (``tests/contract``)."""

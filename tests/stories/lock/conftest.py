@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import redis
 
+from ...support.arena import Arena
 from ...support.proxy import Proxy
 from ...support.servers import Server
-from .arena import Arena
 from .contender import Contender
 
 

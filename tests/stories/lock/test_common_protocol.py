@@ -10,8 +10,8 @@ from redis.lock import Lock as RedisPyLock
 
 from celery_redislock import RedisLock, StoreUnavailable
 
-from .arena import Arena, companion
-from .waiting_threads import Waiting, until_in_line
+from ...support.arena import Arena, companion
+from ...support.waiting_threads import Waiting, until_in_line
 
 NAME = "shared with others"
 

@@ -10,11 +10,11 @@ import redis
 
 from celery_redislock import RedisLock
 
+from ...support.arena import Arena, companion
 from ...support.deadlines import eventually
 from ...support.servers import Server, free_port
-from .arena import Arena, companion
+from ...support.waiting_threads import Waiting, until_in_line
 from .contender import Contender
-from .waiting_threads import Waiting, until_in_line
 
 NAME = "with companions"
 

@@ -9,10 +9,10 @@ import redis
 
 from celery_redislock import RedisLock
 
+from ...support.arena import Arena
 from ...support.deadlines import eventually
 from ...support.proxy import Proxy
-from .arena import Arena
-from .waiting_threads import Waiting, until_in_line
+from ...support.waiting_threads import Waiting, until_in_line
 
 NAME = "cheap"
 

@@ -12,9 +12,9 @@ from celery_redislock.engine.lease.verbs import LockVerbs
 from celery_redislock.engine.protocol.exclusive import FORCE_RELEASE, RENEW
 from celery_redislock.engine.transport.clients import store_of
 
+from ...support.arena import Arena, companion
 from ...support.deadlines import eventually
-from .arena import Arena, companion
-from .waiting_threads import Waiting, until_in_line
+from ...support.waiting_threads import Waiting, until_in_line
 
 NAME = "held"
 

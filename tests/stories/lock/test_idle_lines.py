@@ -18,10 +18,10 @@ from celery_redislock.engine.transport import server as servers
 from celery_redislock.engine.transport.clients import store_of
 from celery_redislock.engine.transport.store import KEPT
 
+from ...support.arena import Arena
 from ...support.deadlines import eventually
 from ...support.servers import Server
 from ...support.versions import not_with_redis_5_0_0
-from .arena import Arena
 
 NAME = "idle"
 #: What a call may take on a link without delay, seconds: much less than a time-out.

@@ -16,8 +16,8 @@ from celery_redislock.engine.lease import mailroom
 from celery_redislock.engine.lease.mailroom import Mailroom
 from celery_redislock.engine.transport.clients import store_of
 
+from ...support.waiting_threads import Waiting
 from .interruptions import PACKAGE, CtrlC, SoftLimit, alarms, interrupted_at
-from .waiting_threads import Waiting
 
 # A connection that was taken out for a question, and torn away, is closed when it is collected.
 pytestmark = [

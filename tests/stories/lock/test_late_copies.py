@@ -32,10 +32,10 @@ from celery_redislock.pending.runs import PendingRun, PendingRuns
 from celery_redislock.publish_lock import record as publish_lock
 from celery_redislock.publish_lock.record import FREE, PublishLock
 
+from ...support.arena import Arena
 from ...support.deadlines import eventually
 from ...support.servers import Server
-from .arena import Arena
-from .waiting_threads import Waiting, until_in_line
+from ...support.waiting_threads import Waiting, until_in_line
 
 NAME = "late"
 TTL_MS, IDLE_MS = 30_000, 60_000

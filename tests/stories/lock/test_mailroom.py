@@ -22,8 +22,8 @@ from celery_redislock.engine.transport.clients import store_of
 from celery_redislock.engine.transport.store import KEPT
 
 from ...support.deadlines import eventually
+from ...support.waiting_threads import Waiting, until_in_line
 from .contender import Contender
-from .waiting_threads import Waiting, until_in_line
 
 NAME = "many wait"
 

@@ -20,7 +20,7 @@ from celery_redislock.publish_lock.record import PublishLock
 from ...support.deadlines import eventually
 from ...support.scripts import FILES, loaded_scripts
 from ...support.servers import Server
-from .waiting_threads import Waiting
+from ...support.waiting_threads import Waiting
 
 TTL_MS = 30_000
 

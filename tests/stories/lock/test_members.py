@@ -18,7 +18,7 @@ from celery_redislock.pending.runs import PendingRun, PendingRuns
 
 from ...support.deadlines import eventually
 from ...support.servers import Server
-from .waiting_threads import Waiting
+from ...support.waiting_threads import Waiting
 
 NAME = "batch {of} members"
 TTL_MS, IDLE_MS = 600, 60_000

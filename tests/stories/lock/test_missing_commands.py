@@ -22,10 +22,10 @@ import celery_redislock.engine
 from celery_redislock import RedisLock, RedislockError, StoreUnavailable
 from celery_redislock.engine import reaches
 
+from ...support.arena import companion
 from ...support.deadlines import eventually
 from ...support.places import README
 from ...support.servers import Server
-from .arena import companion
 
 #: The README's list of what a user must be allowed.
 COMMANDS = re.findall(r"\+([\w|]+)", re.search(r"^    \+evalsha[^`]*?\n\n", README.read_text(), re.M)[0])  # type: ignore[index]

@@ -12,10 +12,10 @@ import redis
 
 from celery_redislock import RedisLock, StoreUnavailable
 
+from ...support.arena import Arena
 from ...support.servers import Server, free_port
-from .arena import Arena
+from ...support.waiting_threads import Waiting, until_in_line
 from .contender import Contender
-from .waiting_threads import Waiting, until_in_line
 
 NAME = "unavailable"
 

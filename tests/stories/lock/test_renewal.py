@@ -14,11 +14,11 @@ import redis
 from celery_redislock import RedisLock
 from celery_redislock.engine.lease import renewal
 
+from ...support.arena import Arena
 from ...support.deadlines import eventually
 from ...support.proxy import Proxy
 from ...support.servers import Server
-from .arena import Arena
-from .waiting_threads import Waiting, until_in_line
+from ...support.waiting_threads import Waiting, until_in_line
 
 NAME = "renewed"
 

@@ -13,9 +13,9 @@ import redis
 
 from celery_redislock import LockBusy, RedisLock, StoreUnavailable
 
+from ...support.arena import Arena
 from ...support.deadlines import eventually
 from ...support.servers import Server
-from .arena import Arena
 from .links import silent_addresses
 
 NAME = "far away"

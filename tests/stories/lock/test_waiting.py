@@ -1,9 +1,8 @@
-"""Waiting: first come, first served; woken at once; nobody's death or departure holds up the others."""
+"""Waiting: processes in line, who dies there or is interrupted, and what ``with`` says."""
 
 from __future__ import annotations
 
 import signal
-import statistics
 import time
 from collections.abc import Callable
 
@@ -14,10 +13,9 @@ from celery_redislock import LockBusy, RedisLock
 from celery_redislock.engine.lease.verbs import LockVerbs, Refused
 from celery_redislock.engine.transport.clients import store_of
 
-from ...support.deadlines import eventually
-from .arena import Arena, companion
+from ...support.arena import Arena, companion
+from ...support.waiting_threads import Waiting, until_in_line
 from .contender import Contender
-from .waiting_threads import Waiting, until_in_line
 
 NAME = "waited for"
 
@@ -32,23 +30,6 @@ def held(client: redis.Redis, expire: float = 60) -> RedisLock:
     lock = RedisLock(client, NAME, expire=expire)
     assert lock.acquire()
     return lock
-
-
-def test_threads_get_the_lock_in_the_order_of_their_coming(arena: Arena) -> None:
-    holder, order, waiting = held(arena.client), [], []
-    for n in range(10):
-
-        def take_note(lock: RedisLock, n: int = n) -> None:
-            order.append(n)
-            assert lock.release()
-
-        waiting.append(Waiting(RedisLock(arena.client, NAME), then=take_note))
-        until_in_line(arena.client, NAME, n + 1)
-
-    assert holder.release()
-
-    assert all(waiter.answer(within=5) for waiter in waiting)
-    assert order == list(range(10))
 
 
 def test_processes_get_the_lock_in_the_order_of_their_coming(
@@ -69,48 +50,6 @@ def test_processes_get_the_lock_in_the_order_of_their_coming(
         assert contender.hear()
         moments.append(moment)
     assert moments == sorted(moments)
-
-
-def test_a_waiter_is_woken_by_the_release(arena: Arena) -> None:
-    holder, waiting = held(arena.client), Waiting(RedisLock(arena.client, NAME))
-    until_in_line(arena.client, NAME, 1)
-
-    assert holder.release()
-    released_at = time.monotonic()
-
-    assert waiting.answer()
-    assert waiting.ended_at - released_at < 0.5
-
-
-def test_nobody_overtakes_those_in_line(arena: Arena) -> None:
-    holder, waiting = held(arena.client), Waiting(RedisLock(arena.client, NAME))
-    until_in_line(arena.client, NAME, 1)
-
-    assert holder.release()
-
-    assert not RedisLock(arena.client, NAME).acquire()
-    assert waiting.answer()
-
-
-@pytest.mark.parametrize("timeout", [0.2, 0.9])
-def test_a_timeout_is_kept(client: redis.Redis, timeout: float) -> None:
-    holder = held(client)
-    waiters = [Waiting(RedisLock(client, NAME), timeout) for _ in range(3)]
-
-    assert not any(waiter.answer() for waiter in waiters)
-
-    late = [waiter.ended_at - waiter.began_at - timeout for waiter in waiters]
-    assert abs(statistics.median(late)) < 0.15
-    assert holder.release()
-
-
-def test_a_timeout_of_zero_asks_once(one_arena: Arena) -> None:
-    lock = RedisLock(one_arena.client, NAME)
-    assert lock.acquire(blocking=True, timeout=0)
-
-    assert not lock.acquire(blocking=True, timeout=0)
-
-    assert not one_arena.client.exists(companion("waiters", NAME))
 
 
 def test_with_waits_as_long_as_it_was_told_and_then_tells_who_is_in_the_way(one_arena: Arena) -> None:
@@ -134,22 +73,6 @@ def test_with_takes_and_releases(arena: Arena) -> None:
 
     assert not lock.locked()
     assert not lock.lost
-
-
-def test_a_waiter_that_leaves_by_timeout_passes_the_turn_on(arena: Arena) -> None:
-    holder = held(arena.client)
-    leaving = Waiting(RedisLock(arena.client, NAME), timeout=2)
-    until_in_line(arena.client, NAME, 1)
-    staying = Waiting(RedisLock(arena.client, NAME))
-    until_in_line(arena.client, NAME, 2)
-    assert not leaving.answer()
-    assert arena.client.zcard(companion("waiters", NAME)) == 1
-
-    assert holder.release()
-    released_at = time.monotonic()
-
-    assert staying.answer()
-    assert staying.ended_at - released_at < 0.5
 
 
 def test_a_waiter_that_leaves_by_an_exception_passes_the_turn_on(
@@ -238,24 +161,3 @@ def test_a_waiter_gets_the_lock_of_a_dead_holder_when_its_lease_ends(
     assert waiting.answer()
 
     assert -0.05 < waiting.ended_at - ends_at < 0.4
-
-
-def test_twenty_waiters_of_a_dead_holder_are_all_served(client: redis.Redis) -> None:
-    client.set(NAME, "dead", px=700)
-    waiting = [Waiting(RedisLock(client, NAME), then=RedisLock.release) for _ in range(20)]
-
-    assert all(waiter.answer(within=10) for waiter in waiting)
-
-    eventually(lambda: not client.exists(NAME, companion("waiters", NAME)))
-
-
-def test_a_waiter_gets_the_lock_although_the_message_was_lost(one_arena: Arena) -> None:
-    holder = held(one_arena.client, expire=2)
-    waiting = Waiting(RedisLock(one_arena.make_victim(), NAME))
-    until_in_line(one_arena.client, NAME, 1)
-    one_arena.proxy.cut()
-    one_arena.proxy.heal()
-
-    assert holder.release()
-
-    assert waiting.answer(within=3)

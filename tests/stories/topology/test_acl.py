@@ -23,7 +23,7 @@ from ...support.deadlines import eventually
 from ...support.places import README
 from ...support.servers import Server
 from ...support.topologies import SERVICE, Cluster, Replicated
-from ..lock.waiting_threads import Waiting
+from ...support.waiting_threads import Waiting
 
 PASSWORD = "hunter2"
 

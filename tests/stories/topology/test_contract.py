@@ -17,11 +17,12 @@ from celery_redislock.engine.transport.clients import store_of
 from celery_redislock.engine.transport.cluster import ClusterStore
 from celery_redislock.engine.transport.sentinel import SentinelStore
 
+from ...contract.kinds import REDIS_LOCK
+from ...contract.promises import SAFETY, Promise, promises_of, takes_a_trial_alone
+from ...contract.trial import Trial
+from ...support.arena import Arena
 from ...support.servers import Server
 from ...support.topologies import SERVICE, SentinelServer, alone, take_all_slots
-from ..lock import checks
-from ..lock.arena import Arena
-from ..lock.checks import Check
 
 
 class ClusterArena(Arena):
@@ -80,9 +81,13 @@ def routed_arena(request: pytest.FixtureRequest) -> Iterator[Arena]:
         yield arena
 
 
-@pytest.mark.parametrize("check", checks.ALL, ids=lambda check: check.__name__)
-def test_the_lock_is_safe(check: Check, routed_arena: Arena) -> None:
-    check(RedisLock, routed_arena)
+@pytest.mark.parametrize(
+    "promise",
+    [promise for promise in promises_of(SAFETY) if takes_a_trial_alone(promise)],
+    ids=lambda promise: promise.__name__.removeprefix("test_"),
+)
+def test_the_lock_is_safe(promise: Promise, routed_arena: Arena) -> None:
+    promise(Trial(REDIS_LOCK, routed_arena, user=routed_arena.victim))
 
 
 def test_a_client_that_is_dropped_is_forgotten(routed_arena: Arena) -> None:

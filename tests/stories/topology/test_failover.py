@@ -17,7 +17,7 @@ from celery_redislock.engine import Client, inspect, store_of
 
 from ...support.deadlines import eventually
 from ...support.topologies import Cluster, Replicated
-from ..lock.waiting_threads import Waiting
+from ...support.waiting_threads import Waiting
 from .conftest import Event, Topology, crash, switch
 from .crew import Crew, overlaps
 

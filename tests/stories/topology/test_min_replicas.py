@@ -17,7 +17,7 @@ from celery_redislock.config.client import client_from_url
 from ...support.deadlines import eventually
 from ...support.proxy import Proxy
 from ...support.topologies import FAILOVER_WITHIN, Replicated
-from ..lock.waiting_threads import Waiting
+from ...support.waiting_threads import Waiting
 from .conftest import Topology
 
 #: Longer than any test.

@@ -10,8 +10,8 @@ import redis
 
 from celery_redislock import RedisLock
 
-from ...support.deadlines import eventually
 from .arena import companion
+from .deadlines import eventually
 
 
 class Waiting(threading.Thread):

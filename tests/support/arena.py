@@ -9,8 +9,8 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from ...support.proxy import Proxy
-from ...support.servers import Server
+from .proxy import Proxy
+from .servers import Server
 
 
 class Arena:

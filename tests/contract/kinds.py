@@ -1,0 +1,95 @@
+"""Kinds: the locks that are held to the contract, and how much of it each one promises."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Flag, auto
+from typing import Any, Protocol
+
+import redis
+from redis.exceptions import LockError
+from redis.lock import Lock
+
+from celery_redislock import RedisLock, StoreUnavailable
+
+
+class Can(Flag):
+    """What a lock may promise besides exclusion and a lease that ends by itself."""
+
+    RENEW = auto()  #: `renew` starts a full lease anew
+    RENEW_ITSELF = auto()  #: made with ``renew=True`` it renews its lease until the release
+    ASK_AGAIN = auto()  #: a reply that is lost changes nothing
+    TELL_LOSS = auto()  #: `lost`, `remaining`, `ensure_held`, ``on_lost`` and ``with`` tell of a loss
+    NUMBER = auto()  #: each grant has a `fencing_token`
+    WAIT = auto()  #: `acquire` waits for a busy lock
+    STAND_IN_LINE = auto()  #: who waits is served first come, first served, and woken
+    BE_SHARED = auto()  #: threads may share one object
+
+
+class AnyLock(Protocol):
+    """What every lock has; see `Can` for what some have besides."""
+
+    def acquire(self, blocking: bool = False, timeout: float | None = None) -> bool:
+        """Take the lock; False when it is busy."""
+
+    def release(self) -> bool:
+        """Give it back; False when it is not ours."""
+
+    def owned(self) -> bool:
+        """Ask whether we have it."""
+
+
+@dataclass(frozen=True)
+class LockKind:
+    """One kind of lock.
+
+    Attributes:
+        lock_class: Called with client, name and the length of the lease in seconds, and options of
+            `RedisLock` as `Can` has them.
+        can: What it promises.
+    """
+
+    lock_class: Callable[..., Any]
+    can: Can
+
+    def __str__(self) -> str:
+        return self.lock_class.__name__
+
+
+class RedisPysLock:
+    """redis-py's own lock: it excludes, its lease ends, and who waits asks again and again."""
+
+    def __init__(self, client: redis.Redis, name: str, expire: float = 10) -> None:
+        self._lock = Lock(client, name, timeout=expire, thread_local=False)
+
+    def acquire(self, blocking: bool = False, timeout: float | None = None) -> bool:
+        """Take it."""
+        try:
+            return bool(self._lock.acquire(blocking=blocking, blocking_timeout=timeout))
+        except redis.RedisError as error:
+            raise StoreUnavailable(str(self._lock.name), str(error)) from error
+
+    def release(self) -> bool:
+        """Give it back."""
+        return self._is_ours(self._lock.release)
+
+    def renew(self) -> bool:
+        """Start the lease anew."""
+        return self._is_ours(self._lock.reacquire)
+
+    def owned(self) -> bool:
+        """Ask."""
+        return self._lock.owned()
+
+    def _is_ours(self, ask: Callable[[], object]) -> bool:
+        try:
+            ask()
+        except LockError:
+            return False
+        return True
+
+
+REDIS_LOCK = LockKind(RedisLock, ~Can(0))
+
+KINDS = (REDIS_LOCK, LockKind(RedisPysLock, Can.RENEW | Can.WAIT))
