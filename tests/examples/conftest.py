@@ -12,7 +12,7 @@ import redis
 from celery import Celery, current_app
 
 from ..support.workers import Worker, running_worker
-from .meeting import PARTIES
+from .meeting import PARTIES, THEY_WAIT
 
 #: A worker for the given number of parties, with the locks on or (the control) off.
 PacedWorker = Callable[..., AbstractContextManager[Worker]]
@@ -46,15 +46,19 @@ def project(redis_url: str, client: redis.Redis) -> Iterator[Celery]:
 
 @pytest.fixture
 def paced_worker(project: Celery, redis_url: str, database_url: str) -> PacedWorker:
-    """Start workers whose runs meet: ``with paced_worker(parties=2, mode="off"): ...``."""
+    """Start workers whose runs meet: ``with paced_worker(parties=2, mode="off"): ...``.
+
+    With ``they_wait=True`` those that wait for the lock are not waited for.
+    """
 
     @contextmanager
-    def start(*, mode: str, parties: int = 2) -> Iterator[Worker]:
+    def start(*, mode: str, parties: int = 2, they_wait: bool = False) -> Iterator[Worker]:
         env = {
             "REDISLOCK_URL": redis_url,
             "REDISLOCK_MODE": mode,
             "DATABASE_URL": database_url,
             PARTIES: str(parties),
+            **({THEY_WAIT: "yes"} if they_wait else {}),
         }
         with running_worker("tests.examples.paced_app", env=env, concurrency=parties) as worker:
             yield worker

@@ -19,7 +19,7 @@ def computations() -> int:
 
 def test_with_the_lock_all_callers_share_one_computation(project: Celery, paced_worker: PacedWorker) -> None:
     """Those who waited find the report in the cache."""
-    with paced_worker(mode="on", parties=CALLERS):
+    with paced_worker(mode="on", parties=CALLERS, they_wait=True):
         assert computations() == 1
 
 
