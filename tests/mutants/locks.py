@@ -337,7 +337,7 @@ class AsksAgainAndAgain(RedisLock):
         """Poll."""
         until = now() + (timeout or 30)
         while (busy := super().attempt(**options)) is not None and blocking and now() < until:
-            time.sleep(random.uniform(0.7, 1.0))
+            time.sleep(random.uniform(2, 3))
         return busy
 
 
