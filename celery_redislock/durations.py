@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 
 from .errors import ConfigurationError
 
 #: Milliseconds; Redis refuses expiries that overflow its 64-bit clock, and nobody waits a thousand years.
 MAXIMUM_MS = 1000 * 365 * 24 * 3600 * 1000
+
+#: Where Redis counts its time from.
+EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 def to_ms(value: object, name: str, *, minimum_ms: int = 1) -> int:

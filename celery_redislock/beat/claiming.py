@@ -1,9 +1,9 @@
-"""Ticks: any scheduler of Celery, made to claim each due time in Redis before it sends.
+"""Claiming: any scheduler of Celery, made to claim each due time in Redis before it sends.
 
-The class that does it is derived from the scheduler's own at run time, and does not stand in front of it.
-What decides that an entry is sent, `Scheduler.tick`, calls its own `is_due` and `apply_async`: only a
-subclass comes between. Celery's and `django_celery_beat`'s ask `is_due` first, so that is where a due
-time is claimed, before anything of the entry is changed; RedBeat goes straight to `apply_async`.
+The class that claims is derived from the scheduler's class at run time. A wrapper around the scheduler could
+not do it: `Scheduler.tick` decides what is sent, and calls its own `is_due` and `apply_async`.
+Celery's schedulers and those of `django_celery_beat` call `is_due` first: a due time is claimed there, before
+anything of the entry changes. RedBeat calls only `apply_async`: there it is claimed too, if it was not yet.
 """
 
 from __future__ import annotations
@@ -12,130 +12,49 @@ import heapq
 import logging
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import uuid4
 
 from celery.beat import Scheduler, event_t
 from celery.schedules import schedstate
 
-from ..engine import RedisLock
-from ..errors import StoreUnavailable
 from ..messages.headers import BEAT_HEADER
-from .due import ServerClock, due_time, from_ms, in_utc, to_ms
-from .ledger import Ledger, Sent, Verdict
+from .clock import from_ms
+from .due import due_time, in_utc
+from .ledger import Sent
+from .tenure import Tenure
 
 logger = logging.getLogger(__name__)
 
-#: When a claim is tried again that was not granted for another reason than the time, seconds.
-AGAIN_S = 1.0
-#: Between the clocks of two records of one sending there may be this much, seconds.
+#: Two records of one sending may differ by so much, seconds: they are of two clocks.
 SAME_S = 0.1
-#: An entry's own record may be this far in the future, seconds; further, the clock was stepped back.
+#: An entry's own record may be so far in the future, seconds; if it is further, the clock was stepped back.
 FUTURE_S = 1.0
 
 
-class Tenure:
-    """The time in which one beat leads: what was sent, and the right to claim what comes next.
-
-    Args:
-        lock: Held by this beat.
-        ledger: Of the same group of beats.
-
-    Raises:
-        StoreUnavailable: Redis could not be reached.
-    """
-
-    def __init__(self, lock: RedisLock, ledger: Ledger) -> None:
-        self._lock = lock
-        self._ledger = ledger
-        self._unanswered: dict[str, tuple[int, str]] = {}
-        self._is_away = False
-        self.sent, now_ms = ledger.read()
-        self.clock = ServerClock(now_ms)
-
-    def leads(self) -> bool:
-        """Whether the lease can be believed."""
-        return self._lock.remaining > 0
-
-    def now(self) -> datetime:
-        """Return the server's time."""
-        return from_ms(self.clock.now_ms)
-
-    def note_seen(self, entry: str, at: datetime) -> None:
-        """Remember since when an entry waits to be sent for the first time, for the next leader too."""
-        self.sent[entry] = Sent(0, to_ms(at))
-        if self._is_away:
-            return
-        try:
-            self._ledger.note_seen(entry, to_ms(at))
-        except StoreUnavailable as error:
-            self._say_away(error)
-
-    def claim(self, entry: str, due: datetime) -> float | None:
-        """Claim a due time; return None when it is ours to send, else when to ask again, seconds."""
-        token, due_ms = self._lock.token, to_ms(due)
-        if token is None:
-            return AGAIN_S
-        mark = self._mark(entry, due_ms)
-        try:
-            answer = self._ledger.claim(token, entry, due_ms, mark)
-        except StoreUnavailable as error:
-            self._say_away(error)
-            return AGAIN_S
-        if answer.verdict is not Verdict.NOT_YET:
-            # Else a copy that comes late may still claim it, and not for another than who asks again.
-            del self._unanswered[entry]
-        self._is_away = False
-        self.clock.told(answer.now_ms)
-        if answer.sent is not None:
-            self.sent[entry] = answer.sent
-        if answer.verdict is Verdict.CLAIMED:
-            return None
-        return self._refused(entry, due_ms, answer.verdict)
-
-    def _mark(self, entry: str, due_ms: int) -> str:
-        """Return the mark of a claim: that of the last one, if it went unanswered and was the same."""
-        known = self._unanswered.get(entry)
-        if known is None or known[0] != due_ms:
-            known = self._unanswered[entry] = (due_ms, uuid4().hex)
-        return known[1]
-
-    def _refused(self, entry: str, due_ms: int, verdict: Verdict) -> float:
-        if verdict is Verdict.NOT_YET:
-            return max((due_ms - self.clock.now_ms) / 1000, 0.001)
-        if verdict is Verdict.NOT_LEADING:
-            logger.warning("beat: %s is not sent: another beat leads", entry)
-            self._find_out_that_the_lock_is_lost()
-        return AGAIN_S
-
-    def _find_out_that_the_lock_is_lost(self) -> None:
-        try:
-            self._lock.renew()
-        except StoreUnavailable as error:
-            self._say_away(error)
-
-    def _say_away(self, error: StoreUnavailable) -> None:
-        if not self._is_away:
-            logger.warning("beat: nothing is sent: %s", error)
-        self._is_away = True
-
-
 class ClaimingScheduler(Scheduler):
-    """What `claiming` puts over a scheduler's class. A tenure is given to it before its first tick."""
+    """What `claiming` adds to the class of a scheduler. Call `begin` before the first tick."""
 
     def begin(self, tenure: Tenure) -> None:
-        """Go on from what was sent last, under the lease of this tenure."""
-        # RedBeat would hold a lock of its own.
+        """Go on from what was sent last, under the lease of this tenure.
+
+        Args:
+            tenure: Of the beat that leads.
+        """
+        # Otherwise RedBeat takes a lock of its own.
         self.lock_key = None
         self._tenure = tenure
         self._claimed: dict[str, datetime] = {}
-        self._put_off_s: list[float] = []
+        self._delays_s: list[float] = []
         for entry in self.schedule.values():
-            self._follow(entry)
+            self._catch_up(entry)
 
     def tick(self, *args: Any, **kwargs: Any) -> float:
-        """Send what is due, as the scheduler does, and return for how long to sleep, seconds."""
-        self._put_off_s.clear()
-        self.producer  # noqa: B018 - connects: a broker that is away holds up no due time once claimed
+        """Send what is due, as the scheduler does.
+
+        Returns:
+            For how long to sleep, seconds.
+        """
+        self._delays_s.clear()
+        self.producer  # noqa: B018 - connects before anything is claimed: the broker may be away
         if self._tenure.clock.was_wall_clock_stepped():
             logger.warning(
                 "beat: this machine's clock was stepped, it is %.1f s ahead of Redis's",
@@ -143,27 +62,37 @@ class ClaimingScheduler(Scheduler):
             )
             self._heap = None
         interval: float = super().tick(*args, **kwargs)
-        return min([interval, *self._put_off_s])
+        return min([interval, *self._delays_s])
 
     def populate_heap(self, *args: Any, **kwargs: Any) -> None:
         """Put the entries in order, each going on from what was sent last."""
         for entry in self.schedule.values():
-            self._follow(entry)
+            self._catch_up(entry)
         super().populate_heap(*args, **kwargs)
 
     def is_due(self, entry: Any) -> Any:
-        """Say whether an entry is due, and if so, claim it."""
-        self._follow(entry)
+        """Return whether an entry is due and its due time is claimed, and when to look again."""
+        self._catch_up(entry)
         answer = super().is_due(entry)
         delay_s = self._claim(entry) if answer[0] else answer[1]
         return answer if delay_s is None else schedstate(False, self._put_off(entry, delay_s))
 
     def apply_async(self, entry: Any, producer: Any = None, advance: bool = True, **kwargs: Any) -> Any:
-        """Send an entry, if its due time is claimed and the lease goes on; else return None."""
+        """Send an entry if its due time is claimed and the lease still runs.
+
+        Args:
+            entry: Of the schedule.
+            producer: As the scheduler takes it.
+            advance: Whether the entry goes on to its next due time.
+            **kwargs: As the scheduler takes them.
+
+        Returns:
+            The result of the task; None when it was not sent.
+        """
         if entry.name not in self._claimed:
             answer = self.is_due(entry)
             if not answer[0]:
-                self._put_off_s.append(answer[1])
+                self._delays_s.append(answer[1])
                 return None
         due = self._claimed.pop(entry.name)
         if not self._tenure.leads():
@@ -172,14 +101,14 @@ class ClaimingScheduler(Scheduler):
         if advance:
             entry = self.reserve(entry)
         options = entry.options
-        entry.options = _marked(entry, due)
+        entry.options = _options_with_header(entry, due)
         try:
             return super().apply_async(entry, producer=producer, advance=False, **kwargs)
         finally:
             entry.options = options
 
     def _claim(self, entry: Any) -> float | None:
-        """Claim what is due; return None, or when to ask again, seconds."""
+        """Claim the due time of an entry; return None, or when to claim again, seconds."""
         now = self._tenure.now()
         due = due_time(entry.schedule, self._last_sent(entry), now)
         if due > now:
@@ -190,7 +119,7 @@ class ClaimingScheduler(Scheduler):
         return delay_s
 
     def _last_sent(self, entry: Any) -> datetime | None:
-        """Return when the entry was sent last, by Redis's record or its own: the later; None: never."""
+        """Return when the entry was sent last: by Redis's record or its own, whichever is later."""
         record = self._tenure.sent.get(entry.name)
         own = self._own_record(entry)
         if record is None or (own is not None and _is_later(own, record, entry)):
@@ -198,14 +127,14 @@ class ClaimingScheduler(Scheduler):
         return from_ms(record.at_ms)
 
     def _own_record(self, entry: Any) -> datetime | None:
-        """Return the entry's own last run on the server's clock; None where there is none to believe."""
+        """Return the entry's own last run on the server's clock; None when there is none to believe."""
         if entry.last_run_at is None:
             return None
         ago = in_utc(entry.default_now()) - in_utc(entry.last_run_at)
         return self._tenure.now() - ago if ago.total_seconds() > -FUTURE_S else None
 
-    def _follow(self, entry: Any) -> None:
-        """Have the entry go on from what Redis knows of it, if that is later than what it knows."""
+    def _catch_up(self, entry: Any) -> None:
+        """Set the entry's last run to Redis's record, if that is later than its own."""
         own, record = self._own_record(entry), self._tenure.sent.get(entry.name)
         if record is None:
             if own is not None:
@@ -217,9 +146,12 @@ class ClaimingScheduler(Scheduler):
         _set_last_run(entry, self._tenure.now() - last, was_sent=record.due_ms > 0)
 
     def _put_off(self, entry: Any, delay_s: float) -> float:
-        """Let the entries behind this one have their turn; return when to look again, seconds.
+        """Move an entry that may not be sent yet behind those that are due sooner.
 
-        Celery before 5.7 leaves an entry at the head of the line that is not due after all.
+        Celery before 5.7 leaves it at the head of the heap, and the entries behind it are late.
+
+        Returns:
+            When to look at the heap again, seconds.
         """
         heap: list[Any] | None = self._heap
         if not heap or heap[0].entry is not entry:
@@ -231,14 +163,14 @@ class ClaimingScheduler(Scheduler):
 
 
 def claiming(scheduler: type[Scheduler]) -> type[ClaimingScheduler]:
-    """Return a scheduler like this one, that claims what it sends."""
+    """Return a subclass of a scheduler that claims what it sends."""
     return type(f"Claiming{scheduler.__name__}", (ClaimingScheduler, scheduler), {})
 
 
 def _is_later(own: datetime, record: Sent, entry: Any) -> bool:
-    """Whether the entry's own record says more than Redis's.
+    """Whether the entry's own record is later than Redis's.
 
-    That of an entry which was never sent only says when this process saw it first.
+    The record of an entry that was never sent only says when this process saw it first: it never counts.
     """
     later_s = (own - from_ms(record.at_ms)).total_seconds()
     return bool(entry.total_run_count) and later_s > SAME_S
@@ -247,15 +179,15 @@ def _is_later(own: datetime, record: Sent, entry: Any) -> bool:
 def _set_last_run(entry: Any, ago: timedelta, *, was_sent: bool) -> None:
     now = entry.default_now()
     at = in_utc(now) - ago
-    # django_celery_beat makes the next entry of the model.
+    # django_celery_beat makes the next entry from the model.
     for holder in (entry, getattr(entry, "model", None)):
         if holder is not None:
             holder.last_run_at = at.astimezone(now.tzinfo) if now.tzinfo else at.replace(tzinfo=None)
-            # One that is sent only once has been.
+            # An entry that is sent only once (`one_off`) looks at its count.
             holder.total_run_count = max(holder.total_run_count, int(was_sent))
 
 
-def _marked(entry: Any, due: datetime) -> dict[str, Any]:
+def _options_with_header(entry: Any, due: datetime) -> dict[str, Any]:
     """Return the entry's options with a header that names it and its due time."""
     header = {"entry": entry.name, "due": due.isoformat(timespec="milliseconds")}
     return {**entry.options, "headers": {**(entry.options.get("headers") or {}), BEAT_HEADER: header}}

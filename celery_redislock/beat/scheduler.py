@@ -1,43 +1,40 @@
-"""Beat: ``celery beat -S celery_redislock.beat:LockedScheduler``, on as many hosts as you like.
+"""Scheduler: a beat of which many may run: it leads and sends, or stands by.
 
-One of them leads: it holds a lock, and sends. The others stand by in line for that lock and have no
-scheduler at all. Who comes to lead makes one anew, of the class that `redislock_beat_scheduler` names:
-so it reads what the wrapped scheduler keeps as it is now, and those who stand by do not fight over a
-schedule file. From there on it goes on from what was sent last, by the record in Redis.
+The leader holds a lock. The others wait in line for that lock and have no scheduler at all. A beat that
+comes to lead makes a scheduler of the class that `redislock_beat_scheduler` names: so it reads the schedule
+as it is now, and the beats that stand by do not open the same schedule file. It goes on from what was sent
+last, by the record in Redis.
 
-The leader renews its lease between two ticks, not in a thread: one that hangs is replaced like one that
-is dead. (Only while it makes its scheduler, which may take longer than a lease where thousands of entries
-are in a database, a thread does it: else all beats would make theirs, and none would lead.) To be replaced
-is cheap. That nothing is sent twice does not hang on the lease: each due time is
-claimed in Redis first, and only the leader's token can claim.
+The leader renews its lease between two ticks, not in a thread: a beat that hangs loses its lease like one
+that is dead. While it makes its scheduler a thread renews the lease: with thousands of entries in a database
+that may take longer than a lease, and without the thread every beat would make one and none would lead.
+
+That nothing is sent twice does not depend on the lease: see `tenure.py`.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import partial
-from inspect import isclass
 from typing import Any
 
 from celery import Celery
 from celery.beat import Scheduler
-from celery.utils.imports import load_extension_class_names, symbol_by_name
 
-from ..config.options import duration_ms
 from ..config.provider import provider_of
-from ..config.unknown_settings import spelled
 from ..engine import RedisLock
 from ..engine.lease.lease import now
 from ..engine.threads import Bell, begin
 from ..engine.transport.store import CALL_S
-from ..errors import ConfigurationError, StoreUnavailable
+from ..errors import StoreUnavailable
 from ..holder import holder_metadata
 from ..plugin import install
-from .claiming import ClaimingScheduler, Tenure, claiming
+from .claiming import ClaimingScheduler, claiming
 from .ledger import Ledger
+from .settings import beat_settings
+from .tenure import Tenure
 
 __all__ = ["LockedScheduler"]
 
@@ -53,81 +50,28 @@ MAKING_S = 300.0
 STAND_BY_S = 1.0
 
 
-@dataclass(frozen=True)
-class BeatSettings:
-    """The settings of beat, checked.
-
-    Attributes:
-        scheduler: The class that is wrapped.
-        name: Beats of one name are one group.
-        ttl_ms: Length of the leader's lease, milliseconds.
-    """
-
-    scheduler: type[Scheduler]
-    name: str
-    ttl_ms: int
-
-
-def beat_settings(conf: Mapping[str, Any]) -> BeatSettings:
-    """Check the settings of beat.
-
-    Raises:
-        ConfigurationError: One is wrong.
-    """
-    name = conf.get("redislock_beat_name")
-    name = "beat" if name is None else name
-    if not isinstance(name, str) or not name:
-        raise ConfigurationError(
-            f"{spelled(conf, 'redislock_beat_name')} setting must be a text that is not empty, such as 'beat'"
-        )
-    ttl = conf.get("redislock_beat_ttl")
-    label = f"{spelled(conf, 'redislock_beat_ttl')} setting"
-    ttl_ms = duration_ms(15 if ttl is None else ttl, label, minimum_ms=1000)
-    label = f"{spelled(conf, 'redislock_beat_scheduler')} setting"
-    return BeatSettings(_scheduler_class(conf.get("redislock_beat_scheduler"), label), name, ttl_ms)
-
-
-def _scheduler_class(named: object, label: str) -> type[Scheduler]:
-    named = "celery.beat:PersistentScheduler" if named is None else named
-    if isinstance(named, str):
-        try:
-            named = symbol_by_name(named, aliases=_aliases())
-        except Exception as error:
-            raise ConfigurationError(f"{label} {named!r} cannot be imported: {error}") from error
-    if not isclass(named) or not issubclass(named, Scheduler):
-        raise ConfigurationError(
-            f"{label} must name a subclass of celery.beat.Scheduler such as 'celery.beat:PersistentScheduler'"
-        )
-    if issubclass(named, LockedScheduler):
-        raise ConfigurationError(f"{label} must name the scheduler to wrap, not the one that wraps it")
-    return named
-
-
-def _aliases() -> dict[str, str]:
-    """Return the short names that packages give to their schedulers, as ``celery beat -S`` knows them."""
-    named: Any = load_extension_class_names("celery.beat_schedulers")
-    return dict(named)
-
-
 class LockedScheduler(Scheduler):
     """A scheduler of which many may run: one sends, and another takes over when it is gone.
 
-    Takes what `celery.beat.Service` gives to every scheduler.
+    Args:
+        app: The application.
+        lazy: As for every scheduler; it makes no difference here.
+        **options: What `celery.beat.Service` gives to every scheduler.
 
     Raises:
         ConfigurationError: A setting is wrong.
     """
 
-    #: What RedBeat's handler of the signal `beat_init` asks for: no lock, it then leaves alone.
+    #: RedBeat's handler of the signal `beat_init` reads this; with None it takes no lock.
     lock_key = None
 
     def __init__(self, app: Celery, *, lazy: bool = False, **options: Any) -> None:
-        del lazy  # it is set up when it leads, not before
-        provider, settings = provider_of(app), beat_settings(app.conf)
+        del lazy  # the wrapped scheduler is made when this beat leads, not before
+        provider, settings = provider_of(app), beat_settings(app.conf, LockedScheduler)
         self._options = options
         self._wrapped = settings.scheduler
         self._leading: ClaimingScheduler | None = None
-        self._is_away = self._is_busy = self._is_to_end = self._is_known_to_stand_by = False
+        self._is_redis_away = self._is_busy = self._must_end = self._has_reported_stand_by = False
         self._interval_s = settings.ttl_ms / 3000
         self._lock = RedisLock(
             provider.client,
@@ -152,10 +96,10 @@ class LockedScheduler(Scheduler):
         Returns:
             For how long to sleep, seconds.
         """
-        with self._undisturbed():
+        with self._busy():
             pause_s = self._send_or_stand_by()
-        if self._is_to_end:
-            # Of the SystemExit of a signal a library has made an error, and Celery a line in the log.
+        if self._must_end:
+            # The signal's handler has raised this inside the tick, and somebody there has caught it.
             raise SystemExit
         return pause_s
 
@@ -165,25 +109,25 @@ class LockedScheduler(Scheduler):
 
     def sync(self) -> None:
         """Have the wrapped scheduler write down its schedule, if this beat leads."""
-        with self._undisturbed():
+        with self._busy():
             if self._leading is not None:
                 self._leading._do_sync()  # type: ignore[attr-defined] # its stubs know less than it has
 
     def close(self) -> None:
         """Stop sending and give the lease back, so that another beat leads at once.
 
-        Called by a signal's handler in the middle of a tick it does nothing: it would tear the broker's
-        connection away from a publication. Celery closes again when the tick has ended.
+        A signal's handler may call this in the middle of a tick. Then nothing is closed, since a publication
+        may be using the broker's connection: Celery calls it again when the tick has ended.
         """
         if self._is_busy:
-            self._is_to_end = True
+            self._must_end = True
             return
-        with self._undisturbed():
-            self._put_down()
+        with self._busy():
+            self._close_wrapped()
             self._give_back()
 
     @contextmanager
-    def _undisturbed(self) -> Iterator[None]:
+    def _busy(self) -> Iterator[None]:
         self._is_busy = True
         try:
             yield
@@ -196,7 +140,7 @@ class LockedScheduler(Scheduler):
             return 0
         if not self._keeps_the_lead():
             logger.warning("beat: leads no more: %s", self._lock.loss)
-            self._put_down()
+            self._close_wrapped()
             return 0
         return min(self._leading.tick() or 0, self._interval_s)
 
@@ -204,32 +148,32 @@ class LockedScheduler(Scheduler):
         try:
             if self._lock.acquire(blocking=True, timeout=STAND_BY_S):
                 self._lead()
-            elif not self._is_known_to_stand_by:
-                self._is_known_to_stand_by = True
-                # Louder than a mere note: without it a beat that stands by looks like one that hangs.
+            elif not self._has_reported_stand_by:
+                self._has_reported_stand_by = True
+                # A warning: in a log without it a beat that stands by looks like one that hangs.
                 logger.warning("beat: stands by: another beat leads, as %s", self._lock.name)
-            self._is_away = False
+            self._is_redis_away = False
         except StoreUnavailable as error:
-            if not self._is_away:
+            if not self._is_redis_away:
                 logger.warning("beat: nothing is sent by this beat: %s", error)
-            self._is_away = True
+            self._is_redis_away = True
 
     def _lead(self) -> None:
         """Make the scheduler, and have it go on from what was sent last."""
         try:
             tenure = Tenure(self._lock, self._ledger)
-            with self._renewed_meanwhile():
+            with self._renewed_by_a_thread():
                 leading = claiming(self._wrapped)(self.app, lazy=False, **self._options)
                 leading.begin(tenure)
         except BaseException:
             self._give_back()
             raise
         self._leading = leading
-        self._is_known_to_stand_by = False
+        self._has_reported_stand_by = False
         logger.info("beat: leads now, as %s", self._lock.name)
 
     @contextmanager
-    def _renewed_meanwhile(self) -> Iterator[None]:
+    def _renewed_by_a_thread(self) -> Iterator[None]:
         done, ended = Bell(), Bell()
         is_renewed = begin(partial(self._renew_until, done, ended), "redislock-beat")
         try:
@@ -254,7 +198,7 @@ class LockedScheduler(Scheduler):
                 logger.warning("beat: could not renew the lease: %s", error)
         return self._lock.remaining > 0
 
-    def _put_down(self) -> None:
+    def _close_wrapped(self) -> None:
         """Close the wrapped scheduler, if there is one."""
         leading, self._leading = self._leading, None
         if leading is None:

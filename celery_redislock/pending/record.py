@@ -11,7 +11,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 from uuid import uuid4
@@ -20,6 +20,7 @@ from celery import Task
 from celery.exceptions import Ignore
 
 from ..config.options import LockOptions
+from ..durations import EPOCH
 from ..engine import RedisLock
 from ..holder import Holder
 from ..messages.ending import is_stored
@@ -34,8 +35,6 @@ logger = logging.getLogger(__name__)
 LEAST_S = 1.0
 #: In place of milliseconds: the holder is not asked to stop.
 NEVER = -1
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 class LockFreed(Exception):
@@ -200,7 +199,7 @@ def begin_call(
 def triggered(request: Any) -> dict[str, str]:
     """Return what a holder says of when it was wanted, if it was: a newer trigger must not yield to it."""
     met = pending_in(request.headers).get("met")
-    return {"triggered": (_EPOCH + timedelta(microseconds=met)).isoformat()} if met else {}
+    return {"triggered": (EPOCH + timedelta(microseconds=met)).isoformat()} if met else {}
 
 
 def _met_of(task: Task[..., Any], holder: Holder) -> int:
@@ -209,7 +208,7 @@ def _met_of(task: Task[..., Any], holder: Holder) -> int:
         return 0
     if "triggered" not in holder.metadata:
         return holder.fencing_token or 0
-    return (datetime.fromisoformat(holder.metadata["triggered"]) - _EPOCH) // timedelta(microseconds=1)
+    return (datetime.fromisoformat(holder.metadata["triggered"]) - EPOCH) // timedelta(microseconds=1)
 
 
 def _may_want(options: LockOptions) -> bool:

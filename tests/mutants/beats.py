@@ -6,10 +6,10 @@ from datetime import datetime
 from unittest import mock
 
 from celery_redislock.beat import scheduler as beat
-from celery_redislock.beat.claiming import Tenure
-from celery_redislock.beat.due import to_ms
+from celery_redislock.beat.clock import to_ms
 from celery_redislock.beat.ledger import Sent
 from celery_redislock.beat.scheduler import LockedScheduler
+from celery_redislock.beat.tenure import Tenure
 
 
 class _GrantsItself(Tenure):

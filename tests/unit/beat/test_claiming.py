@@ -18,9 +18,10 @@ from celery.beat import Scheduler
 from celery.schedules import crontab, schedule
 
 from celery_redislock import RedisLock, StoreUnavailable
-from celery_redislock.beat.claiming import Tenure, claiming
-from celery_redislock.beat.due import from_ms, to_ms
+from celery_redislock.beat.claiming import claiming
+from celery_redislock.beat.clock import from_ms, to_ms
 from celery_redislock.beat.ledger import Ledger, Sent
+from celery_redislock.beat.tenure import Tenure
 from celery_redislock.engine.protocol.keys import keys_of
 from celery_redislock.messages.headers import BEAT_HEADER
 
@@ -262,7 +263,7 @@ def test_an_entry_that_is_sent_only_once_is_known_to_have_been(rig: Rig) -> None
     entry = leader.add(name="once", task="t", schedule=rig.every(HOUR), last_run_at=rig.wall() - 2 * HOUR)
     entry.model = SimpleNamespace(last_run_at=entry.last_run_at, total_run_count=0)
 
-    leader._follow(entry)
+    leader._catch_up(entry)
 
     assert (entry.total_run_count, entry.model.total_run_count) == (1, 1)
     assert abs((entry.model.last_run_at - (rig.wall() - MINUTE)).total_seconds()) < 1
@@ -292,7 +293,7 @@ def _losing_the_first_reply(claim: Callable[..., Any]) -> Callable[..., Any]:
     return asked
 
 
-def test_a_claim_that_came_too_early_is_made_again_with_its_mark(rig: Rig) -> None:
+def test_a_claim_that_came_too_early_is_made_again_with_its_token(rig: Rig) -> None:
     """Or a copy of it that comes late would take the due time for nobody."""
     tenure = rig.lead(a=rig.every(MINUTE))._tenure
     early, marks = now() + timedelta(seconds=0.2), []

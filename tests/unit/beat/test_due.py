@@ -1,4 +1,4 @@
-"""Due: which due time is to be sent, on a clock that these tests turn."""
+"""Due: which due time of a schedule is to be sent."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ import pytest
 from celery import Celery
 from celery.schedules import crontab, schedule
 
-from celery_redislock.beat import due
-from celery_redislock.beat.due import ServerClock, due_time
+from celery_redislock.beat.due import due_time
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=timezone.utc)
 SECOND, MINUTE, HOUR, DAY = (timedelta(seconds=seconds) for seconds in (1, 60, 3600, 86400))
@@ -117,20 +116,3 @@ def test_a_clocked_schedule_is_due_at_its_time() -> None:
         clocked_time = NOON - HOUR
 
     assert due_time(Clocked(), NOON - DAY, NOON) == NOON - HOUR
-
-
-def test_the_servers_clock_goes_on_when_ours_is_stepped(monkeypatch: pytest.MonkeyPatch) -> None:
-    wall, passed = [1_000.0], [50.0]
-    monkeypatch.setattr(due.time, "time", lambda: wall[0])
-    monkeypatch.setattr(due, "now", lambda: passed[0])
-    clock = ServerClock(1_000_000)
-
-    wall[0], passed[0] = 1_003.0, 53.0
-    assert clock.now_ms == 1_003_000
-    assert not clock.was_wall_clock_stepped()
-
-    wall[0] += 3600
-    assert clock.now_ms == 1_003_000
-    assert clock.was_wall_clock_stepped()
-    assert not clock.was_wall_clock_stepped()
-    assert clock.ahead_s == pytest.approx(3600)
