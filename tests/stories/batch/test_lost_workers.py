@@ -132,8 +132,8 @@ def test_show_says_which_members_are_still_out(stage: BatchStage) -> None:
     eventually(lambda: "runs" in show("shown"), 5, "one should run")
     text = show("shown")
     assert "task           celery.group" in text
-    assert f"still out      member[{runs.id}] runs on " in text
-    assert f"still out      member[{waits.id}] waits" in text
+    assert f"in flight      member[{runs.id}] runs on " in text
+    assert f"in flight      member[{waits.id}] waits" in text
     facts = json.loads(show("shown", "--json"))
     assert {said["id"]: said["state"] for said in facts["members"]} == {runs.id: "runs", waits.id: "waits"}
     waits.revoke()
