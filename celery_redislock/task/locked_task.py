@@ -103,7 +103,7 @@ class LockedTask(Planned):
             # An expected outcome: logged without a traceback.
             cls.throws = (*throws, LockBusy)
         cls.Request = locked_request(cls.Request)
-        worker.check_at_start(app)
+        worker.install(app)
         prepare(app)
         return bound
 

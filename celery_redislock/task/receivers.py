@@ -12,7 +12,7 @@ from celery import Celery, _state, signals
 
 from ..config import call, call_options, masking
 from ..pending.rescue import RescueStep
-from ..worker import abandoned, start
+from ..worker import abandoned, control, start
 from . import hooks
 
 #: Which function of ours is called at which signal of Celery's. Its module connects nothing itself.
@@ -22,16 +22,16 @@ RECEIVERS: tuple[tuple[Any, Callable[..., Any]], ...] = (
     (signals.before_task_publish, call.name_as_sent),
     # in a worker's parent
     (signals.task_received, call_options.warn_of_what_nobody_reads),
-    (signals.celeryd_after_setup, start.warn_of_options_that_nobody_reads),
-    (signals.celeryd_after_setup, start.warn_of_what_cannot_be),
-    (signals.task_unknown, abandoned.refused),
-    (signals.task_rejected, abandoned.refused),
-    (signals.task_revoked, abandoned.revoked),
-    (signals.worker_ready, abandoned.listen_for_undecoded),
+    (signals.celeryd_after_setup, start.warn_of_unlocked_tasks),
+    (signals.celeryd_after_setup, start.warn_of_missing_settings),
+    (signals.task_unknown, abandoned.on_refused),
+    (signals.task_rejected, abandoned.on_refused),
+    (signals.task_revoked, abandoned.on_revoked),
+    (signals.worker_ready, abandoned.on_ready),
     # where the body runs
     (signals.task_postrun, hooks.release_what_is_left),
-    (signals.task_postrun, abandoned.ran),
-    (signals.task_internal_error, abandoned.broke),
+    (signals.task_postrun, abandoned.on_postrun),
+    (signals.task_internal_error, abandoned.on_internal_error),
 )
 
 
@@ -43,6 +43,7 @@ def install() -> None:
     masking.mask_our_settings()
     for signal, receiver in RECEIVERS:
         signal.connect(receiver, weak=False)
+    control.install()
     for_each_app(prepare)
 
 

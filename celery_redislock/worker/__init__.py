@@ -1,1 +1,12 @@
-"""Worker: what a worker's parent process does for the locks of its children."""
+"""Worker: what a worker's parent process does for the locks of its children.
+
+The parent sees what a child cannot tell: that it died, or that a message will never reach one. It makes the
+token of each delivery, so that it can give back what the child held.
+
+Rooms:
+    start: The checks when a worker starts.
+    control: What a running worker can be told: terminate a run, show the locks.
+    request: `LockedRequest`: the token of a delivery, and the end of a run as monitors see it.
+    deaths: A child has died.
+    abandoned: A message has ended without a run.
+"""

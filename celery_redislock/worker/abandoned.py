@@ -1,13 +1,11 @@
-"""Ended: a message that has ended, in whatever way, gives back what it came with.
+"""Abandoned: when a message ends without a run, its publish lock is freed and its pending run withdrawn.
 
-That is its publish lock, and its place before those that are wanted under the same lock, see
-``withdrawal.py``. Nearly always the run itself has done that when it took its lock. Here are the other
-ends: the task is unknown here, or not locked here (yet); its content is refused; it was revoked or has
-expired; what it was called with gives no name. Every worker that the command line starts listens,
-whatever tasks it has.
+A run that takes its lock does both itself. These messages have no such run: the worker does not know the
+task, or it is not locked here; the content is refused; the task was revoked or has expired; its arguments
+give no lock name. Every worker that the command line starts listens, whatever tasks it has.
 
-The message alone says which lock and which token: see ``queued.py``. Where no worker could say that a
-message has ended, its stored result does, see ``publication.py``.
+The message alone names the lock and the tokens, see `publish_lock/ticket.py` and `pending/withdrawal.py`.
+When no worker notices the end of a message, its stored result tells it, see `publishing/publication.py`.
 """
 
 from __future__ import annotations
@@ -25,41 +23,44 @@ from ..conflicts.redelivery import PutOff
 from ..messages.headers import TICKET_HEADER
 from ..messages.republish import ComesAgain
 from ..pending import withdrawal
-from ..publish_lock import ticket as queued
+from ..publish_lock import ticket
 
 
-def refused(sender: Any = None, message: Any = None, **_: Any) -> None:
+def on_refused(sender: Any = None, message: Any = None, **_: Any) -> None:
     """At ``task_unknown`` and ``task_rejected``: unknown, malformed, or of a content that is not accepted."""
     if message is not None:
-        _free_apart(sender.app, message.headers)
+        _give_back_in_thread(sender.app, message.headers)
 
 
-def listen_for_undecoded(sender: Any = None, **_: Any) -> None:
-    """At ``worker_ready``: listen for content that cannot be read, of which Celery sends no signal."""
-    if not hasattr(sender.on_decode_error, "__wrapped__"):  # ready again, after its connection was lost
-        sender.on_decode_error = _told(sender.app, sender.on_decode_error)
+def on_ready(sender: Any = None, **_: Any) -> None:
+    """At ``worker_ready``: listen for content that cannot be decoded, for which Celery sends no signal."""
+    # A worker that lost its connection becomes ready again, and listens already.
+    if not hasattr(sender.on_decode_error, "__wrapped__"):
+        sender.on_decode_error = _and_give_back(sender.app, sender.on_decode_error)
 
 
-def _told(app: Celery, on_decode_error: Callable[..., Any]) -> Callable[..., Any]:
+def _and_give_back(app: Celery, on_decode_error: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(on_decode_error)
-    def undecoded(message: Any, error: Any) -> Any:
+    def on_undecoded(message: Any, error: Any) -> Any:
         try:
             return on_decode_error(message, error)
         finally:
-            _free_apart(app, message.headers)
+            _give_back_in_thread(app, message.headers)
 
-    return undecoded
+    return on_undecoded
 
 
-def revoked(sender: Any = None, request: Any = None, **_: Any) -> None:
-    """At ``task_revoked``, which the worker's parent sends: revoked or expired, the task never begins."""
+def on_revoked(sender: Any = None, request: Any = None, **_: Any) -> None:
+    """At ``task_revoked``, in the worker's parent: the task was revoked or has expired before it began."""
     if sender is not None and request is not None:
-        _free_apart(sender.app, vars(request))
+        _give_back_in_thread(sender.app, vars(request))
 
 
-def ran(sender: Any = None, retval: Any = None, state: Any = None, **_: Any) -> None:
-    """At ``task_postrun``: a run that took no lock, or one of another name, has ended."""
-    # Of what has taken its lock nothing is left to be freed. What comes again goes on waiting.
+def on_postrun(sender: Any = None, retval: Any = None, state: Any = None, **_: Any) -> None:
+    """At ``task_postrun``: a run has ended that took no lock, or one of another name.
+
+    A run that took its lock leaves nothing to give back, and a message that comes again keeps what it has.
+    """
     request = getattr(sender, "request", None)
     if request is None or not request.headers:
         return
@@ -70,27 +71,27 @@ def ran(sender: Any = None, retval: Any = None, state: Any = None, **_: Any) -> 
     if state == states.RETRY or isinstance(retval, ComesAgain | PutOff):
         return
     if not (isinstance(retval, Reject) and getattr(retval, "requeue", False)):
-        queued.free_of_message(sender.app, request.headers, request.id)
+        ticket.free_of_message(sender.app, request.headers, request.id)
 
 
-def broke(sender: Any = None, request: Any = None, **_: Any) -> None:
-    """At ``task_internal_error``: an error of Celery's own, after which there may be no ``task_postrun``."""
+def on_internal_error(sender: Any = None, request: Any = None, **_: Any) -> None:
+    """At ``task_internal_error``: after an error of Celery's own there may be no ``task_postrun``."""
     headers = request if isinstance(request, Mapping) else vars(request or object)
     if sender is not None:
-        queued.free_of_message(sender.app, headers, headers.get("id"))
+        ticket.free_of_message(sender.app, headers, headers.get("id"))
         withdrawal.withdraw_apart(sender.app, headers)
 
 
-def _free_apart(app: Celery, headers: Any) -> None:
-    """Free the publish lock of a message in a thread: a worker's loop must not wait for Redis."""
+def _give_back_in_thread(app: Celery, headers: Any) -> None:
+    """Give back what a message has, in a thread: the worker's loop must not wait for Redis."""
     if not isinstance(headers, Mapping):
         return
     withdrawal.withdraw_apart(app, headers)
     if TICKET_HEADER in headers:
-        _freeing(os.getpid()).submit(queued.free_of_message, app, dict(headers), headers.get("id"))
+        _executor(os.getpid()).submit(ticket.free_of_message, app, dict(headers), headers.get("id"))
 
 
 @cache
-def _freeing(pid: int) -> ThreadPoolExecutor:
-    del pid  # one for each process: a fork has no threads
-    return ThreadPoolExecutor(1, thread_name_prefix="redislock-ended")
+def _executor(pid: int) -> ThreadPoolExecutor:
+    del pid  # one for each process: a fork inherits no threads
+    return ThreadPoolExecutor(1, thread_name_prefix="redislock-abandoned")

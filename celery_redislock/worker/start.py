@@ -1,15 +1,12 @@
-"""Worker: what a worker does about locks when it starts, and when it is told to."""
+"""Start: a worker checks, when it starts, whether its locked tasks can run as they are declared."""
 
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
 from typing import Any
 
 import redis
 from celery import Celery, bootsteps
-from celery.worker import state as worker_state
-from celery.worker.control import control_command, inspect_command
 
 from ..config.mode import is_off
 from ..config.options import OPTIONS
@@ -19,14 +16,20 @@ from ..config.unknown_settings import check_unknown_settings
 from ..engine import meaning_of, reaches
 from ..engine.fitness import complaints
 from ..messages import replies
-from ..pending.replacement import TERMINATE
-from .request import LockedRequest
 
 logger = logging.getLogger(__name__)
 
 
 class LockStep(bootsteps.Step):
-    """Stops a worker with wrong settings before it takes a message, and says when Redis is away."""
+    """Stops a worker with wrong settings before it takes a message; logs where the locks are.
+
+    Args:
+        parent: The worker.
+        **kwargs: As Celery gives them.
+
+    Raises:
+        ConfigurationError: A setting is wrong.
+    """
 
     def __init__(self, parent: Any, **kwargs: Any) -> None:
         super().__init__(parent, **kwargs)
@@ -49,11 +52,11 @@ class LockStep(bootsteps.Step):
                 logger.warning("locks: Redis at %s: %s", provider.shown, complaint)
 
 
-def warn_of_options_that_nobody_reads(instance: Any = None, **_: Any) -> None:
-    """Name the tasks that carry lock options and are no `LockedTask`: they run without a lock."""
+def warn_of_unlocked_tasks(instance: Any = None, **_: Any) -> None:
+    """At ``celeryd_after_setup``: name the tasks that have lock options but run without a lock."""
     for name, task in instance.app.tasks.items():
         options = [f"lock_{option}" for option in OPTIONS if hasattr(task, f"lock_{option}")]
-        # Celery's own and ours have some where the setting task_annotations gives them to all tasks.
+        # The setting task_annotations may give lock options to all tasks: also to Celery's own and to ours.
         if (
             options
             and not isinstance(task, Planned)
@@ -66,8 +69,8 @@ def warn_of_options_that_nobody_reads(instance: Any = None, **_: Any) -> None:
             )
 
 
-def warn_of_what_cannot_be(instance: Any = None, **_: Any) -> None:
-    """Name the tasks whose options want more than the worker's settings give."""
+def warn_of_missing_settings(instance: Any = None, **_: Any) -> None:
+    """At ``celeryd_after_setup``: name the tasks whose options need a setting that this worker has not."""
     app = instance.app
     options = {name: task.plan_for().options for name, task in app.tasks.items() if isinstance(task, Planned)}
     locked = {name: each for name, each in options.items() if each.mode != "off"}
@@ -87,29 +90,12 @@ def warn_of_what_cannot_be(instance: Any = None, **_: Any) -> None:
         )
 
 
-@control_command(name=TERMINATE)
-def terminate(state: Any, task_id: str) -> None:
-    """Terminate a run where it goes on; a message of it that comes again is dropped.
+def install(app: Celery) -> None:
+    """Add to the workers of an app the step that checks their settings.
 
-    Not by Celery's ``revoke``: since 5.7 every other worker would store ``REVOKED`` for a run that still goes
-    on, and lose its reason.
+    May be called any number of times.
+
+    Args:
+        app: The app.
     """
-    worker_state.revoked.add(task_id)
-    request = worker_state.requests.get(task_id)
-    if request is not None:
-        with suppress(NotImplementedError):  # its pool cannot: the run ends when its body does
-            request.terminate(state.consumer.pool)
-
-
-@inspect_command()
-def locks(state: Any) -> list[dict[str, Any]]:
-    """Show the locked tasks that this worker runs."""
-    del state  # what runs here, the worker's own module of that name knows
-    return [
-        request.lock_view() for request in worker_state.active_requests if isinstance(request, LockedRequest)
-    ]
-
-
-def check_at_start(app: Celery) -> None:
-    """Have the workers of this app check their settings for locks."""
     app.steps["worker"].add(LockStep)

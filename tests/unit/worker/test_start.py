@@ -19,7 +19,7 @@ from ...support.applications import application, locked
 
 def said(app: Celery, caplog: pytest.LogCaptureFixture) -> str:
     caplog.clear()
-    worker.warn_of_what_cannot_be(SimpleNamespace(app=app))
+    worker.warn_of_missing_settings(SimpleNamespace(app=app))
     return caplog.text
 
 
