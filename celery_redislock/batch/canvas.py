@@ -1,4 +1,4 @@
-"""Canvas: copies a canvas of signatures, writes a header into each of its parts, lists its results (pure)."""
+"""Canvas: copies a canvas of signatures, writes a header into each part, lists tasks and results (pure)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NESTED = ("link", "link_error", "chain", "chord")
 def app_of(signature: Any) -> Celery:
     """Return the application of the first part that knows one, else the current one.
 
-    A chain or chord of Celery before 5.7 may know none though its tasks do, and gives a proxy.
+    Before Celery 5.7 a chain or chord may know none though its tasks do; it then gives a proxy.
     """
     for part in _parts(signature, set()):
         if getattr(part, "_app", None) is not None:
@@ -31,9 +31,9 @@ def app_of(signature: Any) -> Celery:
 
 
 def plain(signature: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a canvas as dicts and lists that share nothing with it but the tasks' arguments."""
+    """Return a copy of a canvas as dicts and lists; it shares only the arguments of tasks."""
     if signature["task"] == "celery.chunks":
-        # Celery makes its tasks only when it publishes them: too late to know them before.
+        # Celery would make its tasks only when it publishes them: here they are needed before.
         signature = cast(Any, chunks).from_dict(signature).group()
     kwargs = dict(signature["kwargs"])
     if signature.get("subtask_type") in _CONTAINERS:
@@ -57,20 +57,20 @@ def _plain_options(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def revived(canvas: Mapping[str, Any], app: Celery) -> Any:
-    """Return the signature of what `plain` returned, and see that every part of it knows its app."""
+    """Return the signature of what `plain` returned; every part of it knows its app."""
     signature: Any = Signature.from_dict(dict(canvas), app=app)
     for part in _parts(signature, set()):
-        # Celery forgets it in the parts of a chord that is a part itself.
+        # Celery does not set it in the parts of a chord that is a part itself.
         if isinstance(part, Signature):
             vars(part)["_app"] = app
     return signature
 
 
 def write_header(signature: Mapping[str, Any], name: str, value: Any) -> None:
-    """Write a header into every task that may ever come of this signature."""
+    """Write a header into every task that may be published because of this signature."""
     for part in _parts(signature, set()):
         options = part["options"]
-        # Headers of a container, where it has any, take the place of those of its tasks.
+        # The headers of a container, if it has any, replace those of its tasks.
         if part.get("subtask_type") not in _CONTAINERS or options.get("headers"):
             options["headers"] = {**(options.get("headers") or {}), name: value}
 
@@ -81,14 +81,14 @@ def tasks_of(signature: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def app_tasks_of(signature: Mapping[str, Any]) -> set[str]:
-    """Return the names of the tasks in a canvas that an app has of its own: Celery's are in each."""
+    """Return the names of the tasks in a canvas without Celery's own, which every app has."""
     tasks = [*tasks_of(signature)]
     tasks += [part["kwargs"]["task"] for part in tasks if part["task"] in _MAPS]
     return {str(part["task"]) for part in tasks if not part["task"].startswith("celery.")}
 
 
 def results_of(result: Any) -> Iterator[Any]:
-    """List every result of a frozen canvas that a task of its own stores."""
+    """List every result of a frozen canvas that one of its tasks stores."""
     while result is not None:
         if isinstance(result, GroupResult):
             for child in result.results or ():

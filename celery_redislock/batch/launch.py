@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -23,18 +23,19 @@ from ..messages import replies
 from ..messages.headers import BATCH_HEADER
 from ..pending import record as coalescing
 from ..pending.publish import publish_apart
+from ..pending.record import LockFreed
 from ..task.acquisition import RETURNING_S
 from . import membership
 from .canvas import plain, results_of, revived, tasks_of, write_header
-from .membership import Note
+from .note import BatchNote
 
 #: The task that publishes a batch later: for ``task_routes``.
 START_BATCH = "celery_redislock.start_batch"
 
 
 @dataclass(frozen=True)
-class Terms:
-    """On what terms a batch has its lock: JSON.
+class BatchTerms:
+    """The terms on which a batch has its lock: JSON.
 
     Attributes:
         lock_key: The lock, without the prefix.
@@ -54,28 +55,34 @@ class Terms:
 
 
 class Launch:
-    """One batch on its way out: a frozen canvas, and the call of it.
+    """One batch that is being published: a frozen canvas, its call, its lock.
 
     Args:
-        app: Its app.
+        app: The app.
         canvas: As `plain` returns it; frozen here, unless it is already.
         terms: Of its lock.
-        call: ``args``, ``kwargs`` and ``options`` of ``apply_async``, and its own ``id``.
+        call: ``args``, ``kwargs`` and ``options`` of ``apply_async``, and an ``id`` of its own.
+
+    Attributes:
+        result: What the caller gets: the canvas's own result.
+        published: What Celery returned for the canvas; None until it is published.
+        options: Lock options: from the terms, else from the settings.
+        start_id: Id of the task that publishes it later; it shows whose start it is.
+        metadata: What people are shown of the holder.
+        lock: The lock.
     """
 
-    def __init__(self, app: Celery, canvas: Mapping[str, Any], terms: Terms, call: Mapping[str, Any]) -> None:
+    def __init__(
+        self, app: Celery, canvas: Mapping[str, Any], terms: BatchTerms, call: Mapping[str, Any]
+    ) -> None:
         self.app, self.terms, self.call = app, terms, call
         self.canvas = revived(plain(canvas), app)
-        #: What the caller gets: the canvas's own result.
         self.result = self.canvas.freeze(call["options"].get("task_id"))
-        #: What Celery returned for the canvas; None until it is published.
         self.published: Any = None
-        #: What it has no argument for comes from the settings.
         options: dict[str, Any] = {"on_conflict": terms.policy, "ttl": terms.ttl_ms / 1000}
         if terms.policy == "coalesce":
             options["keep"] = "latest"
         self.options = resolve(app.conf, START_BATCH, {}, options)
-        #: The task that publishes it if it is wanted later; of a name that shows whose start it is.
         self.start_id = f"start-of-{self.result.id}"
         provider = provider_of(app)
         self._client = provider.client
@@ -89,42 +96,58 @@ class Launch:
         )
 
     def start(
-        self, *, unless_over: bool = False, wanted_as: Mapping[str, Any] | None = None
-    ) -> Holder | None:
-        """Take the lock and publish the canvas; return who has the lock if it is busy.
+        self,
+        settle: Callable[[Holder], object],
+        *,
+        unless_over: bool = False,
+        pending: Mapping[str, Any] | None = None,
+    ) -> bool:
+        """Take the lock and publish the canvas; have the conflict settled if the lock is busy.
 
         Args:
+            settle: Called with who has the lock. When it raises `LockFreed` the lock is tried again.
             unless_over: Publish nothing if this very batch had the lock last, and has ended.
-            wanted_as: The `pending_in` of the message that starts it now.
+            pending: The `pending_in` of the message that starts it now.
+
+        Returns:
+            False when a conflict was settled.
 
         Raises:
             Obsolete: Another batch, or another message, stands for this one; nothing was published.
             StoreUnavailable: Redis could not be reached; nothing was published.
         """
+        while (holder := self._taken_and_published(unless_over, pending or {})) is not None:
+            with suppress(LockFreed):
+                settle(holder)
+                return False
+        return True
+
+    def _taken_and_published(self, unless_over: bool, pending: Mapping[str, Any]) -> Holder | None:
+        """Take the lock and publish the canvas; return who has the lock if it is busy."""
         try:
-            return self._start(uuid4().hex, unless_over, wanted_as)
+            return self._start(uuid4().hex, unless_over, pending)
         except BaseException:
-            # Whatever came between: a lock that none of its messages keeps is nobody's.
+            # Whatever has failed: a lock that no member keeps is given back.
             with suppress(StoreUnavailable):
                 self._abandon()
             raise
 
-    def _start(self, token: str, unless_over: bool, wanted_as: Mapping[str, Any] | None) -> Holder | None:
+    def _start(self, token: str, unless_over: bool, pending: Mapping[str, Any]) -> Holder | None:
         holder = self.lock.attempt(token=token)
         if holder is not None and self._is_returning(holder):
             holder = self.lock.attempt(blocking=True, timeout=RETURNING_S, token=token)
         if holder is None and unless_over and self.lock.last_done == self.call["id"]:
             self._give_back()
         elif holder is None:
-            self._begin(wanted_as)
+            self._tell_that_it_began(pending)
             self._publish(token)
         return holder
 
-    def _begin(self, wanted_as: Mapping[str, Any] | None) -> None:
+    def _tell_that_it_began(self, pending: Mapping[str, Any]) -> None:
         if self.terms.policy != "coalesce":
             return
         try:
-            coalescing.begin_call(self.starter, self.start_id, self.lock, self.options, wanted_as or {})
+            coalescing.begin_call(self.starter, self.start_id, self.lock, self.options, pending)
         except Exception:
             self._give_back()
             raise
@@ -139,7 +162,9 @@ class Launch:
             publish_apart(self.app, self.lock.name)
 
     def is_under_way(self, holder: Holder) -> bool:
-        """Whether the holder is this very batch, and not a grant of which its launcher never knew.
+        """Whether the holder is this very batch, and has messages in flight.
+
+        Without any, the lock was granted to an earlier delivery that did not get the answer.
 
         Raises:
             StoreUnavailable: Redis could not be reached.
@@ -158,7 +183,7 @@ class Launch:
 
     @property
     def starter(self) -> Any:
-        """The task that publishes it later."""
+        """The task that publishes batches later."""
         return self.app.tasks[START_BATCH]
 
     def conflict(self, holder: Holder) -> Conflict:
@@ -173,12 +198,12 @@ class Launch:
 
     @property
     def _reply_to(self) -> str:
-        """Where the replies to this batch go: whoever froze it has written that into each of its tasks."""
+        """Where replies to this batch go: Celery wrote it into each task when the canvas was frozen."""
         given = (task["options"].get("reply_to") for task in tasks_of(self.canvas))
         return replies.address_here(self.app, next(filter(None, given), None))
 
     def _publish(self, token: str) -> None:
-        note = Note(
+        note = BatchNote(
             self.lock.name,
             token,
             str(self.result.id),
@@ -196,9 +221,9 @@ class Launch:
             self.published = self.canvas.apply_async(self.call["args"], self.call["kwargs"], **options)
 
     def _is_returning(self, holder: Holder) -> bool:
-        """Whether all that the holder still does is to return: its results are there already."""
-        held = members_out(self._client, self.lock.name)
-        ids = [said["id"] for said in held if "id" in said] or [holder.metadata.get("id")]
+        """Whether the holder has stored all its results, and is about to give the lock back."""
+        members = members_out(self._client, self.lock.name)
+        ids = [metadata["id"] for metadata in members if "id" in metadata] or [holder.metadata.get("id")]
         try:
             return all(
                 task_id and self.app.AsyncResult(task_id).state in states.READY_STATES for task_id in ids

@@ -9,7 +9,7 @@ from celery import Signature
 from ..config.options import OF_BATCH
 from ..durations import to_ms
 from ..errors import ConfigurationError
-from .launch import Terms
+from .launch import BatchTerms
 from .receivers import install
 from .signature import LockedBatch
 
@@ -53,5 +53,5 @@ def locked_batch(
     if lock_on_conflict not in OF_BATCH:
         valid = ", ".join(map(repr, OF_BATCH))
         raise ConfigurationError(f"lock_on_conflict of a locked batch must be one of {valid}")
-    terms = Terms(lock_key, to_ms(lock_ttl, "lock_ttl"), to_ms(lock_idle, "lock_idle"), lock_on_conflict)
+    terms = BatchTerms(lock_key, to_ms(lock_ttl, "lock_ttl"), to_ms(lock_idle, "lock_idle"), lock_on_conflict)
     return LockedBatch(canvas, terms.as_dict())

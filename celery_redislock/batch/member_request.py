@@ -1,14 +1,12 @@
-"""Member request: the parent's side of a batch's members: revoked, expired, unknown, or killed."""
+"""Member request: in a worker's parent, members that no child runs to the end: revoked, expired, killed."""
 
 from __future__ import annotations
 
 import logging
 import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from functools import cache
 from typing import Any
-from uuid import uuid4
 
 from celery import Celery
 from celery.utils.imports import symbol_by_name
@@ -17,21 +15,22 @@ from celery.worker.request import Request
 from ..messages.delivery import noted
 from ..messages.headers import BATCH_HEADER
 from ..worker.deaths import LARGEST_PID, deaths_here
-from .membership import Note, depart, note_in, step_aside
+from .membership import depart, step_aside
+from .note import BatchNote, note_in
 
 logger = logging.getLogger(__name__)
 
 
 class MemberRequest(Request):
-    """The request of a task that may belong to a batch; for others it does nothing.
+    """The request of a task that may be a member of a batch; for other tasks it does nothing.
 
-    A member that was revoked or has expired never reaches a child. One whose child died is over when
+    A member that was revoked or has expired never reaches a child. A member whose child died has ended when
     the child is dead and Celery has published what follows, whichever comes last.
     """
 
     _app: Celery
     _request_dict: dict[str, Any]
-    _batch: Note | None = None
+    _batch: BatchNote | None = None
     _is_settled = False
     _is_dead = False
     _is_requeued = False
@@ -40,28 +39,28 @@ class MemberRequest(Request):
         super().__init__(*args, **kwargs)
         note = note_in(self._request_dict)
         if note is not None:
-            self._batch = replace(note, run=uuid4().hex, parent=os.getpid())
+            self._batch = note.of_delivery(parent=os.getpid())
             self._request_dict[BATCH_HEADER] = self._batch.as_dict()
             self._request_dict.update(noted(self.message))
 
     def on_accepted(self, pid: Any, time_accepted: float) -> Any:
-        """Watch the child that runs the member now."""
+        """Watch the child that now runs the member."""
         if self._batch is not None and pid != os.getpid() and pid <= LARGEST_PID:
             deaths_here().expect(pid, self._child_died, of="batch")
         return super().on_accepted(pid, time_accepted)
 
     def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:
-        """Have the member depart, if its child cannot do that any more."""
+        """Have the member depart if its child can no longer do that."""
         try:
             return super().on_failure(exc_info, send_failed_event, return_ok)
         finally:
-            # A message that is not acknowledged, or was put back, comes again.
+            # A message that is not acknowledged, or that was put back, comes again.
             if self._batch is not None and self.acknowledged and not self._is_requeued:
                 self._is_settled = True
                 self._depart_when_over()
 
     def reject(self, requeue: bool = False) -> Any:
-        """Have the member wait again, if its message comes again, before somebody can get that."""
+        """Have the member wait again before its message can come again."""
         self._is_requeued = requeue
         if requeue and self._batch is not None:
             step_aside(self._batch.delivered(self._app), self._batch, {"task": self.name, "id": self.id})
@@ -72,7 +71,7 @@ class MemberRequest(Request):
             return super()._announce_revoked(reason, terminated, signum, expired)  # type: ignore[misc]
         finally:
             if self._batch is not None and not terminated:
-                _speak_for(self._app, self._batch)
+                _depart_in_thread(self._app, self._batch)
 
     def _child_died(self) -> None:
         self._is_dead = True
@@ -80,11 +79,15 @@ class MemberRequest(Request):
 
     def _depart_when_over(self) -> None:
         if self._batch is not None and self._is_dead and self._is_settled:
-            _speak_for(self._app, self._batch)
+            _depart_in_thread(self._app, self._batch)
 
 
 def member_request(request: Any) -> Any:
-    """Return a request class, given one or its name, that keeps what it does and adds ours."""
+    """Return a request class that does what a task's own does, and what a member needs.
+
+    Args:
+        request: The task's own request class, or its name.
+    """
     own = symbol_by_name(request)
     if issubclass(own, MemberRequest):
         return own
@@ -92,18 +95,18 @@ def member_request(request: Any) -> Any:
 
 
 def depart_unknown(sender: Any = None, message: Any = None, **_: Any) -> None:
-    """At ``task_unknown``: count a member no more that cannot run here."""
+    """At ``task_unknown``: stop counting a member that cannot run here."""
     note = note_in(message.headers)
     if note is not None:
-        _speak_for(sender.app, replace(note, run=uuid4().hex))
+        _depart_in_thread(sender.app, note.of_delivery())
 
 
-def _speak_for(app: Celery, note: Note) -> None:
-    """Have a member depart, in a thread: the worker's loop must not wait for Redis."""
-    _speaker(os.getpid()).submit(_depart, app, note)
+def _depart_in_thread(app: Celery, note: BatchNote) -> None:
+    """Have a member depart, in a thread: the loop of the worker must not wait for Redis."""
+    _executor(os.getpid()).submit(_depart, app, note)
 
 
-def _depart(app: Celery, note: Note) -> None:
+def _depart(app: Celery, note: BatchNote) -> None:
     try:
         depart(app, note.delivered(app), note)
     except Exception:
@@ -111,6 +114,6 @@ def _depart(app: Celery, note: Note) -> None:
 
 
 @cache
-def _speaker(pid: int) -> ThreadPoolExecutor:
-    del pid  # one for each process: a fork has no threads
+def _executor(pid: int) -> ThreadPoolExecutor:
+    del pid  # one for each process: a fork inherits no threads
     return ThreadPoolExecutor(1, thread_name_prefix="redislock-batch")

@@ -1,4 +1,4 @@
-"""Member run: a worker's moments of a task that belongs to a locked batch, whatever its class."""
+"""Member run: a child counts the run of a member before its body and after it, whatever the task's class."""
 
 from __future__ import annotations
 
@@ -22,12 +22,15 @@ from ..messages.headers import BATCH_HEADER
 from ..signals import lock_lost
 from . import membership
 from .member_request import member_request
-from .membership import Membership, Note, note_in
+from .membership import Membership
+from .note import BatchNote, note_in
 
 logger = logging.getLogger(__name__)
 
+#: Of a task's request: its membership, and the member that Redis counts.
 _ATTRIBUTE = "redislock_member"
-_MARK = "_knows_batches"
+#: Of a hook that joins already.
+_JOINS = "_joins_batches"
 
 
 def watch_at_start(sender: Any = None, **_: Any) -> None:
@@ -36,10 +39,13 @@ def watch_at_start(sender: Any = None, **_: Any) -> None:
 
 
 def watch(app: Celery) -> bool:
-    """Have every task look whether it runs for a batch, before its body and after it.
+    """Have every task of an app look, before its body, whether it is a member of a batch.
+
+    Args:
+        app: The app.
 
     Returns:
-        Whether there are tasks that were not watched before.
+        Whether there are tasks that did not do so before.
     """
     return sum(_watch(task) for task in app.tasks.values()) > 0
 
@@ -47,10 +53,10 @@ def watch(app: Celery) -> bool:
 def _watch(task: Task[..., Any]) -> bool:
     task_class: Any = type(task)
     request = member_request(task.Request)
-    if request is task.Request and hasattr(task_class.before_start, _MARK):
+    if request is task.Request and hasattr(task_class.before_start, _JOINS):
         return False
     task.Request = request
-    if not hasattr(task_class.before_start, _MARK):
+    if not hasattr(task_class.before_start, _JOINS):
         task_class.before_start = _join_first(task_class.before_start)
     return True
 
@@ -62,12 +68,12 @@ def _join_first(hook: Callable[..., Any]) -> Callable[..., Any]:
             _enter(self)
         return hook(self, task_id, args, kwargs)
 
-    setattr(before_start, _MARK, True)
+    setattr(before_start, _JOINS, True)
     return before_start
 
 
 def _enter(task: Task[..., Any]) -> None:
-    """Count this run as one of its batch; where the lock is somebody else's, do what the policy says.
+    """Count this run as one of its batch; if another holder has the lock, do what the policy says.
 
     Raises:
         Skipped, Retry, LockBusy: The batch has lost its lock to another holder: what Celery is told.
@@ -76,12 +82,12 @@ def _enter(task: Task[..., Any]) -> None:
     if note is None or getattr(task.request, _ATTRIBUTE, None) is not None:
         return
     if not note.run:
-        note = _with_run(note)
+        note = note.of_delivery(note.parent)
     member = note.delivered(task.app, on_lost=_reporter(task, note))
     try:
-        if not member.run(note.ttl_ms, _words(task)):
+        if not member.run(note.ttl_ms, _metadata(task)):
             _take_again(task, note)
-            member.run(note.ttl_ms, _words(task))
+            member.run(note.ttl_ms, _metadata(task))
     except StoreUnavailable as error:
         logger.warning(
             "Task %s[%s] of batch %s runs uncounted: %s", task.name, task.request.id, note.id, error
@@ -89,17 +95,17 @@ def _enter(task: Task[..., Any]) -> None:
     except (TaskPredicate, RedislockError):
         raise
     except BaseException:
-        # Interrupted, it would count as one that runs until its lease ends.
+        # When this is interrupted the member may be counted already, and would be until its lease ends.
         membership.depart(task.app, member, note)
         raise
-    present = Membership(task.app, note, task.request)
-    setattr(task.request, _ATTRIBUTE, (present, member))
-    membership.begin(present)
+    here = Membership(task.app, note, task.request)
+    setattr(task.request, _ATTRIBUTE, (here, member))
+    membership.begin(here)
 
 
-def _take_again(task: Task[..., Any], note: Note) -> None:
-    """Take the lock anew for a batch whose lease ran out, if nobody has it; else settle the conflict."""
-    # One run in place of several members, as coalesce would have it, would not be the batch any more.
+def _take_again(task: Task[..., Any], note: BatchNote) -> None:
+    """Take the lock again for a batch whose lease has ended, or settle the conflict with its new holder."""
+    # With "coalesce" one run would stand for several members: that would not be the batch any more.
     policy = "retry" if note.policy == "coalesce" else note.policy
     options = resolve(task.app.conf, task.name, {}, {"on_conflict": policy, "ttl": note.ttl_ms / 1000})
     lock = RedisLock(
@@ -108,7 +114,7 @@ def _take_again(task: Task[..., Any], note: Note) -> None:
         note.ttl_ms / 1000,
         metadata={**holder_metadata(task.name, note.id), "call": note.call},
     )
-    # The batch may have given the lock back: its last message may have come late, or uncounted.
+    # A mark of its own: the batch has given the lock back if this message comes late or is not counted.
     holder = lock.attempt(token=note.token, mark=uuid4().hex)
     if holder is None:
         logger.warning(
@@ -118,7 +124,7 @@ def _take_again(task: Task[..., Any], note: Note) -> None:
     settle(task, Conflict.of(task, lock, holder, "", options))
 
 
-def _reporter(task: Task[..., Any], note: Note) -> Callable[[str], object]:
+def _reporter(task: Task[..., Any], note: BatchNote) -> Callable[[str], object]:
     def report(reason: str) -> None:
         logger.error("batch %s runs on without its lock %r: %s", note.id, note.lock, reason)
         lock_lost.send(sender=task, lock=RedisLock(provider_of(task.app).client, note.lock), reason=reason)
@@ -127,25 +133,21 @@ def _reporter(task: Task[..., Any], note: Note) -> Callable[[str], object]:
 
 
 def leave(sender: Any = None, retval: Any = None, state: str | None = None, **_: Any) -> None:
-    """At ``task_postrun``: count this run no more: all that it was to publish is published and counted."""
+    """At ``task_postrun``: the run has ended, and what it publishes is counted: stop counting the run."""
     found = getattr(sender.request, _ATTRIBUTE, None) if sender is not None else None
     if found is None:
         return
-    present, member = found
+    here, member = found
     setattr(sender.request, _ATTRIBUTE, None)
-    membership.end(present)
-    note: Note = present.note
+    membership.end(here)
+    note: BatchNote = here.note
     comes_again = isinstance(retval, Reject) and bool(getattr(retval, "requeue", False))
     if comes_again or (state is None and note.parent not in (0, os.getpid())):
-        # A child that is ending: its parent publishes what follows, and then says that it has ended.
-        membership.step_aside(member, note, _words(sender))
+        # This child is ending: its parent publishes what follows, and then has the member depart.
+        membership.step_aside(member, note, _metadata(sender))
     else:
         membership.depart(sender.app, member, note)
 
 
-def _with_run(note: Note) -> Note:
-    return Note(**{**note.as_dict(), "run": uuid4().hex})
-
-
-def _words(task: Task[..., Any]) -> dict[str, str]:
+def _metadata(task: Task[..., Any]) -> dict[str, str]:
     return holder_metadata(task.name, task.request.id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -17,20 +18,29 @@ from ..config.call_options import options_of_a_task
 from ..conflicts.conflict import announce, retry_delay
 from ..engine import RedisLock
 from ..errors import ConfigurationError
+from ..holder import Holder
 from ..pending.publish import publish_apart
 from .canvas import app_of, plain, revived
-from .launch import Launch, Terms
-from .start import start_later, want_start
+from .launch import BatchTerms, Launch
+from .start import LATER
 
 #: What says, in a signature that was serialized, that it is one of a batch.
 SUBTASK_TYPE = "locked_batch"
 
-#: Policies that publish it later; run here and now, it waits for the lock.
-_LATER = ("retry", "coalesce")
+#: Policies of a batch that is never published when it meets a busy lock: its results end as ``REVOKED``, or
+#: its caller gets the error.
+REFUSED = ("skip", "fail")
 
 
 class LockedBatch(Signature):
-    """A canvas and the terms of its lock: what `locked_batch` returns."""
+    """A canvas and the terms of its lock: what `locked_batch` returns.
+
+    Args:
+        canvas: A signature, or one that was serialized.
+        terms: As `BatchTerms` has them.
+        app: The app.
+        **options: Celery's options.
+    """
 
     def __init__(
         self, canvas: Any, terms: Mapping[str, Any], app: Celery | None = None, **options: Any
@@ -71,13 +81,23 @@ class LockedBatch(Signature):
         if self.app.conf.task_always_eager:
             return self.apply(args, kwargs, **options)
         launch = self._launch(args, kwargs, options)
-        while (holder := launch.start()) is not None:
-            if self._settle(launch, holder):
-                return launch.result
+        if not launch.start(partial(self._settle, launch)):
+            return launch.result
         return _awaited(launch.result, launch.published)
 
     def apply(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
-        """Run the whole canvas here and now, under its lock; arguments as in `apply_async`."""
+        """Run the whole canvas here and now, under its lock.
+
+        With a policy that publishes a batch later it waits for the lock.
+
+        Args:
+            args: As in `apply_async`.
+            kwargs: As in `apply_async`.
+            **options: As in `apply_async`.
+
+        Raises:
+            LockBusy, StoreUnavailable: As in `apply_async`.
+        """
         launch = self._launch(args, kwargs, options)
         lock = RedisLock(
             launch.lock.redis_client,
@@ -89,7 +109,7 @@ class LockedBatch(Signature):
         count = 0
         try:
             while (holder := lock.attempt()) is not None:
-                if launch.terms.policy not in _LATER:
+                if launch.terms.policy in REFUSED:
                     self._refuse(launch, holder)
                     return _revoked(launch.result, launch.conflict(holder).reason)
                 conflict = launch.conflict(holder)
@@ -102,9 +122,7 @@ class LockedBatch(Signature):
                 publish_apart(launch.app, lock.name)
 
     def stamp(self, visitor: Any = None, append_stamps: bool = False, **headers: Any) -> LockedBatch:
-        """Stamp the canvas, as it does itself: every task in it.
-
-        The canvas that the batch was made of keeps what it has.
+        """Stamp every task of the canvas, in a copy: the canvas that the batch was made of stays as it is.
 
         Args:
             visitor: Of Celery's stamping API.
@@ -132,22 +150,19 @@ class LockedBatch(Signature):
             raise ConfigurationError(
                 f"{name} of a locked batch is an argument of locked_batch, and would be ignored in its call"
             )
-        # Of its own: two batches may be given one id for their results.
+        # An id of the call: two batches may be given one id for their results.
         call = {"id": uuid4().hex, "args": list(args or ()), "kwargs": dict(kwargs or {}), "options": given}
-        return Launch(self.app, plain(self.kwargs["canvas"]), Terms(**self.kwargs["terms"]), call)
+        return Launch(self.app, plain(self.kwargs["canvas"]), BatchTerms(**self.kwargs["terms"]), call)
 
-    def _settle(self, launch: Launch, holder: Any) -> bool:
-        """Do what the policy says of a busy lock; return whether the batch is settled by that."""
-        if launch.terms.policy == "coalesce":
-            return want_start(launch, holder)
-        if launch.terms.policy == "retry":
-            start_later(launch, holder)
-        else:
+    def _settle(self, launch: Launch, holder: Holder) -> None:
+        """Do what the policy says of a busy lock."""
+        if launch.terms.policy in REFUSED:
             self._refuse(launch, holder)
             launch.revoke(launch.conflict(holder).reason)
-        return True
+        else:
+            LATER[launch.terms.policy](launch, holder)
 
-    def _refuse(self, launch: Launch, holder: Any) -> None:
+    def _refuse(self, launch: Launch, holder: Holder) -> None:
         conflict = launch.conflict(holder)
         announce(launch.starter, conflict, launch.terms.policy)
         if launch.terms.policy == "fail":
@@ -155,10 +170,11 @@ class LockedBatch(Signature):
 
 
 def _awaited(result: Any, published: Any) -> Any:
-    """Have Celery tell a result that is older than the publication when a part of it is there.
+    """Return a result that was made before the publication, and learns when a part of it is there.
 
-    Celery before 5.7 tells one object for each id, and nobody any more once another of that id is gone:
-    each message that is published leaves one behind, and so would what the publication returned.
+    Celery before 5.7 tells only one object of each id, and none once another object of that id is gone. Each
+    message that is published leaves such an object behind, and so would what the publication returned: that
+    is kept with the result, and the members are registered again.
     """
     result.redislock_published = published
     for each in _group_members(result):

@@ -1,11 +1,12 @@
-"""Start batch: the task that publishes a batch later, when it met a busy lock."""
+"""Start: the task that publishes a batch later, when it met a busy lock."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from celery import Celery, Task
@@ -16,6 +17,7 @@ from celery.worker.request import Request
 from ..conflicts import outage
 from ..conflicts.conflict import announce, retry_delay, settle
 from ..errors import LockBusy, StoreUnavailable
+from ..holder import Holder
 from ..messages import sentry
 from ..messages.delays import delayed
 from ..messages.delivery import noted
@@ -26,13 +28,13 @@ from ..pending.record import LockFreed, want_call
 from ..publishing.expiry import lasting
 from . import member_run
 from .canvas import app_tasks_of, results_of, tasks_of
-from .launch import START_BATCH, Launch, Terms
+from .launch import START_BATCH, BatchTerms, Launch
 
 logger = logging.getLogger(__name__)
 
 
 class StartRequest(Request):
-    """Its request, in a worker's parent: it knows how the message was sent, and if it is still to run."""
+    """The request of that task, in a worker's parent: the end of the task is the end of a whole batch."""
 
     _request_dict: dict[str, Any]
 
@@ -41,36 +43,36 @@ class StartRequest(Request):
         self._request_dict.update(noted(self.message))
 
     def revoked(self) -> Any:
-        """Whether it is not to run any more: nor is it where each task of its batch is revoked."""
-        with suppress(Exception):  # arguments that do not fit: the task says so
+        """Whether the task is revoked; it is, too, when each task of its batch is."""
+        with suppress(Exception):  # when its arguments do not fit, the task itself says so
             results = results_of(_launch(self.task, *self.args).result)
             if all(result.id in worker_state.revoked for result in results):
                 worker_state.revoked.add(self.id)
         return super().revoked()
 
     def _announce_revoked(self, reason: str, terminated: bool, signum: Any, expired: bool) -> None:
-        """End every result of the batch, too, if it was not published yet."""
+        """End every result of the batch too, if it was not published yet."""
         if not terminated:
-            with suppress(Exception):  # as above; or a backend that is away
+            with suppress(Exception):  # as above; or the result backend is away
                 _launch(self.task, *self.args).revoke(reason)
         super()._announce_revoked(reason, terminated, signum, expired)  # type: ignore[misc]
 
 
 class Starter(Task):
-    """The class of the task that publishes batches: its end is that of a whole batch."""
+    """The class of the task that publishes batches: its end is the end of a whole batch."""
 
     abstract = True
     Request = "celery_redislock.batch.start:StartRequest"
 
     def start_strategy(self, app: Celery, consumer: Any, **kwargs: Any) -> Any:
-        """Have a worker know us that reads its tasks: when it starts, and when it is told to read them anew.
+        """Prepare a worker when it reads its tasks: when it starts, and when it is told to read them again.
 
-        One that was started before anything of ours was imported learns only now that it is to watch its
-        tasks, and to publish what is wanted.
+        A worker that started before this package was imported learns only now that it has to count members
+        and to publish pending runs.
         """
         rescue.see_to(consumer.controller)
         if member_run.watch(app):
-            # Those that it has read before this one had not been watched.
+            # The tasks that it read before this one have another request class now.
             consumer.update_strategies()
         return super().start_strategy(app, consumer, **kwargs)
 
@@ -104,47 +106,44 @@ def define(app: Celery) -> None:
 def start_batch(
     self: Task[..., Any], canvas: Mapping[str, Any], terms: Mapping[str, Any], call: Mapping[str, Any]
 ) -> None:
-    """Publish a batch if its lock is free, else come again as its policy says.
+    """Publish a batch if its lock is free; else do what its policy says.
 
     Args:
+        self: The task.
         canvas: Frozen.
-        terms: Of its lock.
-        call: Of ``apply_async``.
+        terms: As `BatchTerms` has them.
+        call: As `Launch` takes it.
     """
     launch = _launch(self, canvas, terms, call)
+    pending = pending_in(self.request.headers)
     try:
-        while not _is_settled(self, launch):
-            pass  # it was free again before a start could be wanted
+        launch.start(partial(_meet, self, launch), unless_over=True, pending=pending)
     except TaskPredicate:
         raise
     except StoreUnavailable as error:
         _after_outage(self, launch, error)
     except Exception as error:
-        # Not PENDING for ever: nobody else will publish it.
+        # Nobody else will publish it, and its results would be PENDING for ever.
         launch.fail(error)
         if isinstance(error, LockBusy):
             sentry.report(error)
         raise
 
 
-def _is_settled(task: Task[..., Any], launch: Launch) -> bool:
-    """Publish a batch or meet a conflict; return False if there is none any more."""
-    wanted_as = pending_in(task.request.headers)
-    holder = launch.start(unless_over=True, wanted_as=wanted_as)
-    if holder is None:
-        return True
+def _meet(task: Task[..., Any], launch: Launch, holder: Holder) -> None:
+    """Settle the conflict with the holder, unless that is this very batch.
+
+    Raises:
+        LockFreed: The lock is free by now.
+    """
     if launch.is_under_way(holder):
         logger.info("batch %s has been started already: delivered again", launch.result.id)
-        return True
-    try:
+    else:
         settle(task, launch.conflict(holder))
-    except LockFreed:
-        return False
-    return True
 
 
 def _after_outage(task: Task[..., Any], launch: Launch, error: StoreUnavailable) -> None:
-    # A batch is never run without its lock: "run" comes again as "retry" does.
+    # A batch never runs without its lock: "run" does what "retry" does.
     on_error = "fail" if launch.options.on_error == "fail" else "retry"
     try:
         outage.settle(task, replace(launch.options, on_error=on_error), error)
@@ -154,42 +153,52 @@ def _after_outage(task: Task[..., Any], launch: Launch, error: StoreUnavailable)
         raise
 
 
-def start_later(launch: Launch, holder: Any) -> None:
-    """Have a worker publish a batch that met a busy lock, under the ids that it has."""
+def start_later(launch: Launch, holder: Holder) -> None:
+    """Have a worker publish a batch that met a busy lock later, under the ids that it has.
+
+    Args:
+        launch: Of the batch.
+        holder: Who has the lock.
+    """
     conflict = launch.conflict(holder)
     announce(launch.starter, conflict, launch.terms.policy)
     start = _start_of(launch)
     start.apply_async(**delayed(launch.starter, start.options, retry_delay(conflict, 0)))
 
 
-def want_start(launch: Launch, holder: Any) -> bool:
-    """Have a batch that met a busy lock published once it is free, in place of those before it.
+def start_when_free(launch: Launch, holder: Holder) -> None:
+    """Have a batch that met a busy lock published when it is free, in place of those before it.
 
-    Returns:
-        False when the lock is free by now: the batch may be published at once.
+    Args:
+        launch: Of the batch.
+        holder: Who has the lock.
 
     Raises:
+        LockFreed: The lock is free by now: nothing was recorded.
         StoreUnavailable: Redis could not be reached.
     """
     conflict = launch.conflict(holder)
     start = _start_of(launch).set(task_id=launch.start_id)
     recorded = want_call(launch.starter, start, launch.lock.name, conflict.lease_left, launch.options.keep)
     if recorded.is_free:
-        return False
+        raise LockFreed
     announce(launch.starter, conflict, launch.terms.policy)
     if recorded.successor:
         launch.revoke(superseded_reason(launch.lock.name, recorded.successor))
-    return True
+
+
+#: What a batch does that meets a busy lock and is published later, by the word of its policy.
+LATER: Mapping[str, Callable[[Launch, Holder], None]] = {"retry": start_later, "coalesce": start_when_free}
 
 
 def _launch(
     task: Task[..., Any], canvas: Mapping[str, Any], terms: Mapping[str, Any], call: Mapping[str, Any]
 ) -> Launch:
-    return Launch(task.app, canvas, Terms(**terms), call)
+    return Launch(task.app, canvas, BatchTerms(**terms), call)
 
 
 def _start_of(launch: Launch) -> Any:
-    """Return the call of the task that publishes a batch."""
+    """Return the call of the task that publishes this batch."""
     call = {**launch.call, "options": lasting(launch.app, launch.call["options"])}
     arguments = (dict(launch.canvas), launch.terms.as_dict(), call)
     expiry = {"expires": call["options"]["expires"]} if "expires" in call["options"] else {}
@@ -197,9 +206,10 @@ def _start_of(launch: Launch) -> Any:
 
 
 def _sent_as(launch: Launch) -> dict[str, Any]:
-    """Publish it as the batch's own tasks are, if they say so: it has their arguments in it.
+    """Return the options with which the start is published: those of the batch's own tasks.
 
-    To the queue that they go to, since a worker listens there; the call's word comes before the tasks'.
+    It goes to their queue, since a worker listens there, and with their serializer, since it has their
+    arguments. The options of the call come before those of the tasks.
     """
     tasks = [*tasks_of(launch.canvas)]
     given: list[Mapping[str, Any]] = [launch.call["options"], *(task["options"] for task in tasks)]
