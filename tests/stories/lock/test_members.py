@@ -180,6 +180,19 @@ def test_when_only_running_members_are_left_the_lease_is_theirs_and_not_idle(bat
     eventually(lambda: not batch.lock.locked(), 3, "the lease should have ended")
 
 
+def test_when_the_last_that_waited_runs_the_lease_is_its_own_and_not_idle(batch: Batch) -> None:
+    publisher, runner = batch.running(), batch.member()
+    runner.wait(IDLE_MS, {})
+    assert depart(publisher) is Left.OTHERS
+    assert batch.left_ms() > TTL_MS
+    assert runner.run(TTL_MS, {})
+    assert batch.left_ms() <= TTL_MS
+    time.sleep(2 * TTL_MS / 1000)
+    assert batch.lock.locked()
+    runner._stop_renewing()
+    eventually(lambda: not batch.lock.locked(), 3, "the lease should have ended")
+
+
 def test_a_member_that_steps_aside_waits_again(batch: Batch) -> None:
     runner = batch.running()
     assert runner.step_aside(IDLE_MS, {"id": "later"})

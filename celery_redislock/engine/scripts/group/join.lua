@@ -49,6 +49,11 @@ redis.call('HSET', members, member, ARGV[5])
 redis.call('ZADD', out, ARGV[4] == '1' and now + ARGV[3] or '+inf', member)
 
 local lease = math.max(redis.call('PTTL', lock), tonumber(ARGV[3]))
+local last = redis.call('ZRANGE', out, -1, -1, 'WITHSCORES')[2]
+if last ~= 'inf' then
+    -- Nobody waits any more: should all who run die now, the lock ends with their leases, as after a departure.
+    lease = last - now
+end
 for _, key in ipairs({lock, holder, members, out}) do
     redis.call('PEXPIRE', key, lease)
 end
