@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -28,6 +29,10 @@ from ..task.acquisition import RETURNING_S
 from . import membership
 from .canvas import plain, results_of, revived, tasks_of, write_header
 from .note import BatchNote
+
+#: How long a batch may take from its last result to giving its lock back, seconds: a busy machine may hold up
+#: the process of the last member. Whoever read the result and publishes the next batch at once waits so long.
+LAST_RETURN_S = 5.0
 
 #: The task that publishes a batch later: for ``task_routes``.
 START_BATCH = "celery_redislock.start_batch"
@@ -134,7 +139,8 @@ class Launch:
 
     def _start(self, token: str, unless_over: bool, pending: Mapping[str, Any]) -> Holder | None:
         holder = self.lock.attempt(token=token)
-        if holder is not None and self._is_returning(holder):
+        until = time.monotonic() + LAST_RETURN_S
+        while holder is not None and self._is_returning(holder) and time.monotonic() < until:
             holder = self.lock.attempt(blocking=True, timeout=RETURNING_S, token=token)
         if holder is None and unless_over and self.lock.last_done == self.call["id"]:
             self._give_back()

@@ -124,6 +124,7 @@ late = _task("late", acks_late=True, reject_on_worker_lost=True)
 limited = _task("limited", time_limit=1)
 locked = _task("locked", base=LockedTask, lock_args=["batch"])
 same_lock = _task("same_lock", base=LockedTask, lock_key="{batch}")
+slow_return = _task("slow_return", after_return=lambda self, *_: time.sleep(1))
 own_hooks = _task("own_hooks", before_start=lambda self, task_id, args, kwargs: None)
 
 

@@ -11,7 +11,7 @@ from celery.states import REVOKED, SUCCESS
 
 from celery_redislock.batch.canvas import results_of
 
-from .batch_app import batch_of, one, shapes
+from .batch_app import batch_of, one, shapes, slow_return
 from .conftest import BatchStage
 
 # Celery's own, with redis-py 8, where a result is stored.
@@ -58,6 +58,14 @@ def test_the_lock_is_held_for_as_long_as_a_member_of_any_shape_is_out(stage: Bat
     stage.is_freed("held")
     for blocker in blockers:
         blocker.get(timeout=5)
+
+
+def test_a_batch_that_is_published_at_the_last_result_of_another_is_not_refused(stage: BatchStage) -> None:
+    """The last member stores its result before it gives the lock back, and its machine may be slow."""
+    batch = batch_of("next", chord([one("next")] * 2, one("next", task=slow_return)))
+    for _ in range(2):
+        batch.delay().get(timeout=20)
+    stage.is_freed("next")
 
 
 def test_a_second_batch_is_skipped_while_the_first_is_out_and_every_result_of_it_ends(
