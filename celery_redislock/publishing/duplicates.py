@@ -1,4 +1,4 @@
-"""Duplicates: a call is published, or meets an equal one: what `lock_on_conflict` does about that."""
+"""Duplicates: a call is published, or meets an equal call, and `lock_on_conflict` decides."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 def publish(call: Call, options: dict[str, Any], send: Send) -> AsyncResult[Any]:
-    """Publish a call under its publish lock, or do what `lock_on_conflict` says of the one that is there.
+    """Publish a call under its publish lock, or do what `lock_on_conflict` says about the equal one.
 
     Args:
         call: The call; its scope is not "run".
@@ -39,21 +39,21 @@ def publish(call: Call, options: dict[str, Any], send: Send) -> AsyncResult[Any]
     except RedislockError:
         raise
     except BaseException:
-        # Interrupted: what is not out is not to keep others from being published.
+        # Interrupted: a message that was not sent must not keep others from being published.
         publication.give_up()
         raise
 
 
 def _publish(publication: Publication, send: Send) -> AsyncResult[Any]:
     try:
-        while (conflict := publication.claim()) is not None and not conflict.shadow:
+        while (conflict := publication.take()) is not None and not conflict.shadow:
             answer = DUPLICATES[conflict.options.on_conflict](publication, conflict)  # type: ignore[index]
             if answer is not None:
                 return answer
     except RedislockError as error:
         if not publication.is_sent_by_celery:
             raise
-        # Raised, it would be taken for a failure of the task that has just succeeded.
+        # Celery would take it for a failure of the task that has just succeeded.
         logger.warning("Task %s[%s] is not published: %s", publication.task.name, publication.task_id, error)
         publication.end(error, states.FAILURE)
         return publication.result()
@@ -63,7 +63,7 @@ def _publish(publication: Publication, send: Send) -> AsyncResult[Any]:
 def skip(publication: Publication, conflict: Conflict) -> AsyncResult[Any]:
     """Publish nothing, and return the result of the call that is there.
 
-    Whoever waits for an id that was given to this call is told: `REVOKED` is stored under it.
+    If the caller gave this call an id, ``REVOKED`` is stored under it, for who waits for that.
     """
     announce(publication.task, conflict, "skip")
     existing = conflict.holder.metadata.get("id")
@@ -80,12 +80,12 @@ def fail(publication: Publication, conflict: Conflict) -> AsyncResult[Any]:
 
 
 def coalesce(publication: Publication, conflict: Conflict) -> AsyncResult[Any] | None:
-    """Publish nothing now: one more run is wanted, for all calls that met the one that runs.
+    """Publish nothing now: record one pending run for all calls that met the one that runs.
 
-    A call that waits to begin is that run already: its message cannot be changed any more.
+    A call that waits to begin already is that pending run: its message cannot be changed any more.
 
     Returns:
-        The result of the run that is to stand for this call; None: there is nothing to wait for by now.
+        The result of the run that stands for this call; None: the lock is free by now, so try again.
     """
     holder = conflict.holder
     if holder.since is None and "id" in holder.metadata:
