@@ -1,4 +1,4 @@
-"""Switch: whether the tasks of an app take locks at all; where none does, nobody looks for a Redis."""
+"""Mode: whether any task of an app takes a lock; if none does, no Redis is looked for."""
 
 from __future__ import annotations
 

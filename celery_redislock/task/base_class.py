@@ -1,8 +1,8 @@
-"""Ancestry: what a locked task derives from, so that it is a task of its app, and locked.
+"""Base class: what a locked task derives from, so that it is a task of its app, and locked.
 
-Without a base of its own it is what a plain task of the app would be: the app may have a class for all its
-tasks (Django's, Flask's, a tenant's), and each app its own. It stands before `LockedTask`: its hooks are met
-first, its attributes are in force, and what it passes on with ``super()`` reaches ours.
+A task without a base of its own derives from the app's class for tasks (Django's, Flask's, a tenant's), as a
+plain task of the app does. That class stands before `LockedTask`: its hooks come first, its attributes are in
+force, and what it calls with ``super()`` is ours.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def bases_of(task_class: type, locked: type) -> tuple[type, ...]:
     declared, bases = vars(task_class), task_class.__bases__
     if declared.get("_decorated") and bases == (locked,):
         return (combined(declared.get(BASE) or declared["app"].Task, locked),)
-    # Celery's hooks call no super(): what stands behind them is never reached.
+    # Celery's hooks do not call super(): a class that stands behind `Task` is never reached.
     hidden = [base for base in bases if _has_hooks_that_celery_hides(base)]
     return (*hidden, *(base for base in bases if base not in hidden))
 
@@ -77,7 +77,7 @@ def combined(base: Any, locked: type) -> type:
 
 
 def refuse_what_hides_the_lock(task_class: type, locked: type) -> None:
-    """Refuse a class whose other bases have attributes of their own in place of ours.
+    """Refuse a class that has, from another base, an attribute of its own in place of one of ours.
 
     Raises:
         ConfigurationError: It has.

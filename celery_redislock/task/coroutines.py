@@ -1,7 +1,7 @@
-"""Deferred: functions whose body runs after their call has returned, when nobody holds its lock.
+"""Coroutines: functions whose body runs after their call has returned, when the lock is given back.
 
-Celery calls a task and awaits nothing: in a worker such a body never runs, and where results are ignored the
-task succeeds all the same. Who calls it eagerly would run it when the lock is given back.
+Celery calls a task and awaits nothing. In a worker such a body never runs, and where results are ignored the
+task succeeds all the same; an eager call runs it without its lock.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _KINDS: tuple[tuple[Callable[[Any], bool], str], ...] = (
 
 
 def refuse_function(task_class: type, task_name: str, call: Callable[..., Any]) -> None:
-    """Refuse a task whose function is deferred.
+    """Refuse a task whose function is a coroutine or a generator.
 
     Args:
         task_class: The task's class.
         task_name: For the message.
-        call: What Celery calls: another one than its own may run the body to its end.
+        call: The ``__call__`` of the task: one of the user's may run the body to its end.
 
     Raises:
         ConfigurationError: It is.
@@ -39,7 +39,7 @@ def refuse_function(task_class: type, task_name: str, call: Callable[..., Any]) 
 
 
 def result_of(task: Any, returned: Any) -> Any:
-    """Return what a call has returned, if its body has run: a decorated function hides what it is.
+    """Return what a call has returned, if its body has run: a decorator hides that a function is a coroutine.
 
     Raises:
         ConfigurationError: It is a coroutine or an asynchronous generator.

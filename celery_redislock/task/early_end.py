@@ -1,6 +1,6 @@
-"""Refusal: what ends a run before its body is raised where the body would begin.
+"""Early end: an error that ends a run before its body is raised where the body would begin.
 
-Error monitors put themselves around the call of a task, and see nothing of what `before_start` raises.
+Error monitors watch the call of a task, and do not see what `before_start` raises.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ def keep(request: Any, error: Exception) -> None:
     """Keep an error until Celery calls the task, which it does next.
 
     Raises:
-        Exception: The error itself, where Celery does not: somebody else has called `before_start`.
+        Exception: The error itself, where something else than Celery has called `before_start`.
     """
     if request.called_directly:
         raise error
     if request.headers is None:
-        # A copy of a request, which Celery makes for a direct call, would take the error for a header.
+        # Celery copies a request for a direct call; without headers the copy would take the error for one.
         request.headers = {}
     setattr(request, _ATTRIBUTE, error)
 
 
-def tell(request: Any) -> None:
-    """Raise what was kept, once.
+def raise_kept(request: Any) -> None:
+    """Raise the error that was kept, once.
 
     Raises:
         Exception: The run has ended before its body.

@@ -1,4 +1,4 @@
-"""Hooks: what is done around the hooks of a locked task, whatever a subclass has put there."""
+"""Hooks: what Celery calls before, in and after a run, with the lock taken and given back around it."""
 
 from __future__ import annotations
 
@@ -9,18 +9,15 @@ from typing import Any
 from ..errors import ConfigurationError, LockBusy, LockLost
 from ..messages import sentry
 from ..pending.replacement import is_replaced
-from . import coroutines as deferred
-from . import early_end as refusal
-from . import map_calls as mapping
-from . import run
+from . import coroutines, early_end, map_calls, run
 
 Hook = Callable[..., Any]
 
 
 def surround_hooks(task_class: Any) -> None:
-    """Put ours around each hook of the class that is not surrounded yet.
+    """Put a function of ours around each hook of the class that has none yet.
 
-    So a subclass or mixin that overrides one and does not call ``super()`` still runs locked.
+    So a subclass or mixin that overrides a hook and does not call ``super()`` still runs locked.
     """
     for name, around in _AROUND.items():
         hook = _hook_of(task_class, name)
@@ -32,10 +29,10 @@ def surround_hooks(task_class: Any) -> None:
 
 
 def refuse_unless_surrounded(task: Any) -> None:
-    """Refuse to begin a run of a task that was registered past us: nothing would take its lock.
+    """Refuse to begin a run whose task was not registered by `LockedTask.bind`: nothing takes its lock.
 
     Raises:
-        ConfigurationError: It was.
+        ConfigurationError: It was not.
     """
     task_class = type(task)
     if not hasattr(vars(task_class).get("before_start"), _MARK):
@@ -46,12 +43,12 @@ def refuse_unless_surrounded(task: Any) -> None:
         )
 
 
-#: On what has been put around a hook: whether that hook came from a base.
+#: Attribute of our functions around a hook: whether the hook came from a base.
 _MARK = "_keeps_the_lock_of_a_base"
 
 
 def _hook_of(task_class: Any, name: str) -> Hook:
-    """Return what comes first in the class's own order: a base that is a task already has another."""
+    """Return the user's hook that comes first: a base that is a task already has ours around its own."""
     hooks: Iterator[Hook] = (getattr(owner, name) for owner in task_class.__mro__ if name in vars(owner))
     return next(hook for hook in hooks if not getattr(hook, _MARK, False))
 
@@ -66,8 +63,8 @@ def _lock_first(hook: Hook) -> Hook:
     def before_start(self: Any, task_id: str, args: Any, kwargs: Any) -> Any:
         try:
             run.begin(self, args, kwargs)
-        except Exception as error:  # noqa: BLE001 - raised by the call that Celery makes next
-            return refusal.keep(self.request, error)
+        except Exception as error:  # noqa: BLE001 - `_in_its_body` raises it, which Celery calls next
+            return early_end.keep(self.request, error)
         return hook(self, task_id, args, kwargs)
 
     return before_start
@@ -76,14 +73,14 @@ def _lock_first(hook: Hook) -> Hook:
 def _in_its_body(hook: Hook) -> Hook:
     @wraps(hook)
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        mapping.refuse_inside(self)
+        map_calls.refuse_inside(self)
         begun = run.run_of(self.request)
         try:
-            refusal.tell(self.request)
+            early_end.raise_kept(self.request)
             if begun is None:
                 return hook(self, *args, **kwargs)
             with begun.called(), begun.body():
-                return deferred.result_of(self, hook(self, *args, **kwargs))
+                return coroutines.result_of(self, hook(self, *args, **kwargs))
         except LockLost as error:
             if begun is None or not is_replaced(error):
                 raise
@@ -134,7 +131,7 @@ def _release_before_retry(hook: Hook) -> Hook:
     return retry
 
 
-#: The hooks of a task that a subclass may override, and what is done around whatever stands there.
+#: The hooks of a task, and what puts ours around each.
 _AROUND: dict[str, Callable[[Hook], Hook]] = {
     "__call__": _in_its_body,
     "before_start": _lock_first,
@@ -146,6 +143,6 @@ _AROUND: dict[str, Callable[[Hook], Hook]] = {
 
 def release_what_is_left(sender: Any = None, **_: Any) -> None:
     """At ``task_postrun``: release what a run has not released by then."""
-    # Ignore, Reject, sys.exit, a terminated child: Celery calls no after_return, but sends this.
+    # After Ignore, Reject, sys.exit and in a terminated child, Celery calls no after_return, but sends this.
     if sender is not None:
         run.finish(sender)

@@ -24,10 +24,7 @@ from ..publishing import duplicates
 from ..publishing.publication import Send
 from ..worker import start as worker
 from ..worker.request import locked_request
-from . import base_class as ancestry
-from . import coroutines as deferred
-from . import map_calls as mapping
-from . import run
+from . import base_class, coroutines, map_calls, run
 from .hooks import called_by_celery, refuse_unless_surrounded, surround_hooks
 from .receivers import install, prepare
 from .resent import is_resent
@@ -74,11 +71,11 @@ class LockedTask(Planned):
     _busy_is_expected_by_us = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        bases = ancestry.bases_of(cls, LockedTask)
+        bases = base_class.bases_of(cls, LockedTask)
         if bases == cls.__bases__:
             super().__init_subclass__(**kwargs)
         else:
-            ancestry.derive_from(cls, bases)
+            base_class.derive_from(cls, bases)
             # From the first again: those that have come before us were not told of it.
             super(cls, cls).__init_subclass__(**kwargs)
 
@@ -92,9 +89,9 @@ class LockedTask(Planned):
             ConfigurationError: An option or a setting is wrong, or a base hides what is ours.
         """
         bound = super().bind(app)
-        ancestry.refuse_what_hides_the_lock(cls, LockedTask)
+        base_class.refuse_what_hides_the_lock(cls, LockedTask)
         if plan_of(cls, app).options.mode == "on":
-            deferred.refuse_function(cls, str(cls.name), called_by_celery(cls))
+            coroutines.refuse_function(cls, str(cls.name), called_by_celery(cls))
         # In the finished class: it may have hooks from several bases and the setting task_annotations.
         surround_hooks(cls)
         throws = cls.throws if isinstance(cls.throws, tuple) else (cls.throws,)
@@ -221,7 +218,7 @@ class LockedTask(Planned):
             # Celery counts every eager retry; a conflict is none of the user's.
             options = {**options, "retries": options.get("retries", 1) - 1}
         result = super().apply(args, kwargs, *positional, **options)
-        run.tell_again()
+        run.raise_again()
         if isinstance(result.result, Skipped):
             # Celery's own result of an ignored task would give None to whoever asks.
             return EagerResult(result.id, TaskRevokedError(*result.result.args), REVOKED, name=self.name)
@@ -235,7 +232,7 @@ class LockedTask(Planned):
         Raises:
             ConfigurationError: The task has a lock.
         """
-        mapping.refuse(self, "map")
+        map_calls.refuse(self, "map")
         return super().map(it)
 
     def starmap(self, it: Any) -> Any:
@@ -244,7 +241,7 @@ class LockedTask(Planned):
         Raises:
             ConfigurationError: The task has a lock.
         """
-        mapping.refuse(self, "starmap")
+        map_calls.refuse(self, "starmap")
         return super().starmap(it)
 
     def chunks(self, it: Any, n: int) -> Any:
@@ -253,7 +250,7 @@ class LockedTask(Planned):
         Raises:
             ConfigurationError: The task has a lock.
         """
-        mapping.refuse(self, "chunks")
+        map_calls.refuse(self, "chunks")
         return super().chunks(it, n)
 
     def _planned(self, lock: Any, options: dict[str, Any]) -> tuple[Plan, dict[str, Any]]:

@@ -1,6 +1,6 @@
-"""Mapping: map, starmap and chunks, in which Celery calls a task many times over, inside another task.
+"""Map calls: map, starmap and chunks, with which Celery calls a task many times inside another task.
 
-There is no message, no request and no hook for each of these calls, so none of them could have its lock.
+These calls have no message, no request and no hook of their own. So none of them can take its lock.
 """
 
 from __future__ import annotations

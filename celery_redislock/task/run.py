@@ -61,12 +61,12 @@ class Run:
         self._process = here()
         self._is_ours = False
         self._body: Interruptible | None = None
-        self._told: LockLost | None = None
+        self._interruption: LockLost | None = None
         self._depth = 0
         self._ticket = Ticket(call.task.app, request.headers, request.id)
 
     def take(self) -> None:
-        """Take the lock of this call, or settle the conflict: see `begin`."""
+        """Take the lock of this call, or settle why it cannot: see `begin`."""
         task, options = self._task, self._options
         ticket = self._ticket
         if not self.call.runs_locked:
@@ -137,9 +137,9 @@ class Run:
         finally:
             self._depth -= 1
 
-    def lock_held(self, key: str) -> RedisLock | None:
+    def lock_held(self, lock_name: str) -> RedisLock | None:
         """Return the lock of this Redis key if this run has it."""
-        return self.lock if isinstance(self.lock, RedisLock) and self.lock.name == key else None
+        return self.lock if isinstance(self.lock, RedisLock) and self.lock.name == lock_name else None
 
     def is_of(self, task: Task[..., Any]) -> bool:
         """Whether it is a run of this task."""
@@ -150,22 +150,22 @@ class Run:
         return self._depth == 1
 
     def report_lost(self, lock: RedisLock) -> None:
-        """Tell the receivers of `lock_lost`, and the body if it is to stop."""
+        """Interrupt the body, if it is to stop, and tell the receivers of `lock_lost`."""
         reason = lock.loss or "it is not held"
         if self._body is not None:
-            self._told = LockLost(lock.name, reason)
-            self._body.interrupt(self._told)
+            self._interruption = LockLost(lock.name, reason)
+            self._body.interrupt(self._interruption)
         lock_lost.send(sender=self._task, lock=lock, reason=reason)
 
     def report_asked(self) -> None:
-        """Interrupt the body if it is to stop: another run is to take its place."""
+        """Interrupt the body: another run is to take the place of this one."""
         self.is_replaced = True
         if self._body is not None:
-            self._told = LockLost(self.lock.name, replacement.REPLACED)
-            self._body.interrupt(self._told)
+            self._interruption = LockLost(self.lock.name, replacement.REPLACED)
+            self._body.interrupt(self._interruption)
 
     def end_replaced(self) -> Skipped:
-        """Store the end of this run, which has made room, and return what Celery is told."""
+        """Store that another run has replaced this one, and return what Celery is told."""
         lock = self.lock
         if not isinstance(lock, RedisLock):
             return Skipped(replacement.REPLACED)
@@ -173,15 +173,15 @@ class Run:
         self.give_back(done=str(self._request.id))
         return told
 
-    def tell_again(self) -> None:
+    def raise_again(self) -> None:
         """Raise once more the loss that the body was told of, if the body still runs.
 
         Raises:
             LockLost: It does.
         """
-        if self._told is not None and self._body is not None and self._is_ours:
+        if self._interruption is not None and self._body is not None and self._is_ours:
             self._body.end()
-            raise self._told
+            raise self._interruption
 
     def give_back(self, done: str = "", *, unused: bool = False) -> None:
         """Release the lock if this run took it and has not released it yet; never raises.
@@ -235,7 +235,7 @@ def lock_of(task: Task[..., Any]) -> RedisLock | Unlocked:
     return next((run.lock for run in all_around(Run) if run.is_of(task)), Unknown())
 
 
-def tell_again() -> None:
+def raise_again() -> None:
     """Raise the loss of its lock in the body that runs here once more.
 
     The first time it was raised in an eager call inside the body, and ended only that call.
@@ -245,7 +245,7 @@ def tell_again() -> None:
     """
     run = innermost(Run)
     if run is not None:
-        run.tell_again()
+        run.raise_again()
 
 
 def run_of(request: Any) -> Run | None:

@@ -24,11 +24,11 @@ from .deaths import LARGEST_PID, deaths_here
 
 
 class LockedRequest(Request):
-    """The request of a `LockedTask`. A mixin for tasks with a request class of their own.
+    """The request of a `LockedTask`, and a mixin for tasks with a request class of their own.
 
-    It makes the token of this delivery, so that parent and child know it: neither the task's id nor the
-    delivery tag tells two deliveries of one task apart. When the child that runs the task dies, the
-    parent gives the lock back.
+    It makes the token of this delivery, so that parent and child know it: neither the id of the task nor the
+    delivery tag tells two deliveries of one task apart. When the child that runs the task dies, the parent
+    gives the lock back.
     """
 
     _request_dict: dict[str, Any]
@@ -60,7 +60,7 @@ class LockedRequest(Request):
         return super().on_failure(exc_info, send_failed_event, return_ok)
 
     def terminate(self, pool: Any, signal: Any = None) -> None:
-        """Ask first who replaces the run: once that one has begun nobody knows any more."""
+        """Look up first which run replaces this one: once that has begun, Redis does not know it any more."""
         self._replaced = self._why_replaced()
         super().terminate(pool, signal)
 
@@ -71,7 +71,7 @@ class LockedRequest(Request):
         super()._announce_revoked(reason, terminated, signum, expired)  # type: ignore[misc]
 
     def _why_replaced(self) -> str | None:
-        with suppress(Exception):  # whatever it is: the run must end, and its end be announced
+        with suppress(Exception):  # whatever fails: the run must end, and its end be announced
             call = self._call
             if call.runs_locked:
                 return replacement.reason(call.task.app, call.lock_name, self._request_dict[TOKEN_HEADER])
@@ -83,7 +83,7 @@ class LockedRequest(Request):
         The lock is None where there is none, also because the arguments give no name.
         """
         lock = None
-        with suppress(Exception):  # whatever a lock_key of the user's raises, the other runs are shown
+        with suppress(Exception):  # a lock_key of the user's may raise anything: the other runs are shown
             call = self._call
             lock = call.lock_name if call.runs_locked else None
         return {
@@ -96,7 +96,7 @@ class LockedRequest(Request):
 
     @property
     def _call(self) -> Call:
-        """The call that this is, made when it is first asked for: most runs end without it."""
+        """The call of this message, made at most once: most runs end without anyone asking for it."""
         if self._made is None:
             task, headers = cast("Planned", self.task), self._request_dict
             self._made = Call.received(task, headers, headers.get("id"), self.args, self.kwargs)
