@@ -1,4 +1,4 @@
-"""Companions: what Celery gives its own connection beside a URL, as arguments of the client for locks (pure).
+"""Celery connection: what Celery gives its own connection beside a URL, as arguments of the client for locks (pure).
 
 Who lets the locks be kept where `result_backend` or `broker_url` says has written down elsewhere how
 that server is reached: certificates, a password, the name of the master. Time-outs are not taken over:
@@ -28,7 +28,7 @@ _BACKEND = {
     "redis_backend_health_check_interval": "health_check_interval",
 }
 
-#: Of these two ways to log in the one that is nearer to us counts.
+#: Two ways to log in: of both, the one that is given closer to the locks counts.
 _PASSWORD, _PROVIDER = frozenset({"username", "password"}), frozenset({"credential_provider"})
 
 

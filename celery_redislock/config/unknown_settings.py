@@ -1,4 +1,4 @@
-"""Spelling: our options and settings under names that nobody reads, and the name to write instead."""
+"""Unknown settings: names like ours that nobody reads are refused, with the name to write instead."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _SETTINGS = tuple(f"redislock_{name}" for name in (*_OTHERS, *OPTIONS))
 #: A setting of ours, also in spellings that Celery does not read.
 _OUR_SETTING = re.compile(r"(?:celery_)?(redislock_\w+)", re.IGNORECASE)
 
-#: What is close to one: refused where one of ours is meant, and else somebody else's.
+#: A name close to one of ours: refused where ours is meant; else it belongs to somebody else.
 _NEARLY_OURS = re.compile(r"(?:celery_)?redis_?lock_?(\w+)", re.IGNORECASE)
 
-#: What stands before an option of a task in place of ``lock_``.
+#: Prefixes that are written in place of ``lock_`` before an option of a task.
 _OTHER_PREFIX = re.compile(r"(?!lock_)(?i:redislock_|lock_)")
 
 #: Words that say what they mean also without ``redislock_``. The others may be a variable of the settings
