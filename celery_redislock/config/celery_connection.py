@@ -1,8 +1,8 @@
-"""Celery connection: what Celery gives its own connection beside a URL, as arguments of the client for locks (pure).
+"""Celery connection: what Celery has beside a URL for its own connection, as arguments of our client (pure).
 
-Who lets the locks be kept where `result_backend` or `broker_url` says has written down elsewhere how
-that server is reached: certificates, a password, the name of the master. Time-outs are not taken over:
-ours are short, as a task waits for them. Neither is what is the broker's own affair, as a key prefix.
+If the locks are kept where `result_backend` or `broker_url` says, other settings tell how to reach that
+server: certificates, a password, the name of the master. Timeouts are not taken over: ours are short, because
+a task waits for them. Nor are settings of the broker alone, such as a key prefix.
 
 https://docs.celeryq.dev/en/stable/userguide/configuration.html#redis-backend-settings
 """
