@@ -7,9 +7,9 @@ import signal
 from collections import Counter
 from collections.abc import Callable
 
-from .crew import Crew, send
 from .journal import Journal, clock
 from .network import Network
+from .workers import Crew, send
 
 #: How long what is stopped stays stopped, seconds: longer than a lease.
 STOPPED_S = (1.8, 3.2)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from math import inf
 
-from .bodies import Body, Interval, bodies_of, common
+from .history import Body, Interval, bodies_of, common
 from .journal import Entry
 from .network import LOSS
 

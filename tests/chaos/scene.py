@@ -13,11 +13,11 @@ from pathlib import Path
 from ..support.servers import Server
 from . import places
 from .app import app, careful, stubborn
-from .crew import Crew, crew
 from .faults import Faults
 from .journal import Entry, Journal, clock
 from .network import Line, Network
 from .watch import Watch
+from .workers import Crew, crew
 
 WORKERS = 2
 KEYS = ("a", "b", "c", "d", "e")

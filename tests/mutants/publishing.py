@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from typing import Any
-from unittest import mock
 
 from celery_redislock import Holder
 from celery_redislock.publish_lock.record import PublishLock
@@ -49,5 +48,11 @@ class MakesATokenForEachSend(PublishLock):
 
 
 def install(name: str) -> None:
-    """Have this process use a wrong publish lock."""
-    mock.patch("celery_redislock.publish_lock.ticket.PublishLock", globals()[name]).start()
+    """Have every publish lock of this process be a wrong one."""
+    right = PublishLock.__init__
+
+    def init(self: PublishLock, *arguments: Any, **options: Any) -> None:
+        right(self, *arguments, **options)
+        self.__class__ = globals()[name]
+
+    PublishLock.__init__ = init  # type: ignore[method-assign]

@@ -7,7 +7,7 @@ from typing import Any
 from celery import Task
 from celery.exceptions import Ignore
 
-from ..stories.run.bodies import lock_store
+from ..stories.run.steps import lock_store
 
 #: Of a leaked lock, milliseconds: longer than any check waits for it.
 _TTL_MS = 60_000

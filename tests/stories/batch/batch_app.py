@@ -15,7 +15,8 @@ from celery_redislock import LockedTask, locked_batch
 from celery_redislock.signals import lock_lost
 
 from ...mutants import batches as wrong_batches  # noqa: F401 - a worker may be told to be wrong
-from ..run.bodies import STORE, Failure, journal
+from ...support.stores import STORE
+from ..run.steps import Failure, journal
 
 app = Celery("tests.stories.batch", set_as_current=False)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+from unittest import mock
 
 import pytest
 import redis
@@ -12,10 +13,9 @@ import redis
 from celery_redislock.engine.group_lease import members_out
 
 from ...support.deadlines import eventually
-from ...support.servers import Server, available_kinds
+from ...support.stores import STORE, own_store_of
 from ...support.workers import Worker, running_worker
-from ..run.bodies import STORE
-from ..run.journal import Journal
+from ..run.visits import VisitsJournal
 from . import batch_app
 
 QUEUE = "batches"
@@ -27,7 +27,7 @@ class BatchStage:
     def __init__(self, store: str, worker: Worker, queue: str = QUEUE) -> None:
         self.store, self.worker, self.app, self.queue = store, worker, batch_app.app, queue
         self.locks = redis.Redis.from_url(f"{store}/0", decode_responses=True)
-        self.journal = Journal(f"{store}/3")
+        self.journal = VisitsJournal(store)
         for client in (self.locks, redis.Redis.from_url(f"{store}/2"), self.journal.client):
             client.flushdb()
 
@@ -67,19 +67,21 @@ class BatchStage:
         return found
 
 
+@contextmanager
+def recorded_starts() -> Iterator[list[Any]]:
+    """Publish no start of a batch meanwhile; give the arguments of those that would have been published."""
+    starts: list[Any] = []
+    starter = mock.MagicMock()
+    starter.signature.side_effect = lambda arguments, **_: starts.append(arguments) or mock.MagicMock()
+    with mock.patch.dict(batch_app.app.tasks, {"celery_redislock.start_batch": starter}):
+        yield starts
+
+
 @pytest.fixture(scope="session")
 def batch_store() -> Iterator[str]:
     """Give the address of a server for this package alone, without a database."""
-    with Server(available_kinds()[0]) as server:
-        address = server.url.removesuffix("/0")
-        batch_app.configure(address)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv(STORE, address)
-            yield address
-        # A result that is dropped later would ask the server to be told of it no more.
-        gc.collect()
-        batch_app.app.backend.result_consumer.stop()
-        batch_app.app.close()
+    with own_store_of(batch_app.app, batch_app.configure) as address:
+        yield address
 
 
 @pytest.fixture(scope="session")

@@ -13,11 +13,11 @@ from celery_redislock.batch.canvas import results_of
 
 from ...mutants.batches import UNTOLD, WRONG
 from ...support.deadlines import eventually
+from ...support.stores import STORE
 from ...support.workers import running_worker
-from ..run.bodies import STORE
 from . import batch_app
 from .batch_app import batch_of, one, shapes
-from .checks import the_last_of_three_batches_runs_when_the_first_ends
+from .batch_checks import the_last_of_three_batches_runs_when_the_first_ends
 from .conftest import QUEUE, BatchStage
 
 # Celery's own, with redis-py 8, where a result is stored.

@@ -14,8 +14,8 @@ from celery import Celery, chord
 
 from celery_redislock.batch.canvas import plain, results_of, revived
 
+from ...support.stores import STORE
 from ...support.workers import running_worker
-from ..run.bodies import STORE
 from . import batch_app
 from .batch_app import batch_of, one, shapes
 from .conftest import BatchStage

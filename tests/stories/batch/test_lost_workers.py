@@ -21,8 +21,8 @@ from celery_redislock.batch.canvas import results_of
 from celery_redislock.operations.commands import locks
 
 from ...support.deadlines import eventually
+from ...support.stores import STORE
 from ...support.workers import running_worker
-from ..run.bodies import STORE
 from . import batch_app
 from .batch_app import batch_of, one
 from .conftest import BatchStage

@@ -11,6 +11,7 @@ from celery import chain, chord, group
 from celery.exceptions import TaskRevokedError
 from celery.result import GroupResult
 from celery.states import REVOKED, SUCCESS
+from kombu import Producer
 from kombu.exceptions import OperationalError
 
 from celery_redislock import ConfigurationError, LockBusy, StoreUnavailable, locked_batch
@@ -20,7 +21,7 @@ from celery_redislock.signals import lock_conflict
 from ...support.deadlines import eventually
 from . import batch_app
 from .batch_app import batch_of, member, one, shapes
-from .conftest import BatchStage
+from .conftest import BatchStage, recorded_starts
 
 # Celery's own, with redis-py 8, where a result is stored.
 pytestmark = pytest.mark.filterwarnings("ignore:Call to deprecated setex:DeprecationWarning")
@@ -115,7 +116,7 @@ def test_headers_countdown_and_arguments_of_the_call_reach_the_first_members(sta
 
 def test_when_publishing_fails_at_once_the_lock_is_free(stage: BatchStage) -> None:
     with (
-        mock.patch("kombu.Producer.publish", side_effect=OperationalError("no broker")),
+        mock.patch.object(Producer, "publish", side_effect=OperationalError("no broker")),
         pytest.raises(OperationalError),
     ):
         batch_of("unsent", shapes("unsent")["chord"]).apply_async(retry=False)
@@ -125,8 +126,6 @@ def test_when_publishing_fails_at_once_the_lock_is_free(stage: BatchStage) -> No
 def test_when_publishing_fails_midway_the_lock_is_held_until_what_was_sent_has_ended(
     stage: BatchStage,
 ) -> None:
-    from kombu import Producer
-
     publish, sent = Producer.publish, []
 
     def fail_third(self: Producer, *args: Any, **kwargs: Any) -> Any:
@@ -255,9 +254,9 @@ def test_a_batch_inside_another_canvas_is_refused() -> None:
 
 def test_a_start_that_is_delivered_twice_publishes_the_batch_once(stage: BatchStage) -> None:
     held_by_a_batch(stage, "copies")
-    with mock.patch("celery_redislock.batch.launch.Launch.starter") as starter:
+    with recorded_starts() as starts:
         result = batch_of("copies", shapes("copies")["chain"], lock_on_conflict="retry").delay()
-    arguments = starter.signature.call_args.args[0]
+    (arguments,) = starts
     for _ in range(3):
         batch_app.app.tasks["celery_redislock.start_batch"].apply_async(arguments, queue="batches")
     stage.journal.open("go")

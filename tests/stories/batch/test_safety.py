@@ -7,10 +7,10 @@ import time
 import pytest
 
 from ...mutants.batches import WAYS, WRONG
+from ...support.stores import STORE
 from ...support.workers import running_worker
-from ..run.bodies import STORE
 from .batch_app import INCIDENTS
-from .checks import two_chords_never_interleave
+from .batch_checks import two_chords_never_interleave
 from .conftest import QUEUE, BatchStage
 
 # Celery's own, with redis-py 8, where a result is stored.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any
-from unittest import mock
 
 import pytest
 from celery.result import AsyncResult
@@ -13,7 +12,7 @@ from celery_redislock import RedisLock
 from ...support.deadlines import eventually
 from . import batch_app
 from .batch_app import batch_of, one, shapes
-from .conftest import QUEUE, BatchStage
+from .conftest import QUEUE, BatchStage, recorded_starts
 
 # Celery's own, with redis-py 8, where a result is stored.
 pytestmark = pytest.mark.filterwarnings("ignore:Call to deprecated setex:DeprecationWarning")
@@ -23,10 +22,10 @@ def start_of(stage: BatchStage, key: str, **options: Any) -> tuple[AsyncResult[A
     """Have a batch of three meet its lock; return its result, and what `start_batch` is called with."""
     lock = RedisLock(stage.locks, stage.key(key), expire=60)
     assert lock.acquire()
-    with mock.patch("celery_redislock.batch.launch.Launch.starter") as starter:
+    with recorded_starts() as starts:
         result = batch_of(key, shapes(key)["chain"], lock_on_conflict="retry").apply_async(**options)
     assert lock.release()
-    return result, starter.signature.call_args.args[0]
+    return result, starts[0]
 
 
 def start(arguments: list[Any]) -> AsyncResult[Any]:

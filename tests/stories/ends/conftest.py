@@ -12,8 +12,9 @@ from pathlib import Path
 import kombu
 import pytest
 
+from ...support.stores import own_store
 from .scenarios import AT_A_TIME, Played, Scenario, scenarios_of
-from .stage import Stage, new_key, own_store, stage_with_worker
+from .stage import Stage, new_key, stage_with_worker
 
 #: Pool -> concurrency of the worker that the tests share; it has a queue of the pool's name.
 _POOLS = {"prefork": 4, "threads": 4, "solo": 1, "gevent": 10, "eventlet": 10}

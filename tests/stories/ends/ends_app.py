@@ -11,7 +11,8 @@ from celery.worker.request import Request
 
 from celery_redislock import LockedTask, signals
 
-from .bodies import RETRIED_S, STORE, Failure, journal, scripted
+from ...support.stores import STORE
+from .ways_to_end import RETRIED_S, Failure, journal, scripted
 
 #: Settings of a worker besides the usual ones, JSON.
 SETTINGS = "REDISLOCK_TEST_SETTINGS"

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import time
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
 
-import pytest
 import redis
 from celery import Celery
 from celery.result import AsyncResult
 
 from ...support.deadlines import eventually
-from ...support.servers import Server, available_kinds
+from ...support.stores import STORE
 from ...support.workers import Worker, running_worker
-from .bodies import STORE
 from .ends_app import SETTINGS, build
-from .journal import Journal
+from .lives import LivesJournal
 
 #: Seconds between two looks at a lock whose end is timed.
 _LOOK_S = 0.002
@@ -46,7 +42,7 @@ class Stage:
         self.worker = worker
         self.locks = redis.Redis.from_url(f"{store}/0", decode_responses=True)
         self.messages = redis.Redis.from_url(f"{store}/1", decode_responses=True)
-        self.journal = Journal(store)
+        self.journal = LivesJournal(store)
 
     def close(self) -> None:
         """Close all connections."""
@@ -131,19 +127,6 @@ class Stage:
         again["headers"]["redelivered"] = True
         again["properties"]["delivery_info"]["redelivered"] = True
         self.messages.rpush(self.queue, json.dumps(again))
-
-
-@contextmanager
-def own_store() -> Iterator[str]:
-    """Run a server for the tests of one package, and give its address without a database."""
-    with Server(available_kinds()[0]) as server, pytest.MonkeyPatch.context() as patch:
-        address = server.url.removesuffix("/0")
-        patch.setenv(STORE, address)
-        yield address
-        # While the server is there: Celery unsubscribes from each result that goes.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ResourceWarning)
-            gc.collect()
 
 
 @contextmanager

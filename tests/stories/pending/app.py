@@ -12,7 +12,8 @@ from celery_redislock import LockedTask
 from celery_redislock.pending import publish as wanted
 from celery_redislock.pending.runs import Claimed, PendingRun, PendingRuns
 
-from ..ends.bodies import STEPS, STORE, journal, scripted
+from ...support.stores import STORE
+from ..ends.ways_to_end import STEPS, journal, scripted
 
 #: Says which wrong double the workers use.
 WRONG = "REDISLOCK_TEST_WRONG"

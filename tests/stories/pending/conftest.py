@@ -7,16 +7,16 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
+from ...support.stores import STORE, own_store
 from ...support.workers import Worker, running_worker
-from ..ends.bodies import STORE
-from ..ends.stage import Stage, own_store
+from ..ends.stage import Stage
 from .app import WRONG, build
 
 #: Of a child that was killed Celery may miss the end for five seconds, and has one process fewer so long:
 #: with two of them the triggers would wait behind the run, unseen by any lock.
 _POOLS = {"prefork": 4, "threads": 2, "solo": 1, "gevent": 10}
 
-pytest.register_assert_rewrite("tests.stories.pending.checks")
+pytest.register_assert_rewrite("tests.stories.pending.pending_checks")
 
 
 @pytest.fixture(scope="package")

@@ -12,7 +12,7 @@ from celery.exceptions import TimeoutError as NoResult
 
 from ...support.deadlines import eventually
 from ..ends.stage import Stage, new_key
-from . import checks
+from . import pending_checks as checks
 from .app import build
 from .conftest import worker
 

@@ -10,8 +10,8 @@ import pytest
 from ...support.deadlines import eventually
 from ...support.versions import not_with_5_4
 from ..ends.stage import Stage, new_key
-from .checks import is_met, nothing_is_left
 from .conftest import worker
+from .pending_checks import is_met, nothing_is_left
 
 #: Seconds within which a body is told, and what a busy machine may add.
 TOLD, SLACK = 1.0, 3.0

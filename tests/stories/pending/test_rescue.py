@@ -11,8 +11,8 @@ import redis
 
 from ...support.deadlines import eventually
 from ..ends.stage import Stage, new_key
-from .checks import is_met
 from .conftest import worker
+from .pending_checks import is_met
 
 TTL = 2.0
 #: Seconds between two looks of a worker's step, and what a busy machine may add.

@@ -10,7 +10,7 @@ from celery.result import AsyncResult
 
 from ...support.deadlines import eventually
 from ..ends.stage import Stage, new_key
-from .checks import is_met, nothing_is_left
+from .pending_checks import is_met, nothing_is_left
 
 POLICIES = ["latest", "first", "replace"]
 

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from ..ends.stage import Stage, own_store, stage_with_worker
-from .crew import Crew
+from ...support.stores import own_store
+from ..ends.stage import Stage, stage_with_worker
+from .publishers import Crew
 
 
 @pytest.fixture(scope="package")

@@ -15,8 +15,8 @@ from celery_redislock.publish_lock.record import PublishLock
 from ...mutants import publishing as wrong
 from ...support.proxy import Proxy
 from ...support.servers import Server, free_port
-from . import checks
-from .checks import NAME, QUEUED, TTL_MS
+from . import publish_lock_checks as checks
+from .publish_lock_checks import NAME, QUEUED, TTL_MS
 
 #: The check that each wrong one must fail, and why.
 WRONG = {

@@ -14,7 +14,7 @@ from celery.result import AsyncResult
 
 from ...support.deadlines import eventually
 from ..ends.stage import Stage, new_key, stage_with_worker, worker_for
-from .crew import Crew
+from .publishers import Crew
 
 #: Calls in a burst of the normal run, and of the slow one.
 FEW, MANY = 200, 1000

@@ -7,13 +7,12 @@ from contextlib import ExitStack
 
 import pytest
 
-from ...support.servers import Server, available_kinds
+from ...support.stores import STORE, own_store_of
 from ...support.workers import Worker, running_worker
 from . import tasks_app
-from .bodies import STORE
 from .stage import Stage
 
-pytest.register_assert_rewrite("tests.stories.run.checks")
+pytest.register_assert_rewrite("tests.stories.run.task_checks")
 
 #: Pool -> concurrency. Only the prefork worker sends events.
 _POOLS = {"prefork": 4, "threads": 4, "solo": 1}
@@ -21,17 +20,9 @@ _POOLS = {"prefork": 4, "threads": 4, "solo": 1}
 
 @pytest.fixture(scope="session")
 def store() -> Iterator[str]:
-    """Give the address of a server for this package alone, without a database.
-
-    The shared one is emptied between tests, which would take the broker from running workers.
-    """
-    with Server(available_kinds()[0]) as server:
-        address = server.url.removesuffix("/0")
-        tasks_app.configure(address)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv(STORE, address)
-            yield address
-        tasks_app.app.close()
+    """Give the address of a server for this package alone, without a database."""
+    with own_store_of(tasks_app.app, tasks_app.configure) as address:
+        yield address
 
 
 @pytest.fixture(scope="session")

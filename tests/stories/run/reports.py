@@ -6,7 +6,7 @@ from typing import Any
 
 from celery_redislock.signals import lock_acquired, lock_conflict, lock_lost, lock_released
 
-from .bodies import journal
+from .steps import journal
 
 
 @lock_acquired.connect

@@ -6,7 +6,7 @@ from typing import Any
 
 from celery_redislock import locked_task
 
-from .bodies import scripted
+from .steps import scripted
 
 
 @locked_task(name="shared", lock_args=["key"], bind=True)

@@ -17,7 +17,7 @@ from celery_redislock import LockedTask
 
 from ...support.deadlines import eventually
 from ...support.workers import Worker
-from .journal import Journal
+from .visits import VisitsJournal
 
 
 class Stage:
@@ -29,7 +29,7 @@ class Stage:
         self.queue = queue
         self.locks = redis.Redis.from_url(f"{store}/0", decode_responses=True)
         self.results = redis.Redis.from_url(f"{store}/2")
-        self.journal = Journal(f"{store}/3")
+        self.journal = VisitsJournal(store)
         for client in (self.locks, self.results, self.journal.client):
             client.flushdb()
         self._log_begins = len(worker.log())

@@ -13,7 +13,8 @@ from celery_redislock import LockedTask, locked_task
 from celery_redislock.conflicts.conflict import Conflict
 
 from ...mutants.tasks import FreesWhatItNeverTook, ReleasesWhenItReturnsOnly, TakesNoLock
-from .bodies import STORE, Failure, scripted
+from ...support.stores import STORE
+from .steps import Failure, scripted
 
 app = Celery("tests.stories.run", set_as_current=False)
 

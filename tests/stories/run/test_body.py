@@ -12,7 +12,8 @@ import pytest
 from celery_redislock import LockBusy
 from celery_redislock.task.locked_task import LockedTask
 
-from . import checks, tasks_app
+from . import task_checks as checks
+from . import tasks_app
 from .stage import Stage
 
 skip = tasks_app.skip

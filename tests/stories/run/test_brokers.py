@@ -13,9 +13,10 @@ from celery.exceptions import TaskRevokedError
 
 from celery_redislock import LockedTask
 
+from ...support.stores import STORE
 from ...support.workers import running_worker
-from .bodies import STORE, scripted
 from .stage import Stage
+from .steps import scripted
 
 
 @contextmanager

@@ -13,9 +13,9 @@ import pytest
 from ...support.deadlines import eventually
 from ...support.places import ROOT
 from ...support.servers import Server
+from ...support.stores import STORE
 from ...support.workers import running_worker
 from . import tasks_app
-from .bodies import STORE
 from .stage import Stage
 
 APP = """

@@ -15,10 +15,10 @@ from celery_redislock.engine.group_lease import members_out
 
 from ...support.deadlines import eventually
 from ...support.servers import Server
+from ...support.stores import STORE
 from ...support.topologies import FAILOVER_WITHIN
 from ...support.workers import running_worker
-from ..run.bodies import STORE
-from ..run.journal import Journal
+from ..run.visits import VisitsJournal
 from .conftest import Topology, crash
 from .elsewhere import batch_app as tasks
 from .elsewhere import load
@@ -39,7 +39,7 @@ def store() -> Iterator[str]:
 def test_batches_coalesce_under_one_lock_through_a_failover(topology: Topology, store: str) -> None:
     batches = load(tasks)
     batches.configure(store, redislock_url=topology.url)
-    key, journal = uuid4().hex, Journal(f"{store}/3")
+    key, journal = uuid4().hex, VisitsJournal(store)
     lock_name, locks = f"redislock:{key}", client_from_url(topology.url, setting="url")
 
     def batch(name: str, *steps: list[object]) -> object:

@@ -19,7 +19,7 @@ from ...support.deadlines import eventually
 from ...support.topologies import Cluster, Replicated
 from ...support.waiting_threads import Waiting
 from .conftest import Event, Topology, crash, switch
-from .crew import Crew, overlaps
+from .contenders import Crew, overlaps
 
 #: Longer than a failover on a busy machine.
 LONG = 90.0

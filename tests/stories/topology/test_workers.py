@@ -19,9 +19,9 @@ from celery_redislock.engine import inspect, store_of
 from ...support.deadlines import eventually
 from ...support.places import ROOT
 from ...support.servers import Server, free_port
+from ...support.stores import STORE, own_store_of
 from ...support.topologies import alone, take_all_slots
 from ...support.workers import Worker, running_worker
-from ..run.bodies import STORE
 from ..run.stage import Stage
 from .conftest import Topology, crash
 from .elsewhere import tasks_app
@@ -30,13 +30,8 @@ from .elsewhere import tasks_app
 @pytest.fixture(scope="module")
 def store() -> Iterator[str]:
     """Give a plain server for messages, results and journal."""
-    with Server("redis") as server:
-        address = server.url.removesuffix("/0")
-        tasks_app.configure(address)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv(STORE, address)
-            yield address
-        tasks_app.app.close()
+    with own_store_of(tasks_app.app, tasks_app.configure) as address:
+        yield address
 
 
 def started_at(url: str, store: str, queue: str = "elsewhere") -> AbstractContextManager[Worker]:

@@ -23,6 +23,7 @@ from celery_redislock.config.provider import provider_of
 from celery_redislock.messages.headers import TICKET_HEADER
 from celery_redislock.pending.publish import publish_what_is_wanted
 from celery_redislock.publish_lock.record import PublishLock
+from celery_redislock.publishing import publication
 from celery_redislock.signals import lock_conflict
 
 from ...support.applications import application, busy, locked, shared_tasks_forgotten
@@ -445,7 +446,7 @@ def without_redis() -> Iterator[Celery]:
 def test_without_redis_a_call_is_refused(
     without_redis: Celery, on_error: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("celery_redislock.publishing.publication.AWAY_S", 0.5)
+    monkeypatch.setattr(publication, "AWAY_S", 0.5)
     task = scoped(without_redis, lock_on_error=on_error)
 
     with pytest.raises(StoreUnavailable):
@@ -479,7 +480,7 @@ def test_retry_bridges_an_outage_of_a_moment(app: Celery, monkeypatch: pytest.Mo
             raise StoreUnavailable("redislock:t", "away")
         return take(self, *args, **options)
 
-    monkeypatch.setattr("celery_redislock.publish_lock.record.PublishLock.take", away_twice)
+    monkeypatch.setattr(PublishLock, "take", away_twice)
 
     assert task.delay().id == task.delay().id
     assert published(app) == 1

@@ -1,4 +1,4 @@
-"""Crew: the workers, each a process group of its own; who is killed is replaced at once."""
+"""Workers: the crew, each a process group of its own; who is killed is replaced at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bodies: what the tasks of these tests do, told by each call in steps; and how they end."""
+"""Ways to end: what the bodies of these tests do, told by each call in steps, and how they end."""
 
 from __future__ import annotations
 
@@ -16,10 +16,8 @@ from uuid import uuid4
 
 from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
 
-from .journal import Journal
-
-#: Where a worker finds what the tests have started: ``redis://host:port``, without a database.
-STORE = "REDISLOCK_TEST_STORE"
+from ...support.stores import STORE
+from .lives import LivesJournal
 
 #: Seconds until a retry. At once, it could end before Celery has stored RETRY for the run before it, which
 #: would then stay for ever: seen in one of ten, with tasks of any class.
@@ -30,9 +28,9 @@ TOLD_S = 15
 
 
 @cache
-def journal() -> Journal:
+def journal() -> LivesJournal:
     """Return the journal of this process."""
-    return Journal(os.environ[STORE])
+    return LivesJournal(os.environ[STORE])
 
 
 class Failure(Exception):

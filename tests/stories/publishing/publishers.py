@@ -1,4 +1,4 @@
-"""Crew: processes that publish the same call at the same time, again and again."""
+"""Publishers: a crew of processes that publish the same call at the same time, again and again."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import redis
 from ...mutants import publishing as wrong
 from ...support import processes
 from ...support.deadlines import eventually
-from ..ends.bodies import STORE
+from ...support.stores import STORE
 from ..ends.ends_app import build
 
 #: Seconds that one burst may take on a busy machine.

@@ -1,4 +1,4 @@
-"""Bodies: what the tasks of the tests do, told by each call in steps."""
+"""Steps: what the bodies of the tests' tasks do, told by each call."""
 
 from __future__ import annotations
 
@@ -14,16 +14,14 @@ from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
 
 from celery_redislock import current_lock
 
-from .journal import Journal
-
-#: Where the worker finds what the tests have started: ``redis://host:port``, without a database.
-STORE = "REDISLOCK_TEST_STORE"
+from ...support.stores import STORE
+from .visits import VisitsJournal
 
 
 @cache
-def journal() -> Journal:
+def journal() -> VisitsJournal:
     """Return the journal of this process."""
-    return Journal(f"{os.environ[STORE]}/3")
+    return VisitsJournal(os.environ[STORE])
 
 
 @cache

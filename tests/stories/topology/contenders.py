@@ -1,4 +1,4 @@
-"""Crew: processes that take one lock in turn, and write down what they believed and when."""
+"""Contenders: a crew of processes that take one lock in turn, and write down what they believed and when."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bodies: what the journal says of each run of a body (pure)."""
+"""History: what the journal says of each run of a body (pure)."""
 
 from __future__ import annotations
 
