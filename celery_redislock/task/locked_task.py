@@ -188,6 +188,7 @@ class LockedTask(Planned):
             LockBusy: An equal call is there already, and the policy is "fail".
             StoreUnavailable: Redis could not be reached for the publish lock.
         """
+        refuse_options_of_a_task(self.name, options)
         plan, options = self._planned(lock, options)
         if self.app.conf.task_always_eager:
             return super().apply_async(args, kwargs, *positional, **options)
@@ -213,7 +214,9 @@ class LockedTask(Planned):
         Raises:
             LockLost: In a task whose own lock was lost meanwhile.
         """
-        _, options = self._planned(lock, options)
+        refuse_options_of_a_task(self.name, options)
+        if lock is not None:
+            _, options = self._planned(lock, options)
         if RETRY_HEADER in (options.get("headers") or {}):
             # Celery counts every eager retry; a conflict is none of the user's.
             options = {**options, "retries": options.get("retries", 1) - 1}
@@ -255,7 +258,6 @@ class LockedTask(Planned):
 
     def _planned(self, lock: Any, options: dict[str, Any]) -> tuple[Plan, dict[str, Any]]:
         """Return the plan of a call, and Celery's options of it, with its own lock options in a header."""
-        refuse_options_of_a_task(self.name, options)
         headers = options.get("headers")
         if lock is None:
             return self.plan_for(headers.get(CALL_HEADER) if headers else None), options
