@@ -1,8 +1,9 @@
 """Nox: the tests with each supported Celery, on each Python that this machine has.
 
 nox                            # the oldest Celery on the oldest Python, the newest on the newest
-nox -s tests                   # every Celery on every Python: an hour
+nox -s tests                   # every Celery on every Python: two hours
 nox -s "tests-3.12(celery='5.5')" -- tests/unit
+nox -s "scenarios-3.10(celery='oldest')"
 """
 
 from __future__ import annotations
@@ -23,10 +24,28 @@ CELERIES = {
 }
 
 
+#: Tests that start many workers each: `make scenarios` without what does not depend on Celery.
+SCENARIOS = [
+    f"tests/stories/{name}"
+    for name in ("batch", "beat", "ends", "monitors", "pending", "projects", "publishing")
+]
+NOT_TESTS = [*SCENARIOS, "tests/benchmarks", "tests/stories/topology"]
+
+
 @nox.session(python=PYTHONS)
 @nox.parametrize("celery", list(CELERIES))
 def tests(session: nox.Session, celery: str) -> None:
-    """Run the tests with one Celery; arguments behind ``--`` choose others than the usual."""
-    session.install("--quiet", *CELERIES[celery], "--editable", ".[test]")
-    chosen = session.posargs or ["tests/unit", "tests/stories/lock", "tests/stories/run", "tests/model"]
-    session.run("python", "-m", "pytest", "-n", "2", "--dist", "loadfile", *chosen)
+    """Run what `make test` runs with one Celery; arguments behind ``--`` choose others."""
+    _run(session, celery, ["tests", *(f"--ignore={folder}" for folder in NOT_TESTS)])
+
+
+@nox.session(python=PYTHONS)
+@nox.parametrize("celery", list(CELERIES))
+def scenarios(session: nox.Session, celery: str) -> None:
+    """Run the tests with many workers with one Celery; arguments behind ``--`` choose others."""
+    _run(session, celery, SCENARIOS)
+
+
+def _run(session: nox.Session, celery: str, usual: list[str]) -> None:
+    session.install("--quiet", *CELERIES[celery], "--editable", ".[dev]")
+    session.run("python", "-m", "pytest", "-n", "2", "--dist", "loadfile", *(session.posargs or usual))
