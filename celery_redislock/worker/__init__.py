@@ -8,5 +8,6 @@ Rooms:
     control: What a running worker can be told: terminate a run, show the locks.
     request: `LockedRequest`: the token of a delivery, and the end of a run as monitors see it.
     deaths: A child has died.
+    orphans: What a dead child held is given back.
     abandoned: A message has ended without a run.
 """
