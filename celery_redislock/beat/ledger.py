@@ -75,7 +75,7 @@ class Ledger:
     def read(self) -> tuple[dict[str, Sent], int]:
         """Return the record of each entry, and the server's clock; forget those older than `KEPT_MS`."""
         with translated(self._name):
-            now_ms, reply = RECALL.run(self._store, (self._keys.sent,), KEPT_MS)
+            now_ms, reply = self._store.run(RECALL, (self._keys.sent,), (KEPT_MS,))
         pairs = zip(reply[::2], reply[1::2], strict=True)
         return {entry.decode(): _read(record) for entry, record in pairs}, now_ms
 
@@ -97,7 +97,7 @@ class Ledger:
         """
         keys = (self._keys.lock, self._keys.sent)
         with translated(self._name):
-            reply = CLAIM.run(self._store, keys, token, entry, due_ms, mark, KEPT_MS)
+            reply = self._store.run(CLAIM, keys, (token, entry, due_ms, mark, KEPT_MS))
         verdict, now_ms, record = reply
         return Answer(Verdict(verdict), now_ms, _read(record) if record else None)
 

@@ -1,8 +1,9 @@
 """The lock engine: Redis, time and threads. It has never heard of Celery."""
 
-from .inspection import Inspection, inspect, inspect_all
+from .inspection import inspect, inspect_all
 from .lock import RedisLock
 from .orphan import release_orphan
+from .protocol.exclusive import Inspection
 from .transport.clients import Client, reaches, store_of
 from .transport.cluster import ClusterAddress
 from .transport.outages import meaning_of

@@ -146,7 +146,7 @@ class Member:
         once = tuple(k.once_of(mark) for mark in (self._token, self._name, self._waited_as) if mark)
         with translated(self.lock_name):
             arguments = (self._mark(self._name), self._waited_as, idle_ms, done)
-            reply = DEPART.run(self._store, (*keys, *once), *arguments)
+            reply = self._store.run(DEPART, (*keys, *once), arguments)
         left = Left(reply)
         self._holding.give_back(self._mark(self._name))
         return left
@@ -158,7 +158,7 @@ class Member:
         arguments = (self._mark(name), instead_of, lease_ms, int(runs), said)
         keys = (*self._keys.shared, *(self._keys.once_of(mark) for mark in (name, instead_of) if mark))
         with translated(self.lock_name):
-            return bool(JOIN.run(self._store, keys, *arguments, acks=self._acks))
+            return bool(self._store.run(JOIN, keys, arguments, acks=self._acks))
 
     def _stop_renewing(self) -> None:
         if self._renewal is not None:
@@ -180,6 +180,5 @@ def members_out(client: Client, lock_name: str) -> list[dict[str, Any]]:
     """
     keys = keys_of(lock_name)
     with translated(lock_name):
-        return [
-            json.loads(said) for said in MEMBERS.run(store_of(client), (keys.lock, keys.members, keys.out))
-        ]
+        members = store_of(client).run(MEMBERS, (keys.lock, keys.members, keys.out))
+    return [json.loads(said) for said in members]

@@ -4,39 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from ..holder import Holder
-from .protocol import holder_record as holders
-from .protocol.exclusive import INSPECT
+from .protocol import exclusive
+from .protocol.exclusive import INSPECT, Inspection
 from .protocol.keys import COMPANION, keys_of
+from .protocol.script import Script
 from .transport.clients import Client, store_of
 from .transport.outages import translated
 from .transport.store import ATTEMPT_S, CALL_S, Store
 
 #: Keys that the server looks at in one step of a scan, and locks that are asked for in one pipeline.
 BATCH = 500
-
-#: What the script says in place of the lease left when the lock is free: PTTL's word for no such key.
-_FREE = -2
-
-
-@dataclass(frozen=True)
-class Inspection:
-    """A snapshot of a lock that is held.
-
-    Attributes:
-        name: The Redis key.
-        holder: Who has it.
-        waiters: How many wait for it.
-        is_kept: It was released, and is only kept busy for its min_hold.
-    """
-
-    name: str
-    holder: Holder
-    waiters: int
-    is_kept: bool
 
 
 def inspect(store: Store, lock_name: str) -> Inspection | None:
@@ -46,7 +25,7 @@ def inspect(store: Store, lock_name: str) -> Inspection | None:
         StoreUnavailable: Redis could not be reached.
     """
     with translated(lock_name):
-        return _read(lock_name, INSPECT.run(store, keys_of(lock_name).inspected))
+        return exclusive.inspected(lock_name, store.run(*exclusive.inspect(keys_of(lock_name))))
 
 
 def inspect_all(client: Client, prefix: str) -> Iterator[Inspection]:
@@ -65,12 +44,12 @@ def inspect_all(client: Client, prefix: str) -> Iterator[Inspection]:
             masters = store.masters()
         for master in masters:
             for names in _scanned(master, prefix):
-                commands = [INSPECT.command(keys_of(name).inspected) for name in names]
+                commands = [Script.command(*exclusive.inspect(keys_of(name))) for name in names]
                 with translated(prefix + "*"):
                     replies = line.exchange([("SCRIPT", "LOAD", INSPECT.source), *commands], CALL_S)[1:]
                 for name, reply in zip(names, replies, strict=True):
                     # A key of another type under the prefix is no lock.
-                    seen = None if isinstance(reply, Exception) else _read(name, reply)
+                    seen = None if isinstance(reply, Exception) else exclusive.inspected(name, reply)
                     if seen is not None:
                         yield seen
     finally:
@@ -86,13 +65,6 @@ def _scanned(master: Store, prefix: str) -> Iterator[Sequence[str]]:
         yield [key.decode(errors="replace") for key in keys if not key.startswith(COMPANION)]
         if int(cursor) == 0:
             return
-
-
-def _read(name: str, reply: Any) -> Inspection | None:
-    left_ms, description, waiters, is_kept = reply
-    if left_ms == _FREE:
-        return None
-    return Inspection(name, holders.read(description, left_ms), waiters, bool(is_kept))
 
 
 def _pattern(prefix: str) -> str:

@@ -32,9 +32,10 @@ from .lease.holding import Holding, chain_loss, weakly
 from .lease.lease import Lease, now
 from .lease.renewal import Renewal, pace_of, renewal_of
 from .lease.terms import Duration, terms_of
-from .lease.verbs import Granted, LockVerbs, Refused
+from .lease.verbs import LockVerbs
 from .lease.waiting import Waiter, leave
-from .protocol import holder_record as holders
+from .protocol import holder_record
+from .protocol.exclusive import Busy, Granted
 from .transport.clients import Client, store_of
 from .transport.store import CALL_S
 
@@ -83,7 +84,7 @@ class RedisLock:
     ) -> None:
         self._terms = terms_of(expire, wait, min_hold, max_hold, min_replicas)
         self._verbs = LockVerbs(store_of(redis_client), lock_name, self._terms.min_replicas)
-        self._metadata = holders.written(metadata)
+        self._metadata = holder_record.write(metadata)
         if on_lost is not None and not callable(on_lost):
             raise ConfigurationError(f"on_lost must be callable, not {type(on_lost).__name__}")
         self.redis_client, self.name, self.lock_name = redis_client, lock_name, lock_name
@@ -318,7 +319,7 @@ class RedisLock:
             )
         else:
             answer = verbs.acquire(token, terms.first_ttl_ms, 0, said, CALL_S, queued, mark)
-        if isinstance(answer, Refused):
+        if isinstance(answer, Busy):
             return answer.holder
         self._take(token, answer)
         return None
@@ -333,7 +334,7 @@ class RedisLock:
         released = self._verbs.release(lease.token, min_hold_ms, done, self.queued, within)
         if released is None:
             self._holding.report_lost(lease.token, "at the release another holder had it, or nobody")
-        self.wanted = released is not None and released.wanted
+        self.wanted = released is not None and released.has_pending
         self._holding.give_back(lease.token)
         return released is not None
 
@@ -344,7 +345,7 @@ class RedisLock:
     def _take(self, token: str, granted: Granted) -> None:
         terms = self._terms
         lease = Lease.granted(token, granted.fencing_token, terms.ttl_ms, granted.sent_at, terms.max_hold_ms)
-        self.last_done, self.wanted = granted.last_done, granted.wanted
+        self.last_done, self.wanted = granted.last_done, granted.has_pending
         self._holding.take(lease)
         if self._is_watched:
             self._watch(lease)

@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import quote, unquote
 from uuid import uuid4
 
-from ..engine.protocol import holder_record as holders
+from ..engine.protocol import holder_record
 from ..engine.protocol.keys import index_of, keys_of
 from ..engine.protocol.script import Script
 from ..engine.transport.outages import translated
@@ -253,7 +253,7 @@ class PendingRuns:
         """
         k = self._keys
         left_ms, description = self._run(EXPEL, (k.lock, k.wanted, k.holder), again_ms)
-        holder = holders.read(description, 0) if description else None
+        holder = holder_record.read(description, 0) if description else None
         return (None if left_ms < 0 else left_ms), holder
 
     def ended(self, run: PendingRun) -> None:
@@ -269,9 +269,9 @@ class PendingRuns:
         with translated(self.lock_name):
             self._store.call(("HDEL", self._keys.wanted, b" ".join((kind, _word(task), _word(task_id)))))
 
-    def _run(self, script: Any, keys: tuple[bytes, ...], *arguments: Any) -> Any:
+    def _run(self, script: Script, keys: tuple[bytes, ...], *arguments: Any) -> Any:
         with translated(self.lock_name):
-            return script.run(self._store, keys, *arguments)
+            return self._store.run(script, keys, arguments)
 
 
 class PendingIndex:
@@ -296,12 +296,12 @@ class PendingIndex:
         """
         with translated(self._shown):
             arguments = (lock_name, -1 if after_ms is None else after_ms, due_at)
-            SCHEDULE.run(self._store, (self._key,), *arguments)
+            self._store.run(SCHEDULE, (self._key,), arguments)
 
     def due(self) -> tuple[int | None, list[tuple[str, bytes]]]:
         """Return the milliseconds until the next lock is due, and those that are due, each with the time."""
         with translated(self._shown):
-            next_ms, *pairs = DUE.run(self._store, (self._key,), DUE_AT_ONCE)
+            next_ms, *pairs = self._store.run(DUE, (self._key,), (DUE_AT_ONCE,))
         names = [name.decode() for name in pairs[::2]]
         return (None if next_ms < 0 else next_ms), list(zip(names, pairs[1::2], strict=True))
 

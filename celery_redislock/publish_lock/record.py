@@ -8,11 +8,11 @@ the step that grants the lock), when it is freed, or with its lease.
 from __future__ import annotations
 
 import json
-from functools import partial
 from importlib.resources import files
 
-from ..engine.lease.lease import now, number_of
-from ..engine.protocol import holder_record as holders
+from ..engine.lease.lease import now
+from ..engine.protocol import holder_record
+from ..engine.protocol.exclusive import number_of
 from ..engine.protocol.keys import keys_of
 from ..engine.protocol.script import Script
 from ..engine.transport.clients import Client, store_of
@@ -71,18 +71,18 @@ class PublishLock:
             None when it is the caller's now; else who waits or runs, its work as ``id`` in the metadata.
         """
         k = self._keys
-        # As `holders.written` writes it.
+        # As `holder_record.write` writes it.
         mark = f'"id":{json.dumps(exempt)}'
         arguments = (token, work, ttl_ms, int(again), int(runs and not again), exempt, mark)
         with translated(self.name):
             number, once = number_of(now()), k.once_of(token)
             keys = (k.lock, k.holder, k.queued, k.fence, once)
-            undo = partial(FREE.in_full, (k.queued, once), token, number)
-            reply = TAKE.run(self._store, keys, *arguments, number, within=within, undo=undo)
+            undo = FREE, (k.queued, once), (token, number)
+            reply = self._store.run(TAKE, keys, (*arguments, number), within, undo=undo)
         if reply[0] == 1:
             return None
         _, left_ms, waiting, description = reply
-        return _waits(waiting, left_ms) if waiting else holders.read(description, left_ms)
+        return _waits(waiting, left_ms) if waiting else holder_record.read(description, left_ms)
 
     def waiting(self) -> Holder | None:
         """Ask which work waits; None when none does."""
@@ -102,13 +102,13 @@ class PublishLock:
     def keep(self, token: str, ttl_ms: int, within: float = CALL_S) -> bool:
         """Let it last so long from now; False when it is not this token's any more."""
         with translated(self.name):
-            return bool(KEEP.run(self._store, (self._keys.queued,), token, ttl_ms, within=within))
+            return bool(self._store.run(KEEP, (self._keys.queued,), (token, ttl_ms), within))
 
     def free(self, token: str, within: float = CALL_S) -> bool:
         """Give it back; False when it is not this token's (any more)."""
         with translated(self.name):
             keys = (self._keys.queued, self._keys.once_of(token))
-            return bool(FREE.run(self._store, keys, token, _ALL, within=within))
+            return bool(self._store.run(FREE, keys, (token, _ALL), within))
 
 
 def _waits(work: bytes, left_ms: int) -> Holder:

@@ -148,6 +148,33 @@ def test_the_import_check_rejects_an_engine_that_knows_celery(copy: Path) -> Non
     assert "celery_redislock.engine.protocol.keys -> kombu" in check.stdout
 
 
+@pytest.mark.parametrize("module", ["socket", "threading", "time", "asyncio"])
+def test_the_import_check_rejects_a_protocol_that_is_not_pure(copy: Path, module: str) -> None:
+    with (copy / "celery_redislock" / "engine" / "protocol" / "exclusive.py").open("a") as file:
+        file.write(f"\nimport {module}\n")
+
+    check = lint_imports(copy)
+
+    assert check.returncode != 0
+    assert f"celery_redislock.engine.protocol.exclusive -> {module}" in check.stdout
+
+
+def test_the_protocol_takes_errors_and_slots_from_redis_py_but_no_connection() -> None:
+    """An asyncio twin has another client and the same protocol."""
+    sources = [module.read_text() for module in (PACKAGE / "engine" / "protocol").glob("*.py")]
+    imported = {
+        node.module if isinstance(node, ast.ImportFrom) else node.names[0].name
+        for source in sources
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+    }
+
+    assert {name for name in imported if name and name.startswith("redis")} == {
+        "redis.crc",
+        "redis.exceptions",
+    }
+
+
 def test_the_import_check_rejects_an_import_that_points_upwards(copy: Path) -> None:
     with (copy / "celery_redislock" / "holder.py").open("a") as module:
         module.write("\nfrom .engine import lock\n")

@@ -13,8 +13,9 @@ from hypothesis import assume
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from celery_redislock.engine.lease import verbs
-from celery_redislock.engine.lease.verbs import Granted, LockVerbs
+from celery_redislock.engine.lease.verbs import LockVerbs
+from celery_redislock.engine.protocol import exclusive
+from celery_redislock.engine.protocol.exclusive import Granted
 from celery_redislock.engine.protocol.keys import keys_of
 from celery_redislock.engine.protocol.wire import Command
 from celery_redislock.engine.transport.clients import store_of
@@ -60,6 +61,8 @@ class Wire:
         #: What may come once more; and everything.
         self.sent: list[Command] = []
         self.all: list[Command] = []
+
+    run = Store.run
 
     def call(self, command: Command, *_: Any) -> Any:
         """Send a command."""
@@ -120,7 +123,13 @@ class LockMachine(RuleBasedStateMachine):
         #: What was given back, or left.
         self.finished: set[str] = set()
         # So that no copy of a script is sent in full.
-        for script in (verbs.ACQUIRE, verbs.RELEASE, verbs.LEAVE, verbs.FORCE_RELEASE, verbs.RENEW):
+        for script in (
+            exclusive.ACQUIRE,
+            exclusive.RELEASE,
+            exclusive.LEAVE,
+            exclusive.FORCE_RELEASE,
+            exclusive.RENEW,
+        ):
             client.script_load(script.source)
 
     def teardown(self) -> None:
@@ -218,17 +227,17 @@ class LockMachine(RuleBasedStateMachine):
         """Do to the reference what was done to Redis; both must answer alike."""
         reference, arguments = self.reference, [_text(word) for word in _arguments(command)]
         token, last = arguments[0], arguments[-1]
-        if command[1] == verbs.ACQUIRE.sha:
+        if command[1] == exclusive.ACQUIRE.sha:
             granted = reference.ask(token, float(last), waits=int(arguments[2]) > 0)
             assert {1: True, 0: False, -1: None}[reply[0]] == granted, f"{reply} when {reference}"
             assert granted is None or self.client.exists(self.keys.lock), "somebody asked, and it is free"
             if granted:
                 self._take_note(token, int(reply[1]))
-        elif command[1] == verbs.LEAVE.sha:
+        elif command[1] == exclusive.LEAVE.sha:
             reference.leave(token, float(last))
-        elif command[1] == verbs.RELEASE.sha:
+        elif command[1] == exclusive.RELEASE.sha:
             assert bool(reply) == reference.release(token, keep=arguments[1] != "0")
-        elif command[1] == verbs.RENEW.sha:
+        elif command[1] == exclusive.RENEW.sha:
             assert bool(reply) == reference.renew(token)
         else:
             assert bool(reply) == (reference.holder == token and reference.force_release())

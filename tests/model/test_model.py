@@ -12,7 +12,7 @@ import redis
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from celery_redislock.engine.lease import verbs
+from celery_redislock.engine.protocol import exclusive
 from celery_redislock.engine.protocol.exclusive import ACQUIRE, FORCE_RELEASE, LEAVE, RELEASE
 from celery_redislock.engine.protocol.script import Script
 
@@ -42,8 +42,8 @@ def _patient(source: str) -> Script:
 def patience() -> Iterator[None]:
     """Have all scripts be patient."""
     names = ("ACQUIRE", "RELEASE", "LEAVE", "FORCE_RELEASE", "RENEW")
-    patient = {name: _patient(getattr(verbs, name).source) for name in names}
-    with mock.patch.multiple(verbs, **patient):
+    patient = {name: _patient(getattr(exclusive, name).source) for name in names}
+    with mock.patch.multiple(exclusive, **patient):
         yield
 
 
@@ -146,5 +146,5 @@ def test_the_model_sees_when(fault: str, client: redis.Redis) -> None:
     assert script.source.count(right) == 1, f"the script says {right!r} no more"
     faulty = _patient(script.source.replace(right, wrong))
 
-    with mock.patch.object(verbs, name, faulty), pytest.raises(AssertionError):
+    with mock.patch.object(exclusive, name, faulty), pytest.raises(AssertionError):
         _look_twice(client)

@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from celery_redislock.engine.group_lease import Left, Member
-from celery_redislock.engine.protocol.exclusive import RELEASE
+from celery_redislock.engine.protocol import exclusive
 
 #: Names the wrong way in which a worker holds the locks of its batches.
 WRONG = "REDISLOCK_TEST_WRONG_BATCH"
@@ -17,14 +17,7 @@ def _release_with_the_first_member() -> None:
 
     def depart(self: Any, idle_ms: int, done: str) -> Left:
         self._stop_renewing()
-        k = self._keys
-        RELEASE.run(
-            self._store,
-            (k.lock, k.holder, k.waiters, k.seen, k.fence, k.wanted, k.once_of(self._token)),
-            self._token,
-            0,
-            done,
-        )
+        self._store.run(*exclusive.release(self._keys, self._token, 0, done))
         return Left.NOBODY
 
     Member.depart = depart  # type: ignore[method-assign]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from celery_redislock.engine.lease import verbs
+from celery_redislock.engine.protocol import exclusive
 from celery_redislock.engine.protocol.exclusive import RELEASE
 from celery_redislock.engine.protocol.script import Script
 from celery_redislock.messages.headers import TOKEN_HEADER
@@ -17,7 +17,7 @@ def without_owner_check() -> None:
     right = "if redis.call('GET', lock) ~= token then"
     assert RELEASE.source.count(right) == 1
     source = RELEASE.source.replace(right, "if false then")
-    verbs.RELEASE = Script(source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
+    exclusive.RELEASE = Script(source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
 
 
 def without_redelivery() -> None:

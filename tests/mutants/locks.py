@@ -13,10 +13,9 @@ from uuid import uuid4
 import redis
 
 from celery_redislock import Holder, LockLost, RedisLock, StoreUnavailable
-from celery_redislock.engine.lease import verbs
 from celery_redislock.engine.lease.lease import now
-from celery_redislock.engine.lease.waiting import Granted
-from celery_redislock.engine.protocol.exclusive import ACQUIRE, RELEASE, RENEW
+from celery_redislock.engine.protocol import exclusive
+from celery_redislock.engine.protocol.exclusive import ACQUIRE, RELEASE, RENEW, Granted
 from celery_redislock.engine.protocol.script import Script
 
 
@@ -92,7 +91,7 @@ class CountsGrants(RedisLock):
 
     def attempt(self, **options: Any) -> Holder | None:
         """Take the lock, with a small number."""
-        with mock.patch.object(verbs, "ACQUIRE", self._script):
+        with mock.patch.object(exclusive, "ACQUIRE", self._script):
             return super().attempt(**options)
 
 
@@ -107,7 +106,7 @@ class RenewsWhatIsGone(RedisLock):
 
     def renew(self) -> bool:
         """Renew or take."""
-        with mock.patch.object(verbs, "RENEW", self._script):
+        with mock.patch.object(exclusive, "RENEW", self._script):
             return super().renew()
 
 
@@ -126,7 +125,7 @@ class TakesSilenceForALoss(RedisLock):
         """Ask once."""
         lease = self._holding.lease
         assert lease is not None
-        command = RENEW.command(self._verbs.keys.renewed, lease.token, lease.ttl_ms)
+        command = RENEW.command(self._verbs.keys.renewed, (lease.token, lease.ttl_ms))
         try:
             return bool(self._verbs.store.ask(command, 0.25))
         except redis.RedisError:
@@ -140,7 +139,7 @@ class ForgetsItsRelease(RedisLock):
 
     def release(self) -> bool:
         """Release, and deny it when asked again."""
-        with mock.patch.object(verbs, "RELEASE", self._script):
+        with mock.patch.object(exclusive, "RELEASE", self._script):
             return super().release()
 
 

@@ -19,15 +19,6 @@ def now() -> float:
     return time.clock_gettime(_CLOCK)
 
 
-def number_of(at: float) -> str:
-    """Return the number of a question that is asked now: larger than those that this machine asked before.
-
-    Args:
-        at: What `now` says.
-    """
-    return f"{int(at * 1e6)}"
-
-
 class Lease(NamedTuple):
     """One grant of a lock.
 

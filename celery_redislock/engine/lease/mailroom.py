@@ -16,9 +16,10 @@ from time import monotonic
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from ...errors import StoreUnavailable
+from ..protocol.exclusive import INTERRUPT
 from ..threads import Bell
 from ..transport.store import Store
-from .verbs import LOOK_UP, LockVerbs
+from .verbs import LockVerbs
 
 #: Waiters that share a connection: each message that one of them gets costs a list of all their names.
 PLACES = 50
@@ -111,7 +112,7 @@ class Mailroom:
             self._read = frozenset(self._places)
             # His own first: of several with word Redis takes the first.
             word = self._verbs.sleep([mailbox, *(self._read - {mailbox})], left, lateness_s)
-            if word is None or (word[0] == mailbox and word[1] != LOOK_UP):
+            if word is None or (word[0] == mailbox and word[1] != INTERRUPT):
                 return
             self._pass_on(word[0])
 
@@ -124,7 +125,7 @@ class Mailroom:
         if mailbox in self._read or self._told_by:
             return
         self._told_by = mailbox
-        self._verbs.ring(self._reader.get("is", mailbox))
+        self._verbs.interrupt(self._reader.get("is", mailbox))
 
     def _forget_telling(self, mailbox: bytes) -> None:
         if self._told_by == mailbox:

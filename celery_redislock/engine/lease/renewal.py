@@ -183,7 +183,7 @@ class Renewal:
             return opens_at
         self._back_by = now() + 2 * CALL_S + LATE_S
         with suppress(redis.RedisError, OSError):  # the renewal says so, if it still is away
-            commands = [watch.way[1].command(watch.keys, watch.token, 0) for watch in watches]
+            commands = [watch.way[1].command(watch.keys, (watch.token, 0)) for watch in watches]
             self._open(commands, min(watch.remaining_at(now()) for watch in watches))
         return due
 
@@ -226,7 +226,7 @@ class Renewal:
         at = now()
         ttls_ms = [watch.ttl_ms_at(at) for watch in watches]
         asked = zip(watches, ttls_ms, strict=True)
-        return at, ttls_ms, [verb.command(watch.keys, watch.token, ttl_ms) for watch, ttl_ms in asked]
+        return at, ttls_ms, [verb.command(watch.keys, (watch.token, ttl_ms)) for watch, ttl_ms in asked]
 
     def _open(self, commands: Sequence[Command], remaining_s: float) -> Exchange:
         """Open the connection if it is not; what that takes is nobody's time for an answer."""

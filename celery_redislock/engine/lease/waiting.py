@@ -24,11 +24,12 @@ from weakref import WeakSet
 import redis
 
 from ...errors import StoreUnavailable
+from ..protocol.exclusive import Busy, Granted
 from ..transport.outages import is_refusal
 from ..transport.store import CALL_S, LEAST_ATTEMPT_S, Store
 from . import mailroom
 from .lease import now
-from .verbs import Granted, LockVerbs, Refused
+from .verbs import LockVerbs
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +61,7 @@ class Waiter:
         self._mailbox = verbs.keys.mailbox(token)
         self._room: mailroom.Mailroom | None = None
 
-    def ask(self, patience_s: float = 0.0, within: float = CALL_S) -> Granted | Refused:
+    def ask(self, patience_s: float = 0.0, within: float = CALL_S) -> Granted | Busy:
         """Ask for the lock once.
 
         Args:
@@ -76,7 +77,7 @@ class Waiter:
             self._token, self._ttl_ms, patience_ms, self._metadata, within, self._queued
         )
 
-    def wait(self, timeout_s: float | None, outage_s: float) -> Granted | Refused:
+    def wait(self, timeout_s: float | None, outage_s: float) -> Granted | Busy:
         """Wait in line for the lock.
 
         A wait that fails gives up the place in the queue; whoever interrupts it has to, see `leave`.
@@ -102,7 +103,7 @@ class Waiter:
             self._leave_room()
             raise
 
-    def _wait_until(self, deadline: float | None, outage_s: float) -> Granted | Refused:
+    def _wait_until(self, deadline: float | None, outage_s: float) -> Granted | Busy:
         outage, sleepless = _Outage(outage_s if deadline is None else None), _Sleepless(self._verbs)
         way_s = 0.0
         while True:
@@ -131,9 +132,9 @@ class Waiter:
         round_trip_s = min(self._verbs.store.round_trip_s, last_s)
         return max(0.0, 1.5 * round_trip_s - LEAST_ATTEMPT_S)
 
-    def _sleep_somehow(self, refused: Refused, left: float, sleepless: _Sleepless) -> None:
+    def _sleep_somehow(self, busy: Busy, left: float, sleepless: _Sleepless) -> None:
         try:
-            self._sleep(refused, left)
+            self._sleep(busy, left)
             sleepless.ended()
         except StoreUnavailable as error:
             # Redis has just answered: it is not away.
@@ -145,9 +146,9 @@ class Waiter:
         if self._room is not None:
             self._room.leave(self._mailbox)
 
-    def _sleep(self, refused: Refused, left: float) -> None:
-        sleep_s = refused.sleep_s + random.uniform(0, JITTER_S)  # noqa: S311
-        until_the_end = refused.holder.lease_left == refused.sleep_s or left <= sleep_s
+    def _sleep(self, busy: Busy, left: float) -> None:
+        sleep_s = busy.sleep_s + random.uniform(0, JITTER_S)  # noqa: S311
+        until_the_end = busy.holder.lease_left == busy.sleep_s or left <= sleep_s
         lateness_s = PUNCTUAL_S if until_the_end else LATE_S
         if self._room is None:
             self._room = mailroom.enter(self._verbs, self._mailbox)
@@ -206,11 +207,11 @@ class _Outage:
             self._since = now()
         return self._longest_s is not None and now() - self._since >= self._longest_s
 
-    def checked(self, refused: Refused) -> Refused:
+    def checked(self, busy: Busy) -> Busy:
         """Return the last answer to a waiter; raise what kept it out of the line, if something did."""
         if self._refusal is not None:
             raise self._refusal
-        return refused
+        return busy
 
     def pause(self, error: StoreUnavailable) -> float:
         self._refusal = error if isinstance(error.__cause__, redis.ResponseError) else None

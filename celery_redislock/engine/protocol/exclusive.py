@@ -1,8 +1,23 @@
-"""Exclusive: the scripts of a lock that one holder has."""
+"""Exclusive: what is asked about a lock that one holder has, and what the answers mean.
+
+Each question is a function of the lock's keys that returns a script with its keys and arguments, or a
+plain command. Each has a function beside it that reads the reply. Whoever sends it, and how, is not
+known here: ``lease/verbs.py`` does.
+
+A question may be sent twice: the scripts answer a second send as they answered the first.
+"""
 
 from __future__ import annotations
 
-from .script import LOCK_SCRIPTS, Script
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from ...holder import Holder
+from . import holder_record
+from .keys import LockKeys
+from .script import LOCK_SCRIPTS, Question, Script
+from .wire import Command
 
 ACQUIRE = Script.load(LOCK_SCRIPTS, "acquire")
 RELEASE = Script.load(LOCK_SCRIPTS, "release")
@@ -11,3 +26,196 @@ FORCE_RELEASE = Script.load(LOCK_SCRIPTS, "force_release")
 INSPECT = Script.load(LOCK_SCRIPTS, "inspect")
 RENEW = Script.load(LOCK_SCRIPTS, "renew")
 RING = Script.load(LOCK_SCRIPTS, "ring")
+
+#: What `interrupt` leaves in a mailbox; a wake-up is something else.
+INTERRUPT = b"look"
+
+
+class Granted(NamedTuple):
+    """The lock is the caller's.
+
+    Attributes:
+        fencing_token: The number of this grant.
+        sent_at: Local clock, seconds: just before the request was first sent that Redis granted.
+        last_done: The work that was done last under this name; empty when nobody said.
+        has_pending: Runs are, or may be, pending until the lock is free.
+    """
+
+    fencing_token: int
+    sent_at: float
+    last_done: str
+    has_pending: bool = False
+
+
+class Busy(NamedTuple):
+    """Someone else has the lock.
+
+    Attributes:
+        holder: Who.
+        sleep_s: How long to sleep before asking again, seconds.
+    """
+
+    holder: Holder
+    sleep_s: float
+
+
+class Released(NamedTuple):
+    """The lock was the caller's, and is free or will be.
+
+    Attributes:
+        has_pending: Runs are, or may be, pending.
+    """
+
+    has_pending: bool
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """A snapshot of a lock that is held.
+
+    Attributes:
+        name: The Redis key.
+        holder: Who has it.
+        waiters: How many wait for it.
+        is_kept: It was released, and is only kept busy for its min_hold.
+    """
+
+    name: str
+    holder: Holder
+    waiters: int
+    is_kept: bool
+
+
+#: What a release answers -> what it means.
+_RELEASED = {0: None, 1: Released(has_pending=False), 2: Released(has_pending=True)}
+#: What the script says in place of the lease left when the lock is free: PTTL's word for no such key.
+_FREE = -2
+
+
+def number_of(at: float) -> str:
+    """Return the number of a question: larger than those that the same machine asked before.
+
+    Args:
+        at: The local clock when it is asked, seconds.
+    """
+    return f"{int(at * 1e6)}"
+
+
+def acquire(
+    keys: LockKeys,
+    token: str,
+    ttl_ms: int,
+    patience_ms: int,
+    metadata: str,
+    asked_at: float,
+    ticket: str = "",
+    mark: str = "",
+) -> Question:
+    """Ask for the lock; `acquired` reads the reply.
+
+    Args:
+        keys: Of the lock.
+        token: 32 characters, made before the first send.
+        ttl_ms: Length of the lease, milliseconds.
+        patience_ms: How long the caller would sleep if refused; 0: it does not wait (any more).
+        metadata: What the holder shows of itself, JSON.
+        asked_at: The local clock, seconds.
+        ticket: Token of the publish lock that the grant ends; or nothing.
+        mark: In place of the token, where that was given back and takes the lock once more.
+    """
+    asked: tuple[bytes, ...] = (*keys.acquired, keys.once_of(mark or token))
+    if not ticket:
+        return ACQUIRE, asked, (token, ttl_ms, patience_ms, metadata, number_of(asked_at))
+    asked = (*asked, keys.queued, keys.once_of(ticket))
+    return ACQUIRE, asked, (token, ttl_ms, patience_ms, metadata, number_of(asked_at), ticket)
+
+
+def acquired(reply: Any, sent_at: float) -> Granted | Busy | None:
+    """Read the reply to `acquire`.
+
+    Args:
+        reply: Of the script.
+        sent_at: Local clock, seconds: just before the question was first sent.
+
+    Returns:
+        None: what this question was granted is gone already.
+    """
+    if reply[0] == 1:
+        return Granted(int(reply[1]), sent_at, reply[2].decode(), bool(reply[3]))
+    if reply[0] == -1:
+        return None
+    _, sleep_ms, left_ms, description = reply
+    return Busy(holder_record.read(description, left_ms), sleep_ms / 1000)
+
+
+def leave(keys: LockKeys, token: str, asked_at: float, mark: str = "") -> Question:
+    """Give up the place in line, or what was granted unseen; a turn that came already goes to the next.
+
+    It undoes the questions of this token that were asked until `asked_at`.
+    """
+    return LEAVE, (*keys.left, keys.once_of(mark or token)), (token, number_of(asked_at))
+
+
+def release(keys: LockKeys, token: str, min_hold_ms: int, done: str, ticket: str = "") -> Question:
+    """Give the lock back; `released` reads the reply.
+
+    Args:
+        keys: Of the lock.
+        token: Of the holder.
+        min_hold_ms: The lock stays busy until this long after it was taken.
+        done: The work that was done under the lock, for the next holder to know; or nothing.
+        ticket: As in `acquire`: if it had one, the publish lock of a copy of the work ends too.
+    """
+    asked: tuple[bytes, ...] = (*keys.released, keys.once_of(token))
+    if ticket:
+        asked = (*asked, keys.queued)
+    return RELEASE, asked, (token, min_hold_ms, done)
+
+
+def released(reply: Any) -> Released | None:
+    """Read the reply to `release`; None: the lock was not this token's any more."""
+    return _RELEASED[reply]
+
+
+def renew(keys: LockKeys, token: str, ttl_ms: int) -> Question:
+    """Start the lease anew. The reply is 0 when the lock is not this token's any more."""
+    return RENEW, keys.renewed, (token, ttl_ms)
+
+
+def sleep(mailboxes: Sequence[bytes], seconds: float) -> Command:
+    """Sleep until one of the mailboxes has a message: the reply is that mailbox and the message."""
+    # BLPOP takes 0 for "without end".
+    return ("BLPOP", *mailboxes, f"{max(seconds, 0.001):.3f}")
+
+
+def interrupt(mailbox: bytes) -> Question:
+    """Leave a message that is no wake-up: the sleeper is to look whose mailboxes it reads."""
+    return RING, (mailbox,), ()
+
+
+def owner(keys: LockKeys) -> Command:
+    """Ask for the token that the lock is held with."""
+    return ("GET", keys.lock)
+
+
+def exists(keys: LockKeys) -> Command:
+    """Ask whether anyone holds the lock."""
+    return ("EXISTS", keys.lock)
+
+
+def force_release(keys: LockKeys, owner: bytes) -> Question:
+    """Take the lock from the holder with this token."""
+    return FORCE_RELEASE, keys.forced, (owner,)
+
+
+def inspect(keys: LockKeys) -> Question:
+    """Ask who has the lock; `inspected` reads the reply."""
+    return INSPECT, keys.inspected, ()
+
+
+def inspected(name: str, reply: Any) -> Inspection | None:
+    """Read the reply to `inspect` about the lock with this name; None: it is free."""
+    left_ms, description, waiters, is_kept = reply
+    if left_ms == _FREE:
+        return None
+    return Inspection(name, holder_record.read(description, left_ms), waiters, bool(is_kept))

@@ -14,7 +14,7 @@ from ...holder import Holder
 _DECODER = json.JSONDecoder()
 
 
-def written(metadata: Mapping[str, str] | None) -> str:
+def write(metadata: Mapping[str, str] | None) -> str:
     """Return a holder's metadata as the text that the record keeps.
 
     Raises:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from functools import cache, lru_cache
+from functools import cache, cached_property, lru_cache
 
 from redis.crc import key_slot
 
@@ -29,19 +29,41 @@ class LockKeys:
     queued: bytes
     wanted: bytes
 
-    @property
+    # What each script declares, in its order; made once for each lock.
+
+    @cached_property
+    def acquired(self) -> tuple[bytes, ...]:
+        """The keys of a question for the lock, before its own."""
+        return self.lock, self.holder, self.fence, self.waiters, self.seen, self.wanted
+
+    @cached_property
+    def released(self) -> tuple[bytes, ...]:
+        """The keys of a release, before its own."""
+        return self.lock, self.holder, self.waiters, self.seen, self.fence, self.wanted
+
+    @cached_property
+    def left(self) -> tuple[bytes, ...]:
+        """The keys of a leave, before its own."""
+        return self.lock, self.holder, self.waiters, self.seen
+
+    @cached_property
+    def forced(self) -> tuple[bytes, ...]:
+        """The keys of a release by force."""
+        return self.lock, self.holder, self.waiters, self.seen
+
+    @cached_property
     def renewed(self) -> tuple[bytes, ...]:
-        """The keys of a renewal, in the order of the script."""
+        """The keys of a renewal."""
         return self.lock, self.holder, self.fence, self.wanted
 
-    @property
+    @cached_property
     def inspected(self) -> tuple[bytes, bytes, bytes]:
-        """The keys that tell who has the lock, in the order of the script."""
+        """The keys that tell who has the lock."""
         return self.lock, self.holder, self.waiters
 
-    @property
+    @cached_property
     def shared(self) -> tuple[bytes, bytes, bytes, bytes, bytes]:
-        """The keys that the members of a batch keep alive, in the order of the scripts."""
+        """The keys that the members of a batch keep alive."""
         return self.lock, self.holder, self.members, self.out, self.fence
 
     def once_of(self, mark: str) -> bytes:

@@ -1,4 +1,4 @@
-"""Scripts: reads the Lua files once and sends them by their digest."""
+"""Scripts: a Lua file, the digest by which Redis knows it, and the commands that run it."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ import hashlib
 import re
 from dataclasses import dataclass
 from importlib.resources import files
-from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeAlias
 
-from redis.exceptions import NoPermissionError, NoScriptError, ResponseError
+from redis.exceptions import NoPermissionError
 
-from ..transport.store import CALL_S, Store
-from .wire import Argument, Command, Undo
+from .wire import Argument, Command
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -45,55 +43,6 @@ class Script:
         source = _SHARED.sub(lambda line: _shared(folder, line[1]), _read(folder, name))
         return cls(source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
 
-    def run(
-        self,
-        store: Store,
-        keys: tuple[bytes, ...],
-        *arguments: Argument,
-        within: float = CALL_S,
-        acks: int = 0,
-        undo: Undo | None = None,
-    ) -> Any:
-        """Run the script and return its reply, in at most `within` seconds.
-
-        Args:
-            store: Where.
-            keys: All that it declares.
-            arguments: What else it takes.
-            within: Seconds, for all attempts together.
-            acks: As in `Store.call`.
-            undo: As in `Store.call`.
-
-        Raises:
-            NotReplicated: Fewer than `acks` replicas have acknowledged what it did.
-            redis.RedisError: Redis refused, or could not be reached.
-        """
-        return self.run_with(store, keys, arguments, within, acks, undo)
-
-    def run_with(
-        self,
-        store: Store,
-        keys: tuple[bytes, ...],
-        arguments: tuple[Argument, ...],
-        within: float = CALL_S,
-        acks: int = 0,
-        undo: Undo | None = None,
-    ) -> Any:
-        """Do as `run`; what is asked most often is asked so, which takes less time."""
-        began_at = monotonic()
-        try:
-            try:
-                return store.call(("EVALSHA", self.sha, len(keys), *keys, *arguments), within, acks, undo)
-            except NoScriptError:
-                # After a restart, a failover or SCRIPT FLUSH; EVAL makes the server remember it again.
-                left_s = within - (monotonic() - began_at)
-                return store.call(self.in_full(keys, *arguments), left_s, acks, undo)
-        except ResponseError as error:
-            forbidden = self.forbidden(error)
-            if forbidden is None:
-                raise
-            raise forbidden from error
-
     def forbidden(self, error: Exception) -> NoPermissionError | None:
         """Return what a script has met if its user may not run one of its commands, with their names."""
         said = str(error)
@@ -103,13 +52,22 @@ class Script:
         commands = _COMMAND.findall(self.source.splitlines()[int(line[1]) - 1])
         return NoPermissionError(f"the user may not run {' or '.join(commands)}: {said}")
 
-    def command(self, keys: tuple[bytes, ...], *arguments: Argument) -> Command:
-        """Return the command that runs the script where the server knows it."""
+    def command(self, keys: tuple[bytes, ...], arguments: tuple[Argument, ...] = ()) -> Command:
+        """Return the command that runs the script where the server knows it.
+
+        Args:
+            keys: All that it declares.
+            arguments: What else it takes.
+        """
         return ("EVALSHA", self.sha, len(keys), *keys, *arguments)
 
-    def in_full(self, keys: tuple[bytes, ...], *arguments: Argument) -> Command:
+    def in_full(self, keys: tuple[bytes, ...], arguments: tuple[Argument, ...] = ()) -> Command:
         """Return the command that runs the script wherever it is sent."""
         return ("EVAL", self.source, len(keys), *keys, *arguments)
+
+
+#: One run of a script: with which keys and arguments.
+Question: TypeAlias = tuple[Script, tuple[bytes, ...], tuple[Argument, ...]]
 
 
 def _read(folder: Traversable, name: str) -> str:

@@ -10,14 +10,11 @@ again, and 4 % longer where each cycle takes a lock of another name.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TypeAlias
 
 Argument: TypeAlias = bytes | str | int | float
 #: A command's words.
 Command: TypeAlias = tuple[Argument, ...]
-#: Gives the command that takes back what another did; asked only when that is needed.
-Undo: TypeAlias = Callable[[], Command]
 
 
 #: How long a word is, as Redis reads it, by its length: a look takes less time than to format the number.

@@ -13,7 +13,8 @@ import redis
 from redis.crc import key_slot
 from redis.exceptions import ClusterDownError
 
-from ..protocol.wire import Command, Undo
+from ..protocol.script import Question
+from ..protocol.wire import Command
 from .cluster_pipeline import ClusterLine
 from .redirection import Redirection, key_of, redirection
 from .routing import AGAIN_S, LOOK_UP_S, Address, RoutedStore, passes, placed, share_of
@@ -69,7 +70,7 @@ class ClusterStore(RoutedStore):
         deadline: float,
         within: float = math.inf,
         acks: int = 0,
-        undo: Undo | None = None,
+        undo: Question | None = None,
     ) -> Any:
         """Send a command to the master of its key's slot, and on to where that sends it."""
         key = key_of(command)
@@ -98,7 +99,7 @@ class ClusterStore(RoutedStore):
         for server in list(self._servers.values()):
             server.rest()
 
-    def take_back(self, undo: Undo | None) -> None:
+    def take_back(self, undo: Question | None) -> None:
         """Take back what the masters were asked."""
         for server in list(self._servers.values()):
             server.take_back(undo)

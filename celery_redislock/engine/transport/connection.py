@@ -12,7 +12,8 @@ import redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from ..protocol.wire import Command, Undo, packed
+from ..protocol.script import Question
+from ..protocol.wire import Command, packed
 from .bounded import BoundedSocket, Clock, NoSocket, reader_of
 from .replication import missing_acks, wait_for
 
@@ -57,7 +58,7 @@ class Line:
         self.is_owed = False
         self.was_slow = False
         self.used_at = 0.0
-        self.undo: Undo | None = None
+        self.undo: Question | None = None
 
     def open(self, _: Sequence[Command], within: float) -> None:
         """Open the connection, if it is not; see `Exchange`.

@@ -12,7 +12,8 @@ from redis.exceptions import AuthenticationError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from ..protocol.wire import Command, Undo
+from ..protocol.script import Question
+from ..protocol.wire import Command
 from .bounded import step_of
 from .outages import code_of
 from .store import CALL_S, Store
@@ -44,7 +45,9 @@ class RoutedStore(Store):
     def __init__(self, options: Mapping[str, Any]) -> None:
         self._attempt_s = step_of(options)
 
-    def call(self, command: Command, within: float = CALL_S, acks: int = 0, undo: Undo | None = None) -> Any:
+    def call(
+        self, command: Command, within: float = CALL_S, acks: int = 0, undo: Question | None = None
+    ) -> Any:
         """Send a command, again if its reply is lost, or if another server may take it soon."""
         now, pause_s = time.monotonic(), PAUSE_FIRST_S
         deadline = now + min(within, CALL_S)

@@ -11,7 +11,8 @@ from typing import Any
 import redis
 from redis.sentinel import MasterNotFoundError
 
-from ..protocol.wire import Command, Undo
+from ..protocol.script import Question
+from ..protocol.wire import Command
 from .connection import Line
 from .routing import AGAIN_S, LOOK_UP_S, Address, RoutedStore, left_until, passes, placed, share_of
 from .server import Server
@@ -57,7 +58,7 @@ class SentinelStore(RoutedStore):
         deadline: float,
         within: float = math.inf,
         acks: int = 0,
-        undo: Undo | None = None,
+        undo: Question | None = None,
     ) -> Any:
         """Send a command once, to the master."""
         if self._is_stale or self._known is None:
@@ -79,7 +80,7 @@ class SentinelStore(RoutedStore):
         if self._known is not None:
             self._known[1].rest()
 
-    def take_back(self, undo: Undo | None) -> None:
+    def take_back(self, undo: Question | None) -> None:
         """Take back what the master was asked."""
         if self._known is not None:
             self._known[1].take_back(undo)

@@ -22,7 +22,8 @@ from redis.exceptions import AuthenticationError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from ..protocol.wire import Command, Undo
+from ..protocol.script import Question
+from ..protocol.wire import Command
 from .bounded import BoundedSocket, Clock, NoSocket, connected, step_of
 from .connection import Line
 from .store import CALL_S, KEPT, Store
@@ -75,7 +76,9 @@ class Server(Store):
         """What a question and its answer took when a connection was opened last."""
         return self._round_trip_s
 
-    def call(self, command: Command, within: float = CALL_S, acks: int = 0, undo: Undo | None = None) -> Any:
+    def call(
+        self, command: Command, within: float = CALL_S, acks: int = 0, undo: Question | None = None
+    ) -> Any:
         """Send a command, again if its reply is lost."""
         now = time.monotonic()
         deadline = now + (within if within < CALL_S else CALL_S)
@@ -102,7 +105,7 @@ class Server(Store):
         deadline: float,
         within: float = math.inf,
         acks: int = 0,
-        undo: Undo | None = None,
+        undo: Question | None = None,
     ) -> Any:
         """Send a command once."""
         idle = self._idle
@@ -161,11 +164,12 @@ class Server(Store):
         idle, self._idle = self._idle, deque()
         _close_all(idle)
 
-    def take_back(self, undo: Undo | None) -> None:
+    def take_back(self, undo: Question | None) -> None:
         """Send what takes back the question of a call behind each copy of it that was not answered."""
         for line in list(self._left):
             if undo is not None and line.undo is undo:
-                line.say(undo())
+                script, keys, arguments = undo
+                line.say(script.in_full(keys, arguments))
 
     def masters(self) -> Sequence[Server]:
         """Return this one."""
@@ -191,7 +195,7 @@ class Server(Store):
         error: BaseException,
         *,
         is_call: bool,
-        undo: Undo | None,
+        undo: Question | None,
     ) -> None:
         if line.is_ready:
             # Redis refused, or nothing was sent.

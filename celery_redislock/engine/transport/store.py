@@ -8,7 +8,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from ..protocol.wire import Command, Undo
+from redis.exceptions import NoScriptError, ResponseError
+
+from ..protocol.script import Question, Script
+from ..protocol.wire import Argument, Command
 from .bounded import STEP_S
 
 #: A call is over after this many seconds, whatever the client's own settings say.
@@ -34,7 +37,9 @@ class Store(ABC):
         """What a question and its answer took when a connection was opened last, seconds; 0.0: not known."""
 
     @abstractmethod
-    def call(self, command: Command, within: float = CALL_S, acks: int = 0, undo: Undo | None = None) -> Any:
+    def call(
+        self, command: Command, within: float = CALL_S, acks: int = 0, undo: Question | None = None
+    ) -> Any:
         """Send a command, again if its reply is lost, and return the reply.
 
         Only for commands that may be sent twice. One deadline holds for all: to find the server, to open
@@ -44,12 +49,49 @@ class Store(ABC):
             command: The command and its arguments.
             within: Seconds after which it is over; at most `CALL_S`.
             acks: As in `ask`.
-            undo: Gives what is sent behind the command when it was sent, not answered, and is given up:
-                what was done unseen does not stay.
+            undo: What takes the command back: sent behind it, on the same connection, when it was sent, not
+                answered, and is given up.
 
         Raises:
             redis.RedisError: Redis refused, or could not be reached.
         """
+
+    def run(
+        self,
+        script: Script,
+        keys: tuple[bytes, ...],
+        arguments: tuple[Argument, ...] = (),
+        within: float = CALL_S,
+        acks: int = 0,
+        undo: Question | None = None,
+    ) -> Any:
+        """Run a script and return its reply, in at most `within` seconds.
+
+        Args:
+            script: The script; like every one of ours it may be sent twice.
+            keys: All that it declares.
+            arguments: What else it takes.
+            within: Seconds, for all attempts together.
+            acks: As in `ask`.
+            undo: As in `call`.
+
+        Raises:
+            NotReplicated: Fewer than `acks` replicas have acknowledged what it did.
+            redis.RedisError: Redis refused, or could not be reached.
+        """
+        began_at = time.monotonic()
+        try:
+            try:
+                return self.call(script.command(keys, arguments), within, acks, undo)
+            except NoScriptError:
+                # After a restart, a failover or SCRIPT FLUSH; EVAL makes the server remember it again.
+                left_s = within - (time.monotonic() - began_at)
+                return self.call(script.in_full(keys, arguments), left_s, acks, undo)
+        except ResponseError as error:
+            forbidden = script.forbidden(error)
+            if forbidden is None:
+                raise
+            raise forbidden from error
 
     def ask(self, command: Command, within: float, acks: int = 0) -> Any:
         """Send a command once and wait at most `within` seconds for its reply.
@@ -74,7 +116,7 @@ class Store(ABC):
         deadline: float,
         within: float = math.inf,
         acks: int = 0,
-        undo: Undo | None = None,
+        undo: Question | None = None,
     ) -> Any:
         """Send a command once and return its reply.
 
@@ -94,7 +136,7 @@ class Store(ABC):
         """
 
     @abstractmethod
-    def take_back(self, undo: Undo | None) -> None:
+    def take_back(self, undo: Question | None) -> None:
         """Send what takes back the question of a call behind each copy of it that was not answered."""
 
     @abstractmethod

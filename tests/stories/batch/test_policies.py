@@ -187,9 +187,7 @@ def test_retry_lets_the_next_member_of_a_batch_that_lost_its_lock_wait_for_it(st
 
 def test_without_redis_nothing_is_published_and_the_caller_is_told(stage: BatchStage) -> None:
     with (
-        mock.patch(
-            "celery_redislock.engine.protocol.script.Script.run_with", side_effect=ConnectionRefusedError
-        ),
+        mock.patch("celery_redislock.engine.transport.store.Store.run", side_effect=ConnectionRefusedError),
         pytest.raises(StoreUnavailable),
     ):
         batch_of("away", shapes("away")["chain"]).delay()

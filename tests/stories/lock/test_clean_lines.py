@@ -55,7 +55,7 @@ def a_command_and_its_acknowledgement(store: Store) -> None:
 def a_script_that_is_not_known(store: Store) -> None:
     """Be refused, and send it in full."""
     store.call(("SCRIPT", "FLUSH"))
-    Script("return ARGV[1]", "0" * 40).run(store, (b"key",), "wrong")
+    store.run(Script("return ARGV[1]", "0" * 40), (b"key",), ("wrong",))
 
 
 def a_pipeline(store: Any) -> None:

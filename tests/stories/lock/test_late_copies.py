@@ -20,11 +20,11 @@ from celery_redislock import RedisLock, StoreUnavailable
 from celery_redislock.beat.ledger import Ledger, Verdict
 from celery_redislock.engine import group_lease as members
 from celery_redislock.engine.group_lease import Left, Member
-from celery_redislock.engine.lease import verbs
-from celery_redislock.engine.lease.lease import now, number_of
-from celery_redislock.engine.lease.verbs import Granted, LockVerbs, Refused
+from celery_redislock.engine.lease.lease import now
+from celery_redislock.engine.lease.verbs import LockVerbs
 from celery_redislock.engine.orphan import release_orphan
-from celery_redislock.engine.protocol.exclusive import ACQUIRE, LEAVE
+from celery_redislock.engine.protocol import exclusive
+from celery_redislock.engine.protocol.exclusive import ACQUIRE, Busy, Granted, number_of
 from celery_redislock.engine.protocol.script import Script
 from celery_redislock.engine.transport.clients import store_of
 from celery_redislock.pending import runs as wanted
@@ -176,7 +176,7 @@ def released_for_the_dead(late: Late) -> None:
 def a_waiter_that_died(late: Late) -> None:
     other, token = RedisLock(late.truth, NAME, 30), uuid4().hex
     assert other.acquire()
-    assert isinstance(late.verbs.acquire(token, TTL_MS, 4000, "{}"), Refused)
+    assert isinstance(late.verbs.acquire(token, TTL_MS, 4000, "{}"), Busy)
     assert not release_orphan(late.truth, NAME, token, 0)
     assert other.release()
 
@@ -388,11 +388,11 @@ def test_who_left_with_an_earlier_question_does_not_lose_what_a_later_one_was_gr
 
 def keeps_it_when_the_first_of_two_questions_is_taken_back(late: Late) -> bool:
     """Ask, ask again before the answer, and let what takes the first question back arrive last."""
-    token, k = uuid4().hex, late.verbs.keys
+    token = uuid4().hex
     assert isinstance(late.verbs.acquire(token, TTL_MS, 0, "{}"), Granted)
-    of_the_first = number_of(now())
+    first_asked_at = now()
     assert isinstance(late.verbs.acquire(token, TTL_MS, 0, "{}"), Granted)
-    LEAVE.run(late.store, (k.lock, k.holder, k.waiters, k.seen, k.once_of(token)), token, of_the_first)
+    late.store.run(*exclusive.leave(late.verbs.keys, token, first_asked_at))
     return late.verbs.is_held_with(token)
 
 
@@ -401,16 +401,16 @@ def test_who_asks_again_keeps_it_when_the_first_question_is_taken_back(late: Lat
 
 
 def test_a_script_that_does_not_hear_the_second_question_is_found_out(late: Late) -> None:
-    faulty = without(verbs.ACQUIRE, "redis.call('SET', holder, said .. ' ' .. number, 'KEEPTTL')", "")
+    faulty = without(ACQUIRE, "redis.call('SET', holder, said .. ' ' .. number, 'KEEPTTL')", "")
 
-    with mock.patch.object(verbs, "ACQUIRE", faulty):
+    with mock.patch.object(exclusive, "ACQUIRE", faulty):
         assert not keeps_it_when_the_first_of_two_questions_is_taken_back(late)
 
 
 def test_who_takes_a_publish_lock_back_does_not_lose_what_a_later_question_has_taken(late: Late) -> None:
     token = uuid4().hex
     keys = (late.verbs.keys.queued, late.verbs.keys.once_of(token))
-    FREE.run(late.store, keys, token, number_of(now()))
+    late.store.run(FREE, keys, (token, number_of(now())))
     assert late.queued.take(token, "work", TTL_MS) is None
 
     late.copies_arrive()
@@ -559,11 +559,11 @@ LAST_OF_TAKE = "redis.call('SET', once, ARGV[8], 'PX', '60000')\nreturn {1}\n"
 
 #: What a script says, what it says when it forgets, and the story that shows it.
 FORGETFUL: list[tuple[Any, str, str, str, Callable[[Late], None]]] = [
-    (verbs, "RELEASE", "redis.call('SET', once, RELEASED, 'PX', '60000')", "", released),
-    (verbs, "RELEASE", "redis.call('SET', once, LOST, 'PX', '60000')", "", lost_and_told),
-    (verbs, "LEAVE", "redis.call('SET', once, number, 'PX', '60000')", "", left_unseen),
+    (exclusive, "RELEASE", "redis.call('SET', once, RELEASED, 'PX', '60000')", "", released),
+    (exclusive, "RELEASE", "redis.call('SET', once, LOST, 'PX', '60000')", "", lost_and_told),
+    (exclusive, "LEAVE", "redis.call('SET', once, number, 'PX', '60000')", "", left_unseen),
     (
-        verbs,
+        exclusive,
         "ACQUIRE",
         "    redis.call('SET', once, number, 'PX', '60000')\n    end\n",
         "end\n",

@@ -12,7 +12,8 @@ import redis
 from celery_redislock import RedisLock, StoreUnavailable
 from celery_redislock.beat.ledger import Ledger, Verdict
 from celery_redislock.engine.group_lease import STAY, Left, Member, members_out
-from celery_redislock.engine.lease.verbs import Granted, LockVerbs, Refused
+from celery_redislock.engine.lease.verbs import LockVerbs
+from celery_redislock.engine.protocol.exclusive import Busy, Granted
 from celery_redislock.engine.transport.clients import store_of
 from celery_redislock.pending.runs import PendingIndex, PendingRun, PendingRuns
 from celery_redislock.publish_lock.record import PublishLock
@@ -58,10 +59,10 @@ class Full:
     def queued(self) -> str:
         """Return the token of somebody who stands in line."""
         token = uuid4().hex
-        assert isinstance(self.ask(token, patience_ms=4000), Refused)
+        assert isinstance(self.ask(token, patience_ms=4000), Busy)
         return token
 
-    def ask(self, token: str, patience_ms: int = 0) -> Granted | Refused:
+    def ask(self, token: str, patience_ms: int = 0) -> Granted | Busy:
         """Ask for the lock."""
         return self.verbs.acquire(token, TTL_MS, patience_ms, "{}")
 
@@ -124,7 +125,7 @@ def release_where_runs_are_wanted(full: Full) -> None:
     full.fills()
     released = full.verbs.release(token, 0, done="")
     assert released is not None
-    assert released.wanted
+    assert released.has_pending
 
 
 def release_of_what_is_lost(full: Full) -> None:
@@ -153,7 +154,7 @@ def acquire_in_line(full: Full) -> None:
     waiters = [full.queued() for _ in range(3)]
     full.fills()
     for waiter in waiters:
-        assert isinstance(full.ask(waiter, patience_ms=4000), Refused)
+        assert isinstance(full.ask(waiter, patience_ms=4000), Busy)
     assert full.client.zcard(full.verbs.keys.waiters) == 3
 
 
@@ -161,8 +162,8 @@ def acquire_of_a_busy_lock(full: Full) -> None:
     full.held()
     waiter = full.queued()
     full.fills()
-    assert isinstance(full.ask(uuid4().hex), Refused)
-    assert isinstance(full.ask(waiter), Refused), "it waits no more"
+    assert isinstance(full.ask(uuid4().hex), Busy)
+    assert isinstance(full.ask(waiter), Busy), "it waits no more"
     assert full.client.zcard(full.verbs.keys.waiters) == 0
 
 
@@ -178,7 +179,7 @@ def leave(full: Full) -> None:
 def ring(full: Full) -> None:
     full.fills()
     mailbox = full.verbs.keys.mailbox(uuid4().hex)
-    full.verbs.ring(mailbox)
+    full.verbs.interrupt(mailbox)
     assert full.client.llen(mailbox) == 1
     assert full.client.pttl(mailbox) > 0
 
@@ -199,7 +200,7 @@ def stay(full: Full) -> None:
     full.fills()
     later = 2 * TTL_MS
     mark = f"{token}:{out[0][0].decode()}"
-    assert STAY.run(full.store, full.verbs.keys.shared, mark, later) == 1
+    assert full.store.run(STAY, full.verbs.keys.shared, (mark, later)) == 1
     assert full.client.zrange(full.verbs.keys.out, 0, -1, withscores=True)[0][1] > out[0][1]
     assert full.client.pttl(full.verbs.keys.out) > TTL_MS
     member._stop_renewing()

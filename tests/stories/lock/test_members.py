@@ -205,7 +205,7 @@ def test_a_renewal_under_way_does_not_bring_back_a_member_that_departed(batch: B
     keys, store, gone = keys_of(NAME), store_of(batch.client), batch.running()
     other = batch.running()
     depart(gone)
-    STAY.run(store, keys.shared, gone._mark(gone._name), TTL_MS)
+    store.run(STAY, keys.shared, (gone._mark(gone._name), TTL_MS))
     assert depart(other) is Left.NOBODY
 
 

@@ -10,7 +10,8 @@ import pytest
 import redis
 
 from celery_redislock import LockBusy, RedisLock
-from celery_redislock.engine.lease.verbs import LockVerbs, Refused
+from celery_redislock.engine.lease.verbs import LockVerbs
+from celery_redislock.engine.protocol.exclusive import Busy
 from celery_redislock.engine.transport.clients import store_of
 
 from ...support.arena import Arena, companion
@@ -96,7 +97,7 @@ def test_a_waiter_that_leaves_by_an_exception_passes_the_turn_on(
 def test_a_turn_that_comes_while_the_waiter_leaves_goes_on_to_the_next(arena: Arena) -> None:
     verbs = LockVerbs(store_of(arena.client), NAME)
     holder, leaver = held(arena.client), "1" * 32
-    assert isinstance(verbs.acquire(leaver, 60_000, 4000, "{}"), Refused)
+    assert isinstance(verbs.acquire(leaver, 60_000, 4000, "{}"), Busy)
     staying = Waiting(RedisLock(arena.client, NAME))
     until_in_line(arena.client, NAME, 2)
     assert holder.release()

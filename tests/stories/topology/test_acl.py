@@ -16,8 +16,8 @@ from celery_redislock import RedisLock
 from celery_redislock.config.client import client_from_url
 from celery_redislock.engine import inspect_all, reaches, store_of
 from celery_redislock.engine.fitness import complaints
-from celery_redislock.engine.lease.verbs import LockVerbs, Refused
-from celery_redislock.engine.protocol.exclusive import RENEW
+from celery_redislock.engine.lease.verbs import LockVerbs
+from celery_redislock.engine.protocol.exclusive import RENEW, Busy
 
 from ...support.deadlines import eventually
 from ...support.places import README
@@ -76,7 +76,7 @@ def use_everything(server: Server, client: Any, *, with_scan: bool = False) -> N
         assert not waiters[2].acquire(blocking=True, timeout=0.2)
         # A waiter tries again when it is refused a command: here it may not.
         asker = uuid4().hex
-        assert isinstance(verbs.acquire(asker, 2000, 1000, "{}"), Refused)
+        assert isinstance(verbs.acquire(asker, 2000, 1000, "{}"), Busy)
         verbs.sleep([verbs.keys.mailbox(asker)], 0.01, 1.0)
         verbs.leave(asker, within=1.0)
         admin.script_flush()

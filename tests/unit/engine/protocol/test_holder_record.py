@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from celery_redislock import ConfigurationError, Holder
-from celery_redislock.engine.protocol import holder_record as holders
+from celery_redislock.engine.protocol import holder_record
 
 
 @given(st.dictionaries(st.text(), st.text()))
 def test_metadata_comes_back_as_it_went(metadata: dict[str, str]) -> None:
-    description = f"17 1767323045678 {holders.written(metadata)}".encode()
+    description = f"17 1767323045678 {holder_record.write(metadata)}".encode()
 
-    assert holders.read(description, 2500) == Holder(
+    assert holder_record.read(description, 2500) == Holder(
         metadata=metadata,
         since=datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=timezone.utc),
         lease_left=2.5,
@@ -26,12 +26,12 @@ def test_metadata_comes_back_as_it_went(metadata: dict[str, str]) -> None:
 
 
 def test_no_metadata_is_an_empty_dict() -> None:
-    assert holders.read(f"1 0 {holders.written(None)}".encode(), 1).metadata == {}
+    assert holder_record.read(f"1 0 {holder_record.write(None)}".encode(), 1).metadata == {}
 
 
 def test_of_a_holder_without_a_record_only_the_lease_left_is_known() -> None:
-    assert holders.read(b"", 2500) == Holder(lease_left=2.5)
-    assert holders.read(b"", -1) == Holder()
+    assert holder_record.read(b"", 2500) == Holder(lease_left=2.5)
+    assert holder_record.read(b"", -1) == Holder()
 
 
 @pytest.mark.parametrize(
@@ -39,4 +39,4 @@ def test_of_a_holder_without_a_record_only_the_lease_left_is_known() -> None:
 )
 def test_metadata_is_text_to_text(metadata: Mapping[str, str]) -> None:
     with pytest.raises(ConfigurationError, match="metadata"):
-        holders.written(metadata)
+        holder_record.write(metadata)
