@@ -164,7 +164,7 @@ class Launch:
 
     def _give_back(self) -> None:
         self.lock.release(unused=True)
-        if self.lock.wanted:
+        if self.lock.has_pending:
             publish_apart(self.app, self.lock.name)
 
     def is_under_way(self, holder: Holder) -> bool:

@@ -118,7 +118,7 @@ class LockedBatch(Signature):
             return launch.canvas.apply(args or (), kwargs or {}, **launch.call["options"])
         finally:
             lock.release()
-            if lock.wanted:
+            if lock.has_pending:
                 publish_apart(launch.app, lock.name)
 
     def stamp(self, visitor: Any = None, append_stamps: bool = False, **headers: Any) -> LockedBatch:

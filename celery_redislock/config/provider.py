@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
-from weakref import WeakKeyDictionary, WeakMethod
+from weakref import WeakKeyDictionary
 
 from celery import Celery
 
@@ -47,9 +47,16 @@ class LockProvider:
         lock_name: str,
         options: LockOptions,
         metadata: Mapping[str, str],
-        on_lost: WeakMethod[Any] | None = None,
+        **more: Any,
     ) -> RedisLock:
-        """Return a lock with this Redis key that nobody holds yet."""
+        """Return a lock with this Redis key that nobody holds yet.
+
+        Args:
+            lock_name: The Redis key.
+            options: On what terms.
+            metadata: What the holder shows of itself.
+            **more: Other arguments of `RedisLock`.
+        """
         return RedisLock(
             self.client,
             lock_name,
@@ -59,8 +66,8 @@ class LockProvider:
             min_hold=options.min_hold_ms / 1000,
             max_hold=None if options.max_hold_ms is None else options.max_hold_ms / 1000,
             metadata=metadata,
-            on_lost=on_lost,
             min_replicas=options.min_replicas,
+            **more,
         )
 
 

@@ -25,7 +25,7 @@ from typing import Any
 from weakref import WeakMethod
 
 from ..durations import to_ms
-from ..errors import ConfigurationError, LockBusy, LockLost, StoreUnavailable
+from ..errors import LockBusy, LockLost, StoreUnavailable
 from ..holder import Holder
 from .inspection import inspect
 from .lease.holding import Holding, chain_loss, weakly
@@ -63,6 +63,11 @@ class RedisLock:
         on_lost: Called once with this lock, in a thread of its own, when a held lock is lost. A
             `weakref.WeakMethod` is called while its object lives.
         min_replicas: A grant or a renewal counts only when so many replicas have acknowledged it.
+        on_stop_wanted: Called once with this lock, as `on_lost` is, when its holder is asked to stop. A
+            renewal brings that word, so the lock must `renew`.
+        stop_within: How long after that `on_stop_wanted` is called at the latest, where a third of
+            `expire` is longer.
+        ticket: Token of the publish lock under which the work was published; the grant ends it.
 
     Raises:
         ConfigurationError: An argument cannot be right.
@@ -81,23 +86,24 @@ class RedisLock:
         metadata: Mapping[str, str] | None = None,
         on_lost: Callable[[RedisLock], object] | WeakMethod[Any] | None = None,
         min_replicas: int = 0,
+        on_stop_wanted: Callable[[RedisLock], object] | WeakMethod[Any] | None = None,
+        stop_within: Duration | None = None,
+        ticket: str = "",
     ) -> None:
         self._terms = terms_of(expire, wait, min_hold, max_hold, min_replicas)
         self._verbs = LockVerbs(store_of(redis_client), lock_name, self._terms.min_replicas)
         self._metadata = holder_record.write(metadata)
-        if on_lost is not None and not callable(on_lost):
-            raise ConfigurationError(f"on_lost must be callable, not {type(on_lost).__name__}")
         self.redis_client, self.name, self.lock_name = redis_client, lock_name, lock_name
         self._renew, self._is_watched = bool(renew), bool(renew) or on_lost is not None
-        #: The work that was done last under this name, by whoever said so in `release`; known when held.
-        self.last_done = ""
-        #: Token of the publish lock under which our work was published; the grant ends it.
-        self.queued = ""
-        #: Whether runs of it were wanted (`PendingRuns`) when it was taken, and then when it was released.
-        self.wanted = False
-        self._interval_s = math.inf
+        self._ticket = ticket
+        self._interval_s = math.inf if stop_within is None else to_ms(stop_within, "stop_within") / 1000
+        self._last_done, self._has_pending = "", False
         self._renewal: Renewal | None = None
-        self._holding = Holding(lock_name, None if on_lost is None else weakly(self, on_lost))
+        self._holding = Holding(
+            lock_name,
+            weakly(self, on_lost, "on_lost"),
+            weakly(self, on_stop_wanted, "on_stop_wanted"),
+        )
 
     def __repr__(self) -> str:
         state = "lost" if self.lost else "held" if self.token else "not held"
@@ -130,6 +136,16 @@ class RedisLock:
     def loss(self) -> str | None:
         """Why the lock was lost; None when it was not."""
         return self._holding.loss
+
+    @property
+    def last_done(self) -> str:
+        """The work that was done last under this name, by whoever said so in `release`; known when held."""
+        return self._last_done
+
+    @property
+    def has_pending(self) -> bool:
+        """Whether runs were pending for it when it was taken, and then when it was released."""
+        return self._has_pending
 
     def ensure_held(self) -> None:
         """Do nothing while the lock is held and valid.
@@ -239,10 +255,6 @@ class RedisLock:
             self._holding.report_lost(lease.token, "another holder has it, or nobody")
         return renewed
 
-    def listen(self, on_asked: WeakMethod[Any], within_s: float) -> None:
-        """Have `on_asked` called, in a thread, within `within_s` or a third of `expire` of a wish to stop."""
-        self._holding.on_asked, self._interval_s = on_asked, within_s
-
     def locked(self) -> bool:
         """Ask Redis whether anyone holds the lock."""
         return self._verbs.exists()
@@ -312,13 +324,13 @@ class RedisLock:
         return self
 
     def _attempt(self, token: str, mark: str, blocking: bool, timeout_s: float | None) -> Holder | None:
-        terms, verbs, said, queued = self._terms, self._verbs, self._metadata, self.queued
+        terms, verbs, metadata, ticket = self._terms, self._verbs, self._metadata, self._ticket
         if blocking and timeout_s != 0:
-            answer = Waiter(verbs, token, terms.first_ttl_ms, said, queued).wait(
+            answer = Waiter(verbs, token, terms.first_ttl_ms, metadata, ticket).wait(
                 timeout_s, terms.ttl_ms / 1000
             )
         else:
-            answer = verbs.acquire(token, terms.first_ttl_ms, 0, said, CALL_S, queued, mark)
+            answer = verbs.acquire(token, terms.first_ttl_ms, 0, metadata, CALL_S, ticket, mark)
         if isinstance(answer, Busy):
             return answer.holder
         self._take(token, answer)
@@ -331,10 +343,10 @@ class RedisLock:
         if self._renewal is not None:
             self._renewal.forget(lease.token)
         min_hold_ms = 0 if unused else self._terms.min_hold_ms
-        released = self._verbs.release(lease.token, min_hold_ms, done, self.queued, within)
+        released = self._verbs.release(lease.token, min_hold_ms, done, self._ticket, within)
         if released is None:
             self._holding.report_lost(lease.token, "at the release another holder had it, or nobody")
-        self.wanted = released is not None and released.has_pending
+        self._has_pending = released is not None and released.has_pending
         self._holding.give_back(lease.token)
         return released is not None
 
@@ -345,7 +357,7 @@ class RedisLock:
     def _take(self, token: str, granted: Granted) -> None:
         terms = self._terms
         lease = Lease.granted(token, granted.fencing_token, terms.ttl_ms, granted.sent_at, terms.max_hold_ms)
-        self.last_done, self.wanted = granted.last_done, granted.has_pending
+        self._last_done, self._has_pending = granted.last_done, granted.has_pending
         self._holding.take(lease)
         if self._is_watched:
             self._watch(lease)

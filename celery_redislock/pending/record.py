@@ -163,7 +163,7 @@ def begin(task: Task[..., Any], lock: RedisLock, options: LockOptions) -> None:
     """
     request = task.request
     note = pending_in(request.headers)
-    if not note and not (lock.wanted or _may_want(options)):
+    if not note and not (lock.has_pending or _may_want(options)):
         return
     met = begin_call(task, str(request.id), lock, options, note)
     request.headers = {**(request.headers or {}), PENDING_HEADER: pending_value(met)}
@@ -186,7 +186,7 @@ def begin_call(
     """
     met = int(note.get("met") or lock.fencing_token or 0)
     token = note.get("token", "")
-    if lock.wanted or token:
+    if lock.has_pending or token:
         runs = wanted.runs_of(task.app, lock.name)
         begun = runs.begin(task.name, task_id, keep=_keep(options), triggered_us=met, token=token)
         if begun.is_copy:

@@ -32,9 +32,9 @@ TERMINATE = "redislock_terminate"
 AGAIN_MS = 30_000
 
 
-def told_within_s(options: LockOptions) -> float:
-    """Return how soon a run wants to be told, seconds: those that are never replaced need not hurry."""
-    return TOLD_WITHIN_S if options.on_conflict == "replace" else float("inf")
+def told_within_s(options: LockOptions) -> float | None:
+    """Return how soon a run wants to be told, seconds; None: it is never replaced, and need not hurry."""
+    return TOLD_WITHIN_S if options.on_conflict == "replace" else None
 
 
 def is_replaced(error: BaseException) -> bool:

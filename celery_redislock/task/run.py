@@ -81,9 +81,15 @@ class Run:
             return
         metadata = {**holder_metadata(task.name, self._request.id), **coalescing.triggered(self._request)}
         # Weak: the run has the lock, and a lock that is dropped must not be renewed for ever.
-        lock = provider_of(task.app).lock_of(lock_name, options, metadata, WeakMethod(self.report_lost))
-        lock.listen(WeakMethod(self.report_asked), replacement.told_within_s(options))
-        lock.queued = ticket.token_under(lock_name)
+        lock = provider_of(task.app).lock_of(
+            lock_name,
+            options,
+            metadata,
+            on_lost=WeakMethod(self.report_lost),
+            on_stop_wanted=WeakMethod(self.report_stop_wanted),
+            stop_within=replacement.told_within_s(options),
+            ticket=ticket.token_under(lock_name),
+        )
         try:
             while self._take_or_settle(lock) is Outcome.FREE_AGAIN:
                 pass
@@ -157,7 +163,7 @@ class Run:
             self._body.interrupt(self._interruption)
         lock_lost.send(sender=self._task, lock=lock, reason=reason)
 
-    def report_asked(self) -> None:
+    def report_stop_wanted(self, _: RedisLock) -> None:
         """Interrupt the body: another run is to take the place of this one."""
         self.is_replaced = True
         if self._body is not None:
@@ -206,7 +212,7 @@ class Run:
             return
         if released and not unused:
             lock_released.send(sender=self._task, lock=self.lock)
-        if self.lock.wanted:
+        if self.lock.has_pending:
             wanted.publish_apart(self._task.app, self.lock.name)
 
 

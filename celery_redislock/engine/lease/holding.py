@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, TypeAlias, TypeVar
 from weakref import WeakMethod, ref
 
-from ...errors import LockLost
+from ...errors import ConfigurationError, LockLost
 from ..threads import begin, here
 from .lease import Lease, now
 
@@ -16,23 +16,23 @@ logger = logging.getLogger(__name__)
 
 Owner = TypeVar("Owner")
 
-#: Gives what is to be called, while whom it tells lives: dropped, he must not live on in a cycle.
+#: Returns what is to be called, or None once its object is gone: a callback keeps no dropped lock alive.
 Teller: TypeAlias = Callable[[], Callable[[], object] | None]
 
 
 class _Grant:
     """One grant, from its beginning on. Each change is one step: threads share it without a mutex."""
 
-    __slots__ = ("is_over", "lease", "loss", "process", "unasked", "untold")
+    __slots__ = ("is_over", "lease", "loss", "loss_untold", "process", "stop_untold")
 
     def __init__(self, lease: Lease) -> None:
         self.lease = lease
-        #: Whose it is: the child of a fork inherits the object, and not the lock.
+        #: Who holds it: the child of a fork inherits the object, and not the lock.
         self.process = here()
         self.loss: str | None = None
         self.is_over = False
-        #: Whoever takes what is in there tells of the loss, or of the wish to stop: one does.
-        self.untold, self.unasked = [True], [True]
+        #: Emptied by the one thread that tells of the loss, or that the holder is to stop.
+        self.loss_untold, self.stop_untold = [True], [True]
 
     @property
     def loss_by_now(self) -> str | None:
@@ -46,15 +46,16 @@ class Holding:
 
     Args:
         name: The lock, for the log.
-        tell: If given, what it gives is called in a thread of its own when a lease is lost, once for each.
+        on_lost: What it returns is called once for each lease that is lost, in a thread of its own.
+        on_stop_wanted: The same for each lease whose holder is asked to stop.
     """
 
-    def __init__(self, name: str, tell: Teller | None = None) -> None:
+    def __init__(
+        self, name: str, on_lost: Teller | None = None, on_stop_wanted: Teller | None = None
+    ) -> None:
         self._name = name
-        self._tell = tell
+        self._on_lost, self._on_stop_wanted = on_lost, on_stop_wanted
         self._grant: _Grant | None = None
-        #: What it gives is called once for each lease, in a thread of its own, when its holder is to stop.
-        self.on_asked: Teller | None = None
 
     @property
     def lease(self) -> Lease | None:
@@ -105,39 +106,39 @@ class Holding:
     def report_lost(self, token: str, reason: str) -> None:
         """Take note that the lease with this token is lost; the first reason counts."""
         grant = self._grant_of(token)
-        if grant is None or not grant.untold:
+        if grant is None or not grant.loss_untold:
             return
         if grant.loss is None:
             grant.loss = grant.loss_by_now or reason
             logger.warning("lock %r is lost: %s", self._name, reason)
-        if self._tell is None:
-            grant.untold.clear()
+        if self._on_lost is None:
+            grant.loss_untold.clear()
         else:
-            self._start(self._tell, grant.untold)
+            self._start(self._on_lost, grant.loss_untold, "on_lost")
 
-    def report_asked(self, token: str) -> None:
+    def report_stop_wanted(self, token: str) -> None:
         """Take note that the holder of the lease with this token is asked to stop."""
         grant = self._grant_of(token)
-        if grant is not None and grant.unasked and self.on_asked is not None:
-            self._start(self.on_asked, grant.unasked)
+        if grant is not None and grant.stop_untold and self._on_stop_wanted is not None:
+            self._start(self._on_stop_wanted, grant.stop_untold, "on_stop_wanted")
 
     def _grant_of(self, token: str) -> _Grant | None:
         grant = self._grant
         is_it = grant is not None and not grant.is_over and grant.lease.token == token
         return grant if is_it else None
 
-    def _start(self, teller: Teller, once: list[bool]) -> None:
-        # Asked here, not in the thread: a run that notices its loss at its end would be gone by then.
+    def _start(self, teller: Teller, once: list[bool], name: str) -> None:
+        # Looked up here, not in the thread: a run that notices its loss at its end would be gone by then.
         tell = teller()
         if tell is None:
             return
-        # In a thread of its own: whoever is told slowly must not keep other locks from being renewed.
-        work = partial(self._tell_once, tell, once)
+        # In a thread of its own: a slow callback must not keep other locks from being renewed.
+        work = partial(self._tell_once, tell, once, name)
         if not begin(work, "redislock-tell"):
             work()
 
-    def _tell_once(self, tell: Callable[[], object], once: list[bool]) -> None:
-        # Taken by him who tells, when he does: interrupted before, another tells.
+    def _tell_once(self, tell: Callable[[], object], once: list[bool], name: str) -> None:
+        # Taken only now, by the thread that tells: if one is interrupted before this, another tells.
         try:
             once.pop()
         except IndexError:
@@ -145,7 +146,7 @@ class Holding:
         try:
             tell()
         except Exception:
-            logger.exception("on_lost of lock %r raised", self._name)
+            logger.exception("%s of lock %r raised", name, self._name)
 
 
 def chain_loss(error: BaseException, lost: LockLost) -> None:
@@ -155,8 +156,23 @@ def chain_loss(error: BaseException, lost: LockLost) -> None:
     error.__context__ = lost
 
 
-def weakly(owner: Owner, tell: Callable[[Owner], object] | WeakMethod[Any]) -> Teller:
-    """Return what gives the call of `tell` with its owner, while that and the method's object live."""
+def weakly(
+    owner: Owner, tell: Callable[[Owner], object] | WeakMethod[Any] | None, name: str
+) -> Teller | None:
+    """Return what gives the call of `tell` with its owner, while that and the method's object live.
+
+    Args:
+        owner: What `tell` takes.
+        tell: Of the user; None: there is nothing to call.
+        name: What the user calls it.
+
+    Raises:
+        ConfigurationError: It cannot be called.
+    """
+    if tell is None:
+        return None
+    if not callable(tell):
+        raise ConfigurationError(f"{name} must be callable, not {type(tell).__name__}")
     known = ref(owner)
 
     def teller() -> Callable[[], object] | None:

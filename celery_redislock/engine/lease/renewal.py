@@ -261,7 +261,7 @@ class Renewal:
         if reply in (1, 2):
             lock.renewed(watch.token, sent_at, ttl_ms)
             if reply == 2:
-                lock.report_asked(watch.token)
+                lock.report_stop_wanted(watch.token)
             watch.schedule(sent_at + watch.interval_s, failure="")
         elif reply == 0:
             self._report_lost(watch, "its lease ran out in Redis, or the lock was taken or deleted")

@@ -52,12 +52,12 @@ LATE_S, PUNCTUAL_S = 1.0, 0.01
 class Waiter:
     """One attempt to get one lock, with a token of its own."""
 
-    def __init__(self, verbs: LockVerbs, token: str, ttl_ms: int, metadata: str, queued: str = "") -> None:
+    def __init__(self, verbs: LockVerbs, token: str, ttl_ms: int, metadata: str, ticket: str = "") -> None:
         self._verbs = verbs
         self._token = token
         self._ttl_ms = ttl_ms
         self._metadata = metadata
-        self._queued = queued
+        self._ticket = ticket
         self._mailbox = verbs.keys.mailbox(token)
         self._room: mailroom.Mailroom | None = None
 
@@ -74,7 +74,7 @@ class Waiter:
         """
         patience_ms = int(patience_s * 1000)
         return self._verbs.acquire(
-            self._token, self._ttl_ms, patience_ms, self._metadata, within, self._queued
+            self._token, self._ttl_ms, patience_ms, self._metadata, within, self._ticket
         )
 
     def wait(self, timeout_s: float | None, outage_s: float) -> Granted | Busy:

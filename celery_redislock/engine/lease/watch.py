@@ -25,7 +25,7 @@ class Renewable(Protocol):
     def report_lost(self, token: str, reason: str) -> None:
         """Take note that the lease is lost."""
 
-    def report_asked(self, token: str) -> None:
+    def report_stop_wanted(self, token: str) -> None:
         """Take note that the holder is asked to stop."""
 
 

@@ -238,16 +238,14 @@ def a_publish_lock_freed_before_its_take_arrives(late: Late) -> None:
 def a_publish_lock_whose_work_has_begun(late: Late) -> None:
     token = uuid4().hex
     assert late.queued.take(token, "work", TTL_MS) is None
-    lock = late.lock()
-    lock.queued = token
+    lock = late.lock(ticket=token)
     assert lock.acquire()
     assert late.queued.waiting() is None
     assert lock.release(done="work")
 
 
 def a_publish_lock_of_a_copy_of_what_was_done(late: Late) -> None:
-    lock = late.lock()
-    lock.queued = uuid4().hex
+    lock = late.lock(ticket=uuid4().hex)
     assert lock.acquire()
     assert late.queued.take(uuid4().hex, "work", TTL_MS, again=True) is None
     assert lock.release(done="work")

@@ -56,8 +56,7 @@ def test_the_checks_catch_a_wrong_one(kind: Any, check: Check, client: redis.Red
 def test_the_grant_of_the_lock_ends_the_publish_lock_of_its_own_work(client: redis.Redis) -> None:
     token = uuid4().hex
     assert PublishLock(client, NAME).take(token, "work", TTL_MS) is None
-    lock = RedisLock(client, NAME)
-    lock.queued = token
+    lock = RedisLock(client, NAME, ticket=token)
 
     assert lock.acquire()
 
@@ -67,8 +66,7 @@ def test_the_grant_of_the_lock_ends_the_publish_lock_of_its_own_work(client: red
 
 def test_the_grant_leaves_the_publish_lock_of_another(client: redis.Redis) -> None:
     assert PublishLock(client, NAME).take(uuid4().hex, "work", TTL_MS) is None
-    lock = RedisLock(client, NAME)
-    lock.queued = uuid4().hex
+    lock = RedisLock(client, NAME, ticket=uuid4().hex)
 
     with lock:
         assert client.exists(QUEUED)
@@ -78,8 +76,7 @@ def test_the_grant_leaves_the_publish_lock_of_another(client: redis.Redis) -> No
 def test_a_refused_attempt_keeps_its_publish_lock(client: redis.Redis) -> None:
     token = uuid4().hex
     assert PublishLock(client, NAME).take(token, "work", TTL_MS) is None
-    waiter = RedisLock(client, NAME)
-    waiter.queued = token
+    waiter = RedisLock(client, NAME, ticket=token)
 
     with RedisLock(client, NAME):
         assert not waiter.acquire()
@@ -88,8 +85,7 @@ def test_a_refused_attempt_keeps_its_publish_lock(client: redis.Redis) -> None:
 
 def test_finished_work_ends_the_publish_lock_of_its_copies(client: redis.Redis) -> None:
     """A copy that was put off while the work was done will be dropped: it must not stand for it."""
-    lock = RedisLock(client, NAME)
-    lock.queued = uuid4().hex
+    lock = RedisLock(client, NAME, ticket=uuid4().hex)
     assert lock.acquire()
     assert PublishLock(client, NAME).take(uuid4().hex, "work", TTL_MS, again=True) is None
 
