@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 from ..durations import to_ms
-from ..engine.transport.replication import replicas
+from ..engine import replicas
 from ..errors import ConfigurationError
 
 __all__ = [

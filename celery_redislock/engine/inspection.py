@@ -1,4 +1,4 @@
-"""Inspection: what Redis knows of a lock, or of all the locks under a prefix."""
+"""Inspection: what Redis knows of the locks of others, and giving back what a dead process held."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from .lease.lease import now
+from .lease.verbs import LockVerbs
 from .protocol import exclusive
 from .protocol.exclusive import INSPECT, Inspection
 from .protocol.keys import COMPANION, keys_of
@@ -54,6 +56,32 @@ def inspect_all(client: Client, prefix: str) -> Iterator[Inspection]:
                         yield seen
     finally:
         line.close()
+
+
+def release_orphan(client: Client, lock_name: str, token: str, min_hold_ms: int) -> bool:
+    """Release a lock for its dead holder, or leave the queue for a dead waiter.
+
+    Only for a process that has surely ended: nobody tells it.
+
+    Args:
+        client: A synchronous redis-py client.
+        lock_name: The Redis key.
+        token: What the dead process held, or waited, with.
+        min_hold_ms: As the holder had it.
+
+    Returns:
+        True when the lock was held with this token.
+
+    Raises:
+        StoreUnavailable: Redis could not be reached; the lock ends with its lease.
+    """
+    verbs = LockVerbs(store_of(client), lock_name)
+    # Most processes end with nothing held: ask before releasing.
+    until = now() + CALL_S
+    if verbs.is_held_with(token):
+        return verbs.release(token, min_hold_ms, done="", within=until - now()) is not None
+    verbs.leave(token, within=until - now())
+    return False
 
 
 def _scanned(master: Store, prefix: str) -> Iterator[Sequence[str]]:

@@ -20,9 +20,9 @@ from celery_redislock import RedisLock, StoreUnavailable
 from celery_redislock.beat.ledger import Ledger, Verdict
 from celery_redislock.engine import group_lease as members
 from celery_redislock.engine.group_lease import Left, Member
+from celery_redislock.engine.inspection import release_orphan
 from celery_redislock.engine.lease.lease import now
 from celery_redislock.engine.lease.verbs import LockVerbs
-from celery_redislock.engine.orphan import release_orphan
 from celery_redislock.engine.protocol import exclusive
 from celery_redislock.engine.protocol.exclusive import ACQUIRE, Busy, Granted, number_of
 from celery_redislock.engine.protocol.script import Script
