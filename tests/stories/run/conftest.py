@@ -10,12 +10,12 @@ import pytest
 from ...support.stores import STORE, own_store_of
 from ...support.workers import Worker, running_worker
 from . import tasks_app
-from .stage import Stage
+from .stage import PROCESSES, Stage
 
 pytest.register_assert_rewrite("tests.stories.run.task_checks")
 
 #: Pool -> concurrency. Only the prefork worker sends events.
-_POOLS = {"prefork": 4, "threads": 4, "solo": 1}
+_POOLS = {"prefork": PROCESSES, "threads": 4, "solo": 1}
 
 
 @pytest.fixture(scope="session")

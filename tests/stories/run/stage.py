@@ -19,6 +19,9 @@ from ...support.deadlines import eventually
 from ...support.workers import Worker
 from .visits import VisitsJournal
 
+#: Processes of the worker that most tests share.
+PROCESSES = 4
+
 
 class Stage:
     """One worker, its databases and its log."""
