@@ -1,13 +1,13 @@
-"""Call: one call of a task, made once for each message and handed on: its plan, arguments, and lock's name.
+"""Call: one call of a task, made once for each message: its plan, its arguments, the name of its lock.
 
-Who publishes a call names its lock, and the message carries the name. The worker, the worker's parent, and
-whoever publishes the message again go by that name: so they never disagree, whatever their version of the
-function and its options, and whatever a serializer made of the arguments.
+The publisher of a call names its lock, and the message carries the name. The worker, its parent, and a
+process that publishes the message again use that name. So all agree, also with other versions of the function
+or of its options, and whatever a serializer made of the arguments.
 
-A name counts for the one message that it was written for: for its task and its id. Celery copies headers
-into retries and replacements, and users copy them into other calls: so `apply_async` names each call anew,
-unless the message is known to be the same, see ``task/resent.py``. A name without this app's prefix does not
-count either: a message can make nobody take the lock of another app, or touch any other key.
+A name counts only for the message that it was written for, by task and id: Celery copies headers into retries
+and replacements, and users copy them into other calls. So `apply_async` names each call anew, unless the
+message was published before as it is, see ``task/resent.py``. Nor does a name count without the app's prefix:
+no message can make a worker take the lock of another app, or touch any other key.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Call:
         *,
         is_eager: bool = False,
     ) -> Call:
-        """Return the call that a worker has received, or that is made eagerly.
+        """Return the call of a message that a worker has received, or an eager call.
 
         Args:
             task: The task.
@@ -64,7 +64,7 @@ class Call:
             task_id: Of the message.
             args: Of the message.
             kwargs: Of the message.
-            is_eager: There is no message: its headers are those of whatever the call was made in.
+            is_eager: There is no message: the headers are copied from the one around, and name no lock.
 
         Raises:
             ConfigurationError: The call's own lock options are wrong.
@@ -114,9 +114,9 @@ class Call:
         return options.mode != "off" and options.scope != "queue"
 
     def publish(self, send: Callable[..., Any], options: Mapping[str, Any]) -> Any:
-        """Publish it with Celery's own `apply_async`, and have its message name the lock.
+        """Publish the call with Celery's own `apply_async`.
 
-        A call that gives no name here is sent without one, and the worker decides about it.
+        An `apply_async` of the user's may change the arguments on the way: see `name_as_sent`.
 
         Args:
             send: Celery's own.
@@ -129,7 +129,10 @@ class Call:
             _published.reset(token)
 
     def named(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Return Celery's options of this call with its id, and the name of its lock among the headers."""
+        """Return Celery's options of this call with its id, and the name of its lock among the headers.
+
+        A call whose arguments give no name here is sent without one, and the worker decides about it.
+        """
         headers = without_name(options.get("headers"))
         if self.plan.options.mode != "off":
             try:
@@ -141,7 +144,7 @@ class Call:
 
 
 def name_as_sent(headers: Any = None, body: Any = None, **_: Any) -> None:
-    """At ``before_task_publish``: name the call anew if an `apply_async` of the user's has changed it."""
+    """At ``before_task_publish``: name the lock anew if a user's `apply_async` has changed the call."""
     call = _published.get()
     if call is None or not headers or NAME_HEADER not in headers or not isinstance(body, tuple | list):
         return

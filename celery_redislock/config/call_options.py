@@ -40,7 +40,7 @@ def travelling(task_name: str, lock: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def refuse_options_of_a_task(task_name: str, options: Mapping[str, Any]) -> None:
-    """Refuse lock options that a call is given as a task is, which nobody would read.
+    """Refuse lock options of a call that are written as those of a task: they would be ignored.
 
     Raises:
         ConfigurationError: There is one.
@@ -53,9 +53,9 @@ def refuse_options_of_a_task(task_name: str, options: Mapping[str, Any]) -> None
 
 
 def put_into_header(sender: Any = None, headers: Any = None, properties: Any = None, **_: Any) -> None:
-    """At ``before_task_publish``: let what is published by name carry its lock options as `apply_async` does.
+    """At ``before_task_publish``: write the lock options of a task that is published by name into its header.
 
-    Celery swallows what is raised here. So what cannot travel is left out, and refused by the worker.
+    Celery swallows what is raised here. So options that cannot travel are left out: the worker refuses them.
     """
     properties = {} if properties is None else properties
     lock = properties.pop(_PROPERTY, None)

@@ -44,12 +44,11 @@ _POSITIONAL = ("task_id", "producer", "link", "link_error", "shadow")
 class LockedTask(Planned):
     """A task that holds a Redis lock, keyed on its name and arguments, while it runs.
 
-    The lock is taken in `before_start` and released in `after_return`; before a retry or a
-    replacement is published; and in ``task_postrun`` for the ends that Celery calls no
-    `after_return` for. It is taken and released around these hooks: they are whatever its bases and
-    subclasses make of them, with or without a call of ``super()``.
+    The lock is taken before `before_start`. It is released after `after_return`; before a retry or a
+    replacement is published; and in ``task_postrun`` where Celery calls no `after_return`. So bases and
+    subclasses may override these hooks, with or without a call of ``super()``.
 
-    It goes together with another task class in either order. As the only base of a decorated function it
+    It can be combined with another task class, in either order. As the only base of a decorated function it
     is combined with the app's own task class.
 
     Options are attributes ``lock_<x>``, checked when the task is registered.
@@ -76,14 +75,14 @@ class LockedTask(Planned):
             super().__init_subclass__(**kwargs)
         else:
             base_class.derive_from(cls, bases)
-            # From the first again: those that have come before us were not told of it.
+            # Once more from the first base on: those that now come before LockedTask were not called.
             super(cls, cls).__init_subclass__(**kwargs)
 
     @classmethod
     def bind(cls, app: Celery) -> Celery:
-        """Check the options, and put ours around the hooks, when Celery registers the task.
+        """Check the options, and surround the hooks, when Celery registers the task.
 
-        Not in `on_bound`, which other classes override and may not pass on.
+        Not in `on_bound`: other classes override it, and may not call ``super()``.
 
         Raises:
             ConfigurationError: An option or a setting is wrong, or a base hides what is ours.
@@ -92,7 +91,7 @@ class LockedTask(Planned):
         base_class.refuse_what_hides_the_lock(cls, LockedTask)
         if plan_of(cls, app).options.mode == "on":
             coroutines.refuse_function(cls, str(cls.name), called_by_celery(cls))
-        # In the finished class: it may have hooks from several bases and the setting task_annotations.
+        # The class is finished: it has the hooks of all its bases, and of the setting task_annotations.
         surround_hooks(cls)
         throws = cls.throws if isinstance(cls.throws, tuple) else (cls.throws,)
         cls._busy_is_expected_by_us |= LockBusy not in throws
