@@ -4,18 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from importlib.resources import files
 
-from ..engine.lease.lease import now
-from ..engine.protocol.keys import keys_of
-from ..engine.protocol.script import Script
-from ..engine.transport.clients import Client, store_of
-from ..engine.transport.outages import translated
-from ..engine.transport.store import CALL_S
+from ..engine.companion import CALL_S, Client, Companion, load_scripts, now
 
-_SCRIPTS = files(__package__) / "scripts"
-CLAIM = Script.load(_SCRIPTS, "claim")
-RECALL = Script.load(_SCRIPTS, "recall")
+CLAIM, RECALL = load_scripts(__package__, "claim", "recall")
 
 #: An entry that was not sent for so long is forgotten, milliseconds: a yearly one, and a month to spare.
 KEPT_MS = 400 * 24 * 3600 * 1000
@@ -68,23 +60,20 @@ class Ledger:
     """
 
     def __init__(self, client: Client, lock_name: str) -> None:
-        self._store = store_of(client)
-        self._name = lock_name
-        self._keys = keys_of(lock_name)
+        self._companion = Companion(client, lock_name)
+        self._keys = self._companion.keys
 
     def read(self) -> tuple[dict[str, Sent], int]:
         """Return the record of each entry, and the server's clock; forget those older than `KEPT_MS`."""
-        with translated(self._name):
-            now_ms, reply = self._store.run(RECALL, (self._keys.sent,), (KEPT_MS,))
+        now_ms, reply = self._companion.run(RECALL, (self._keys.sent,), KEPT_MS)
         pairs = zip(reply[::2], reply[1::2], strict=True)
         return {entry.decode(): _read(record) for entry, record in pairs}, now_ms
 
     def note_seen(self, entry: str, at_ms: int) -> None:
         """Remember since when an entry waits to be sent for the first time, unless that is known."""
         until = now() + CALL_S
-        with translated(self._name):
-            self._store.call(("HSETNX", self._keys.sent, entry, f"0 {at_ms} -"))
-            self._store.call(("PEXPIRE", self._keys.sent, KEPT_MS), until - now())
+        self._companion.call("HSETNX", self._keys.sent, entry, f"0 {at_ms} -")
+        self._companion.call("PEXPIRE", self._keys.sent, KEPT_MS, within=until - now())
 
     def claim(self, token: str, entry: str, due_ms: int, mark: str) -> Answer:
         """Claim a due time of an entry, for the leader alone and once.
@@ -96,9 +85,7 @@ class Ledger:
             mark: Made for this claim; asked again with it, the answer is the same.
         """
         keys = (self._keys.lock, self._keys.sent)
-        with translated(self._name):
-            reply = self._store.run(CLAIM, keys, (token, entry, due_ms, mark, KEPT_MS))
-        verdict, now_ms, record = reply
+        verdict, now_ms, record = self._companion.run(CLAIM, keys, token, entry, due_ms, mark, KEPT_MS)
         return Answer(Verdict(verdict), now_ms, _read(record) if record else None)
 
 

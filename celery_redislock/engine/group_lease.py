@@ -14,14 +14,11 @@ from importlib.resources import files
 from typing import Any
 from weakref import WeakMethod
 
+from .companion import Client, Companion, Script, now
 from .lease.holding import Holding
-from .lease.lease import Lease, now
+from .lease.lease import Lease
 from .lease.renewal import Renewal, pace_of, renewal_of
-from .protocol.keys import keys_of
-from .protocol.script import Script
 from .threads import here
-from .transport.clients import Client, store_of
-from .transport.outages import translated
 
 _SCRIPTS = files(__package__) / "scripts" / "group"
 JOIN = Script.load(_SCRIPTS, "join")
@@ -70,8 +67,8 @@ class Member:
         min_replicas: int = 0,
     ) -> None:
         self.lock_name = lock_name
-        self._keys = keys_of(lock_name)
-        self._store = store_of(client)
+        self._companion = Companion(client, lock_name)
+        self._keys = self._companion.keys
         self._token, self._name, self._waited_as = token, name, waited_as
         self._on_lost, self._acks = on_lost, min_replicas
         self._holding = Holding(lock_name, WeakMethod(self._tell))
@@ -108,7 +105,7 @@ class Member:
             return False
         lease = Lease.granted(self._mark(self._name), 0, ttl_ms, sent_at, None)
         self._holding.take(lease)
-        self._renewal = renewal_of(self._store, pace_of(ttl_ms))
+        self._renewal = renewal_of(self._companion.store, pace_of(ttl_ms))
         watch = self._renewal.watch
         if not watch(self._holding, lease, self._keys.shared, renew=True, acks=self._acks, verb=STAY):
             logger.error("lock %r is not renewed while this member of its batch runs", self.lock_name)
@@ -144,10 +141,8 @@ class Member:
         k = self._keys
         keys = (k.lock, k.holder, k.waiters, k.seen, k.fence, k.members, k.out, k.wanted)
         once = tuple(k.once_of(mark) for mark in (self._token, self._name, self._waited_as) if mark)
-        with translated(self.lock_name):
-            arguments = (self._mark(self._name), self._waited_as, idle_ms, done)
-            reply = self._store.run(DEPART, (*keys, *once), arguments)
-        left = Left(reply)
+        arguments = (self._mark(self._name), self._waited_as, idle_ms, done)
+        left = Left(self._companion.run(DEPART, (*keys, *once), *arguments))
         self._holding.give_back(self._mark(self._name))
         return left
 
@@ -157,8 +152,7 @@ class Member:
         said = json.dumps({**words, "state": "runs" if runs else "waits"}, separators=(",", ":"))
         arguments = (self._mark(name), instead_of, lease_ms, int(runs), said)
         keys = (*self._keys.shared, *(self._keys.once_of(mark) for mark in (name, instead_of) if mark))
-        with translated(self.lock_name):
-            return bool(self._store.run(JOIN, keys, arguments, acks=self._acks))
+        return bool(self._companion.run(JOIN, keys, *arguments, acks=self._acks))
 
     def _stop_renewing(self) -> None:
         if self._renewal is not None:
@@ -178,7 +172,7 @@ def members_out(client: Client, lock_name: str) -> list[dict[str, Any]]:
     Raises:
         StoreUnavailable: Redis could not be reached.
     """
-    keys = keys_of(lock_name)
-    with translated(lock_name):
-        members = store_of(client).run(MEMBERS, (keys.lock, keys.members, keys.out))
+    companion = Companion(client, lock_name)
+    keys = companion.keys
+    members = companion.run(MEMBERS, (keys.lock, keys.members, keys.out))
     return [json.loads(said) for said in members]

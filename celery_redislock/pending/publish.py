@@ -14,7 +14,6 @@ from kombu import serialization
 from kombu.exceptions import ContentDisallowed
 
 from ..config.provider import provider_of
-from ..engine import store_of
 from ..engine.threads import Bell, begin
 from ..messages.ending import revoke
 from ..messages.headers import PENDING_HEADER, pending_in, pending_value
@@ -32,13 +31,13 @@ FOREIGN_MS = 2000
 
 def runs_of(app: Celery, lock_name: str) -> PendingRuns:
     """Return the wanted runs of a lock."""
-    return PendingRuns(store_of(provider_of(app).client), lock_name)
+    return PendingRuns(provider_of(app).client, lock_name)
 
 
 def index_of(app: Celery) -> PendingIndex:
     """Return the index of the locks of which runs are wanted."""
     provider = provider_of(app)
-    return PendingIndex(store_of(provider.client), provider.prefix)
+    return PendingIndex(provider.client, provider.prefix)
 
 
 def run_of_request(task: Task[..., Any]) -> PendingRun:

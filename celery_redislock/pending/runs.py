@@ -12,27 +12,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from importlib.resources import files
-from typing import Any
 from urllib.parse import quote, unquote
 from uuid import uuid4
 
-from ..engine.protocol import holder_record
-from ..engine.protocol.keys import index_of, keys_of
-from ..engine.protocol.script import Script
-from ..engine.transport.outages import translated
-from ..engine.transport.store import Store
+from ..engine.companion import Client, Companion, Index, load_scripts, read_holder
 from ..holder import Holder
 
-_SCRIPTS = files(__package__) / "scripts"
-RECORD = Script.load(_SCRIPTS, "record")
-CLAIM = Script.load(_SCRIPTS, "claim")
-CONFIRM = Script.load(_SCRIPTS, "confirm")
-BEGIN = Script.load(_SCRIPTS, "begin")
-WITHDRAW = Script.load(_SCRIPTS, "withdraw")
-EXPEL = Script.load(_SCRIPTS, "expel")
-SCHEDULE = Script.load(_SCRIPTS, "schedule")
-DUE = Script.load(_SCRIPTS, "due")
+RECORD, CLAIM, CONFIRM, BEGIN, WITHDRAW, EXPEL = load_scripts(
+    __package__, "record", "claim", "confirm", "begin", "withdraw", "expel"
+)
+SCHEDULE, DUE = load_scripts(__package__, "schedule", "due")
 
 #: How long a claim lasts, milliseconds: a publication that takes longer may be made twice.
 CLAIM_MS = 5000
@@ -121,10 +110,11 @@ class PendingRuns:
     Every method raises `StoreUnavailable` when Redis refuses or cannot be reached in time.
     """
 
-    def __init__(self, store: Store, lock_name: str) -> None:
+    def __init__(self, client: Client, lock_name: str) -> None:
         self.lock_name = lock_name
-        self._store = store
-        self._keys = keys_of(lock_name)
+        self._companion = Companion(client, lock_name)
+        self._keys = self._companion.keys
+        self._run, self._call = self._companion.run, self._companion.call
 
     def record(
         self,
@@ -187,8 +177,7 @@ class PendingRuns:
 
     def tasks(self) -> set[str]:
         """Return the names of the tasks of which something may have to be done."""
-        with translated(self.lock_name):
-            fields = self._store.call(("HKEYS", self._keys.wanted))
+        fields = self._call("HKEYS", self._keys.wanted)
         return {_text(field.split(b" ")[1]) for field in fields if b" " in field}
 
     def claimable(self, task: str) -> Iterator[PendingRun]:
@@ -197,12 +186,11 @@ class PendingRuns:
         Those that stand back are left out: each is pending before it is claimed.
         """
         word = _word(task)
-        with translated(self.lock_name):
-            for field in self._store.call(("HKEYS", self._keys.wanted)):
-                kind, _, rest = field.partition(b" ")
-                if kind in _CLAIMABLE and rest.split(b" ")[0] == word:
-                    kept = self._store.call(("HGET", self._keys.wanted, field)) or b""
-                    yield from _claimable(kind, kept)
+        for field in self._call("HKEYS", self._keys.wanted):
+            kind, _, rest = field.partition(b" ")
+            if kind in _CLAIMABLE and rest.split(b" ")[0] == word:
+                kept = self._call("HGET", self._keys.wanted, field) or b""
+                yield from _claimable(kind, kept)
 
     def claim(self, task: str) -> Claimed:
         """Claim what must be done for the pending runs of a task."""
@@ -232,15 +220,13 @@ class PendingRuns:
 
     def successor(self, token: str) -> str:
         """Return the task id for which the holder with this token is asked to stop; empty: it is not."""
-        with translated(self.lock_name):
-            stop = self._store.call(("HGET", self._keys.wanted, "stop")) or b""
+        stop = self._call("HGET", self._keys.wanted, "stop") or b""
         holder_token, _, rest = stop.partition(b" ")
         return _text(rest.split(b" ")[0]) if holder_token == token.encode() else ""
 
     def is_stop_wanted(self) -> bool:
         """Return whether a holder was asked to stop, be it this one or one before it."""
-        with translated(self.lock_name):
-            return bool(self._store.call(("HGET", self._keys.wanted, "stop")))
+        return bool(self._call("HGET", self._keys.wanted, "stop"))
 
     def expel(self, again_ms: int) -> tuple[int | None, Holder | None]:
         """Return when the holder that was asked to stop has had its time, and who it is if it has.
@@ -253,7 +239,7 @@ class PendingRuns:
         """
         k = self._keys
         left_ms, description = self._run(EXPEL, (k.lock, k.wanted, k.holder), again_ms)
-        holder = holder_record.read(description, 0) if description else None
+        holder = read_holder(description, 0) if description else None
         return (None if left_ms < 0 else left_ms), holder
 
     def ended(self, run: PendingRun) -> None:
@@ -266,12 +252,7 @@ class PendingRuns:
             self._delete(b"sent", task, task_id)
 
     def _delete(self, kind: bytes, task: str, task_id: str) -> None:
-        with translated(self.lock_name):
-            self._store.call(("HDEL", self._keys.wanted, b" ".join((kind, _word(task), _word(task_id)))))
-
-    def _run(self, script: Script, keys: tuple[bytes, ...], *arguments: Any) -> Any:
-        with translated(self.lock_name):
-            return self._store.run(script, keys, arguments)
+        self._call("HDEL", self._keys.wanted, b" ".join((kind, _word(task), _word(task_id))))
 
 
 class PendingIndex:
@@ -281,10 +262,8 @@ class PendingIndex:
     the index is on another node than the lock.
     """
 
-    def __init__(self, store: Store, prefix: str) -> None:
-        self._store = store
-        self._key = index_of(prefix)
-        self._shown = prefix + "*"
+    def __init__(self, client: Client, prefix: str) -> None:
+        self._index = Index(client, prefix)
 
     def schedule(self, lock_name: str, after_ms: int | None, due_at: bytes = b"") -> None:
         """Schedule the next look at a lock.
@@ -294,14 +273,12 @@ class PendingIndex:
             after_ms: Milliseconds from now; None: never, there is nothing to look for.
             due_at: As `due` gave it: do nothing if somebody has scheduled a look since; empty: in any case.
         """
-        with translated(self._shown):
-            arguments = (lock_name, -1 if after_ms is None else after_ms, due_at)
-            self._store.run(SCHEDULE, (self._key,), arguments)
+        after = -1 if after_ms is None else after_ms
+        self._index.run(SCHEDULE, (self._index.key,), lock_name, after, due_at)
 
     def due(self) -> tuple[int | None, list[tuple[str, bytes]]]:
         """Return the milliseconds until the next lock is due, and those that are due, each with the time."""
-        with translated(self._shown):
-            next_ms, *pairs = self._store.run(DUE, (self._key,), (DUE_AT_ONCE,))
+        next_ms, *pairs = self._index.run(DUE, (self._index.key,), DUE_AT_ONCE)
         names = [name.decode() for name in pairs[::2]]
         return (None if next_ms < 0 else next_ms), list(zip(names, pairs[1::2], strict=True))
 

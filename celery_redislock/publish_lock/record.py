@@ -8,22 +8,11 @@ the step that grants the lock), when it is freed, or with its lease.
 from __future__ import annotations
 
 import json
-from importlib.resources import files
 
-from ..engine.lease.lease import now
-from ..engine.protocol import holder_record
-from ..engine.protocol.exclusive import number_of
-from ..engine.protocol.keys import keys_of
-from ..engine.protocol.script import Script
-from ..engine.transport.clients import Client, store_of
-from ..engine.transport.outages import translated
-from ..engine.transport.store import CALL_S
+from ..engine.companion import CALL_S, Client, Companion, load_scripts, now, question_number, read_holder
 from ..holder import Holder
 
-_SCRIPTS = files(__package__) / "scripts"
-TAKE = Script.load(_SCRIPTS, "take")
-KEEP = Script.load(_SCRIPTS, "keep")
-FREE = Script.load(_SCRIPTS, "free")
+TAKE, KEEP, FREE = load_scripts(__package__, "take", "keep", "free")
 
 #: The number of no question: larger than any.
 _ALL = str(2**53)
@@ -42,8 +31,8 @@ class PublishLock:
 
     def __init__(self, redis_client: Client, lock_name: str) -> None:
         self.name = lock_name
-        self._store = store_of(redis_client)
-        self._keys = keys_of(lock_name)
+        self._companion = Companion(redis_client, lock_name)
+        self._keys = self._companion.keys
 
     def take(
         self,
@@ -71,44 +60,40 @@ class PublishLock:
             None when it is the caller's now; else who waits or runs, its work as ``id`` in the metadata.
         """
         k = self._keys
-        # As `holder_record.write` writes it.
+        # As the holder's record has it.
         mark = f'"id":{json.dumps(exempt)}'
         arguments = (token, work, ttl_ms, int(again), int(runs and not again), exempt, mark)
-        with translated(self.name):
-            number, once = number_of(now()), k.once_of(token)
-            keys = (k.lock, k.holder, k.queued, k.fence, once)
-            undo = FREE, (k.queued, once), (token, number)
-            reply = self._store.run(TAKE, keys, (*arguments, number), within, undo=undo)
+        number, once = question_number(), k.once_of(token)
+        keys = (k.lock, k.holder, k.queued, k.fence, once)
+        undo = FREE, (k.queued, once), (token, number)
+        reply = self._companion.run(TAKE, keys, *arguments, number, within=within, undo=undo)
         if reply[0] == 1:
             return None
         _, left_ms, waiting, description = reply
-        return _waits(waiting, left_ms) if waiting else holder_record.read(description, left_ms)
+        return _waits(waiting, left_ms) if waiting else read_holder(description, left_ms)
 
     def waiting(self) -> Holder | None:
         """Ask which work waits; None when none does."""
         until = now() + CALL_S
-        with translated(self.name):
-            record = self._store.call(("GET", self._keys.queued))
-            if not record:
-                return None
-            return _waits(record[33:], self._store.call(("PTTL", self._keys.queued), until - now()))
+        record = self._companion.call("GET", self._keys.queued)
+        if not record:
+            return None
+        left_ms = self._companion.call("PTTL", self._keys.queued, within=until - now())
+        return _waits(record[33:], left_ms)
 
     def force_free(self) -> bool:
         """Take it from whichever work waits, which will run all the same; False when none does."""
-        with translated(self.name):
-            record = self._store.call(("GET", self._keys.queued))
+        record = self._companion.call("GET", self._keys.queued)
         return bool(record) and self.free(record[:32].decode())
 
     def keep(self, token: str, ttl_ms: int, within: float = CALL_S) -> bool:
         """Let it last so long from now; False when it is not this token's any more."""
-        with translated(self.name):
-            return bool(self._store.run(KEEP, (self._keys.queued,), (token, ttl_ms), within))
+        return bool(self._companion.run(KEEP, (self._keys.queued,), token, ttl_ms, within=within))
 
     def free(self, token: str, within: float = CALL_S) -> bool:
         """Give it back; False when it is not this token's (any more)."""
-        with translated(self.name):
-            keys = (self._keys.queued, self._keys.once_of(token))
-            return bool(self._store.run(FREE, keys, (token, _ALL), within))
+        keys = (self._keys.queued, self._keys.once_of(token))
+        return bool(self._companion.run(FREE, keys, token, _ALL, within=within))
 
 
 def _waits(work: bytes, left_ms: int) -> Holder:

@@ -17,7 +17,7 @@ def _release_with_the_first_member() -> None:
 
     def depart(self: Any, idle_ms: int, done: str) -> Left:
         self._stop_renewing()
-        self._store.run(*exclusive.release(self._keys, self._token, 0, done))
+        self._companion.store.run(*exclusive.release(self._keys, self._token, 0, done))
         return Left.NOBODY
 
     Member.depart = depart  # type: ignore[method-assign]

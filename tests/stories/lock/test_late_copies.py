@@ -55,7 +55,7 @@ class Late:
         self.truth, self.proxy, self.client = arena.client, arena.proxy, arena.victim
         self.store = store_of(self.client)
         self.verbs = LockVerbs(self.store, NAME)
-        self.runs = PendingRuns(self.store, NAME)
+        self.runs = PendingRuns(self.client, NAME)
         self.queued = PublishLock(self.client, NAME)
 
     def lock(self, **options: Any) -> RedisLock:
@@ -290,13 +290,13 @@ def a_wish_that_met_a_free_lock(late: Late) -> None:
 
 def a_run_that_is_wanted_again_when_it_has_begun(late: Late) -> None:
     a_wanted_run_that_has_begun(late)
-    other = PendingRuns(store_of(late.truth), NAME)
+    other = PendingRuns(late.truth, NAME)
     other.record(PendingRun("task", "a", b"again"), keep="latest", question=uuid4().hex, is_listed=True)
 
 
 def a_claim_of_wanted_runs_before_another_was_wanted(late: Late) -> None:
     a_wanted_run_that_has_begun(late)
-    other = PendingRuns(store_of(late.truth), NAME)
+    other = PendingRuns(late.truth, NAME)
     other.record(PendingRun("task", "b", b"message"), keep="latest", question=uuid4().hex, is_listed=True)
     assert RedisLock(late.truth, NAME).force_release()
 

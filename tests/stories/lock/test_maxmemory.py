@@ -42,7 +42,7 @@ class Full:
         self.name = f"full:{uuid4().hex}"
         self.store = store_of(client)
         self.verbs = LockVerbs(self.store, self.name)
-        self.runs = PendingRuns(self.store, self.name)
+        self.runs = PendingRuns(self.client, self.name)
 
     def fills(self) -> None:
         """Reach the limit."""
@@ -307,7 +307,7 @@ def recall(full: Full) -> None:
 
 
 def schedule_nothing(full: Full) -> None:
-    index = PendingIndex(full.store, "full:")
+    index = PendingIndex(full.client, "full:")
     index.schedule(full.name, 60_000)
     full.fills()
     index.schedule(full.name, None)
@@ -387,7 +387,7 @@ def claim(full: Full) -> Callable[[], object]:
 
 
 def schedule(full: Full) -> Callable[[], object]:
-    return lambda: PendingIndex(full.store, "full:").schedule(full.name, 1000)
+    return lambda: PendingIndex(full.client, "full:").schedule(full.name, 1000)
 
 
 REFUSED = [acquire, acquire_a_place_in_line, join, take, record, claim_of_a_run, claim, schedule]

@@ -101,7 +101,7 @@ def test_what_is_sent_twice_is_answered_as_the_first_time(batch: Batch) -> None:
 
 def test_the_last_to_depart_is_told_that_runs_are_wanted_also_when_it_asks_again(batch: Batch) -> None:
     first, second = batch.running(), batch.running()
-    runs = PendingRuns(store_of(batch.client), NAME)
+    runs = PendingRuns(batch.client, NAME)
     runs.record(PendingRun("task", "id", b"message"), keep="latest", question=uuid4().hex, is_listed=True)
     assert depart(first) is Left.OTHERS
     assert [depart(second) for _ in range(2)] == [Left.WANTED] * 2

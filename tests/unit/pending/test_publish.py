@@ -16,7 +16,6 @@ from uuid import uuid4
 import pytest
 import redis
 
-from celery_redislock.engine import store_of
 from celery_redislock.pending import runs as engine_wanted
 from celery_redislock.pending.runs import Claimed, PendingIndex, PendingRun, PendingRuns, Recorded
 
@@ -172,7 +171,7 @@ def played(
 ) -> World:
     """Play a world and look whether every trigger came to one end."""
     chance = random.Random(seed)
-    world = World(client, runs(store_of(client), f"lock {seed}"), keep, chance, revokes=revokes)
+    world = World(client, runs(client, f"lock {seed}"), keep, chance, revokes=revokes)
     world.live(60)
     assert len(world.begun) == len(set(world.begun)), "a run began twice"
     assert not world.superseded.keys() & set(world.begun), "a run began that another stood for"
@@ -287,7 +286,7 @@ def test_the_play_sees_when_it(wrong: type[PendingRuns], client: redis.Redis) ->
 @pytest.fixture
 def runs(client: redis.Redis) -> PendingRuns:
     client.set("lock", "held")
-    return PendingRuns(store_of(client), "lock")
+    return PendingRuns(client, "lock")
 
 
 def want(runs: PendingRuns, task_id: str, question: str = "", **facts: Any) -> Recorded:
@@ -468,7 +467,7 @@ def test_the_holder_is_asked_to_stop_and_expelled_when_its_time_is_over(
 
 
 def test_the_index_tells_what_is_due_and_when_the_next_is(client: redis.Redis) -> None:
-    index = PendingIndex(store_of(client), "p:")
+    index = PendingIndex(client, "p:")
     assert index.due() == (None, [])
     index.schedule("p:now", 0)
     index.schedule("p:later", 60_000)
@@ -481,7 +480,7 @@ def test_the_index_tells_what_is_due_and_when_the_next_is(client: redis.Redis) -
 
 
 def test_a_lock_that_was_noted_again_meanwhile_is_not_forgotten(client: redis.Redis) -> None:
-    index = PendingIndex(store_of(client), "p:")
+    index = PendingIndex(client, "p:")
     index.schedule("p:lock", 0)
     _, ((_, due_at),) = index.due()
     index.schedule("p:lock", 0)

@@ -1,0 +1,110 @@
+"""Companion: what a feature may keep beside a lock: its key in the same slot, its scripts, errors translated.
+
+A feature needs nothing else of the engine to keep a record in Redis. Its scripts lie in the folder
+``scripts`` of its own package. Every script and every command that it sends may be sent twice.
+"""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import Any
+
+from .lease.lease import now
+from .protocol import holder_record
+from .protocol.exclusive import number_of
+from .protocol.keys import index_of, keys_of
+from .protocol.script import Question, Script
+from .protocol.wire import Argument
+from .transport.clients import Client, store_of
+from .transport.outages import translated
+from .transport.store import CALL_S
+
+#: The holder that a script described, see ``turn.lua``.
+read_holder = holder_record.read
+
+
+def load_scripts(package: str, *names: str) -> tuple[Script, ...]:
+    """Read scripts from the folder ``scripts`` of a package.
+
+    Args:
+        package: Its name.
+        names: Of the files, without ``.lua``.
+    """
+    return tuple(Script.load(files(package) / "scripts", name) for name in names)
+
+
+def question_number() -> str:
+    """Return the number of a question that is asked now: larger than those of this machine before."""
+    return number_of(now())
+
+
+class Record:
+    """What a feature keeps in Redis, and how it is asked for.
+
+    Every method raises `StoreUnavailable` when Redis refuses or cannot be reached in time.
+
+    Args:
+        client: As for a `RedisLock`.
+        name: What errors call it.
+    """
+
+    def __init__(self, client: Client, name: str) -> None:
+        self.store = store_of(client)
+        self._name = name
+
+    def run(
+        self,
+        script: Script,
+        keys: tuple[bytes, ...],
+        *arguments: Argument,
+        within: float = CALL_S,
+        acks: int = 0,
+        undo: Question | None = None,
+    ) -> Any:
+        """Run a script and return its reply; the arguments are those of `Store.run`."""
+        with translated(self._name):
+            return self.store.run(script, keys, arguments, within, acks, undo)
+
+    def call(self, *command: Argument, within: float = CALL_S) -> Any:
+        """Send a command and return its reply."""
+        with translated(self._name):
+            return self.store.call(command, within)
+
+
+class Companion(Record):
+    """What a feature keeps beside one lock.
+
+    Args:
+        client: As for a `RedisLock`.
+        lock_name: The Redis key of the lock.
+    """
+
+    def __init__(self, client: Client, lock_name: str) -> None:
+        super().__init__(client, lock_name)
+        self.keys = keys_of(lock_name)
+
+
+class Index(Record):
+    """What a feature keeps of all locks with one prefix; in a cluster it is on another node than they.
+
+    Args:
+        client: As for a `RedisLock`.
+        prefix: What the names of the locks begin with.
+    """
+
+    def __init__(self, client: Client, prefix: str) -> None:
+        super().__init__(client, prefix + "*")
+        self.key = index_of(prefix)
+
+
+__all__ = [
+    "CALL_S",
+    "Client",
+    "Companion",
+    "Index",
+    "Script",
+    "load_scripts",
+    "now",
+    "question_number",
+    "read_holder",
+]
