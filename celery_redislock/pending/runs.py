@@ -196,7 +196,7 @@ class PendingRuns:
         """Claim what must be done for the pending runs of a task."""
         token = uuid4().hex
         keys = (self._keys.lock, self._keys.wanted, self._keys.once_of(token))
-        again_ms, entries, ends = self._run(CLAIM, keys, _word(task), token, CLAIM_MS)
+        again_ms, entries, ends = self._run(CLAIM, keys, _word(task), token, CLAIM_MS, LOOK_MS)
         return Claimed(
             token,
             None if again_ms < 0 else again_ms,

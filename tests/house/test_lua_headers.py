@@ -81,7 +81,7 @@ def _problems_of_functions(body: str) -> list[str]:
     return [
         f"a prelude only defines functions and numbers: {line}"
         for line in at_top
-        if not re.match(r"(--|local function |local \w+ = [\d.]+$|end$)", line)
+        if not re.match(r"(--|local function |local \w+ = '?[\d.]+'?$|end$)", line)
     ]
 
 

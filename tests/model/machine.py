@@ -333,7 +333,7 @@ class LockMachine(RuleBasedStateMachine):
         reference = self.reference
         assert (holder.decode() if holder else None) == reference.holder
         assert [token.decode() for token in queue] == reference.queue
-        assert {field.decode() for field in seen} - {"watchman", "watch_until"} == set(reference.queue)
+        assert {field.decode() for field in seen} - {"watcher", "watch_until"} == set(reference.queue)
         assert -1 not in ttls, "a key would stay for ever"
 
     @invariant()

@@ -78,7 +78,7 @@ _WRONG = {
     "release forgets that it was done": (
         "RELEASE",
         RELEASE,
-        "told == RELEASED",
+        "earlier == RELEASED",
         "false",
     ),
     "a release is not remembered": (
@@ -96,7 +96,7 @@ _WRONG = {
     "who leaves late leaves what he was given since": (
         "LEAVE",
         LEAVE,
-        "holding == token and tonumber(asked) > tonumber(number)",
+        "holding == token and tonumber(question) > tonumber(number)",
         "false",
     ),
     "a loss that was told is forgotten": (

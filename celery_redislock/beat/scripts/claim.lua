@@ -15,8 +15,9 @@
 --          {-1, now, record} the caller does not lead (any more);
 --          {-2, now, record} it is not due yet
 
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+-- clock.lua
+
+local now = server_ms()
 local record = redis.call('HGET', KEYS[2], ARGV[2]) or ''
 local due, _, claim = string.match(record, '^(%d+) (%d+) (%S+)$')
 

@@ -7,8 +7,9 @@
 --
 -- returns  {now in milliseconds, {entry, record, entry, record ...}}
 
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+-- clock.lua
+
+local now = server_ms()
 local all, kept = redis.call('HGETALL', KEYS[1]), {}
 
 for i = 1, #all, 2 do

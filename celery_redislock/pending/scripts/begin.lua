@@ -1,7 +1,7 @@
 -- begin: a run has got the lock: does its message count, and for which others does it stand?
 --
 -- KEYS[1]  wanted  hash, the wanted runs of the lock
--- KEYS[2]  once    string, for a minute: the run has begun; a copy that comes late does nothing
+-- KEYS[2]  once    string, for a minute: the run has begun; a late copy does nothing
 -- ARGV[1]  task    whose run
 -- ARGV[2]  id      its task id
 -- ARGV[3]  token   of the claim that published it; empty: it was not wanted
@@ -14,12 +14,12 @@
 -- returns  {"copy", 1 if this is its last message} the message does not count;
 --          {"begun", entry ...} the run stands for these
 
+-- clock.lua
 -- entries.lua
 
 local wanted, task, id, token = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
 
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local now = server_ms()
 
 if redis.call('EXISTS', KEYS[2]) == 1 then
     return {'begun'}

@@ -2,33 +2,32 @@
 --
 -- KEYS[1]  lock    string, the token of who holds it
 -- KEYS[2]  wanted  hash, the wanted runs of the lock
--- KEYS[3]  once    string, for a minute: the claim was made; a copy that comes late takes nothing more
+-- KEYS[3]  once    string, for a minute: the claim was made; a late copy takes nothing more
 -- ARGV[1]  task    whose runs
 -- ARGV[2]  token   32 characters, of this claim
 -- ARGV[3]  claim   how long the caller has for it, milliseconds
+-- ARGV[4]  look    a busy lock is looked at so often, milliseconds: whoever takes it away early need not tell anybody
 --
 -- maxmemory  refused
 --
 -- returns  {milliseconds until somebody should look again (-1: nothing to look for),
 --           {entry to publish ...}, {"<successor> <entry>" whose end is to be stored ...}}
 
+-- clock.lua
 -- entries.lua
 
 local lock, wanted = KEYS[1], KEYS[2]
-local task, token, claim_ms = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local task, token, claim_ms, look_ms = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 
--- A busy lock is looked at so often, milliseconds: whoever takes it away early need not tell anybody.
-local LOOK_MS = 5000
 -- What was published is taken for lost after this, where others stand back behind it: purged, say.
 local LATE_MS = 3600000
 -- A line behind a published run is looked at so often, milliseconds: it is gone when that has begun.
 local LINE_MS = 15000
 
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local now = server_ms()
 local left = redis.call('PTTL', lock)
 local is_free = left == -2
-local busy_for = (left < 0 or left > LOOK_MS) and LOOK_MS or left
+local busy_for = (left < 0 or left > look_ms) and look_ms or left
 local again, entries, ends = -1, {}, {}
 
 local function look_in(ms)
@@ -76,7 +75,7 @@ if redis.call('EXISTS', KEYS[3]) == 1 then
             entries[#entries + 1] = state > 0 and by == token and entry or nil
         end
     end
-    return {LOOK_MS, entries, ends}
+    return {look_ms, entries, ends}
 end
 redis.call('SET', KEYS[3], 'claimed', 'PX', '60000')
 for i = 1, #all, 2 do

@@ -7,8 +7,9 @@
 --
 -- returns  {milliseconds until the next one is due (-1: there is none), name, time, ...}
 
-local time = redis.call('TIME')
-local now_us = time[1] * 1000000 + time[2]
+-- clock.lua
+
+local now_us = server_us()
 
 local scheduled = redis.call('ZRANGE', KEYS[1], 0, ARGV[1] - 1, 'WITHSCORES')
 local due = {-1}

@@ -10,6 +10,8 @@
 -- returns  {milliseconds until it has had its time (-1: nobody is asked to stop), description}; with a
 --          description it is up to the caller to end it
 
+-- clock.lua
+
 local stop = redis.call('HGET', KEYS[2], 'stop')
 local owner = redis.call('GET', KEYS[1])
 if not stop then
@@ -20,8 +22,7 @@ if not owner or string.sub(stop, 1, 32) ~= string.sub(owner, 1, 32) then
     return {-1, ''}
 end
 
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local now = server_ms()
 local successor, stop_at = string.match(stop, '^%S+ (%S+) (%d+)$')
 if tonumber(stop_at) > now then
     return {stop_at - now, ''}

@@ -2,7 +2,7 @@
 --
 -- KEYS[1]  lock      string, the token of who holds it
 -- KEYS[2]  wanted    hash, the wanted runs of the lock
--- KEYS[3]  once      string, for a minute: what was answered to this question; a copy that comes late does nothing
+-- KEYS[3]  once      string, for a minute: what was answered to this question; a late copy does nothing
 -- ARGV[1]  token     of the claim that published the caller; empty: it was not wanted before
 -- ARGV[2]  keep      "latest" or "first": which of two stands for both
 -- ARGV[3]  claim     how long the caller has to store the ends of those it supersedes, milliseconds
@@ -18,17 +18,18 @@
 --          {"behind", other, entry ...} the caller runs if the other goes away before it begins, and the
 --          other stands for these; {"wanted", entry ...} the caller is wanted, and stands for these
 
+-- clock.lua
 -- entries.lua
 
 local lock, wanted, once = KEYS[1], KEYS[2], KEYS[3]
 local token, entry = ARGV[1], ARGV[6]
 
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local now_us = server_us()
+local now = math.floor(now_us / 1000)
 
-local told = redis.call('GET', once)
-if told then
-    local answer, fact = string.match(told, '^(%S+) ?(.*)$')
+local earlier = redis.call('GET', once)
+if earlier then
+    local answer, fact = string.match(earlier, '^(%S+) ?(.*)$')
     return {answer, answer == 'copy' and tonumber(fact) or fact ~= '' and fact or nil}
 end
 
@@ -62,7 +63,7 @@ if not current and ARGV[4] == '0' then
     return {'list'}
 end
 if met == 0 then
-    met = math.max(time[1] * 1000000 + time[2], (current_met or 0) + 1)
+    met = math.max(now_us, (current_met or 0) + 1)
     entry = string.format('%.0f', met) .. string.sub(entry, 2)
 end
 

@@ -9,10 +9,11 @@
 --
 -- returns  1 scheduled, 0 somebody else has scheduled a look meanwhile
 
+-- clock.lua
+
 local index, name, after, due = KEYS[1], ARGV[1], tonumber(ARGV[2]), ARGV[3]
 
-local time = redis.call('TIME')
-local now_us = time[1] * 1000000 + time[2]
+local now_us = server_us()
 
 local scheduled = redis.call('ZSCORE', index, name)
 if due ~= '' and (not scheduled or tonumber(scheduled) ~= tonumber(due)) then

@@ -9,12 +9,12 @@
 --
 -- returns  1 another run of the task is wanted, 0 not
 
+-- clock.lua
 -- entries.lua
 
 local wanted, task, id, token = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
 
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local now = server_ms()
 
 local field = 'sent ' .. task .. ' ' .. id
 local sent = redis.call('HGET', wanted, field)

@@ -16,6 +16,6 @@ end
 local is_there = string.sub(redis.call('GET', KEYS[1]) or '', 1, 32) == ARGV[1]
 -- Without a key it frees nothing, and yet lets the next through at maxmemory.
 redis.call('DEL', is_there and KEYS[1] or KEYS[2])
--- A copy of the question that comes late takes nothing: none is longer on its way.
+-- A late copy of the question takes nothing: none is on its way for longer.
 redis.call('SET', KEYS[2], ARGV[2], 'PX', '60000')
 return is_there and 1 or 0

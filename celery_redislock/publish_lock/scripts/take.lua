@@ -27,7 +27,7 @@ local queued, once, token = KEYS[3], KEYS[5], ARGV[1]
 local waiting = redis.call('GET', queued)
 local over = redis.call('GET', once)
 if over and tonumber(over) >= tonumber(ARGV[8]) then
-    -- Sent before: it is the caller's, for as long as it has said since; or it is over, and this copy comes late.
+    -- Sent before: it is the caller's, for as long as it has said since; or it is over, and this is a late copy.
     return {1}
 end
 if waiting and string.sub(waiting, 1, 32) == token then
@@ -60,6 +60,6 @@ if ARGV[4] == '1' and done == ARGV[2] then
 end
 
 redis.call('SET', queued, token .. ' ' .. ARGV[2], 'PX', ARGV[3])
--- A copy that comes when this has ended takes nothing: none is longer on its way.
+-- A copy that comes when this has ended takes nothing: none is on its way for longer.
 redis.call('SET', once, ARGV[8], 'PX', '60000')
 return {1}

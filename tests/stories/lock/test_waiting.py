@@ -132,7 +132,7 @@ def test_a_dead_or_stopped_waiter_costs_the_others_about_a_second(
         assert contender.hear()
 
 
-def test_a_watchman_that_dies_does_not_stop_the_watch(client: redis.Redis, contend: StartContender) -> None:
+def test_a_watcher_that_dies_does_not_stop_the_watch(client: redis.Redis, contend: StartContender) -> None:
     holder, contenders = held(client), [contend(NAME) for _ in range(2)]
     for n, contender in enumerate(contenders):
         contender.tell("acquire", blocking=True, timeout=30)

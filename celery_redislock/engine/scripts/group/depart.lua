@@ -21,19 +21,22 @@
 -- returns  2 the batch has ended, now or by an earlier send; 3 the same, and runs are wanted;
 --          1 others are out; 0 the lock is not the batch's (any more)
 
+-- fence.lua
+-- ending.lua
+
 local lock, holder, members, out, once, gone = KEYS[1], KEYS[2], KEYS[6], KEYS[7], KEYS[9], KEYS[10]
 local token, member = string.match(ARGV[1], '^(%w+):(%w+)$')
-local RELEASED = '9007199254740992'
 local ended = 2 + redis.call('EXISTS', KEYS[8])
 
-local told = redis.call('GET', gone)
-if told and told ~= 'aside' then
-    return told == '2' and ended or tonumber(told)
+local earlier = redis.call('GET', gone)
+if earlier and earlier ~= 'aside' then
+    return earlier == '2' and ended or tonumber(earlier)
 end
 
+-- clock.lua
 -- turn.lua
 
--- The answer, for whoever asks again; and no copy that comes late may count the member once more.
+-- The answer, for whoever asks again; and no late copy may count the member once more.
 local function remember(answer)
     redis.call('SET', gone, math.min(answer, 2), 'PX', '60000')
     if KEYS[11] then
@@ -69,9 +72,7 @@ if last then
     return remember(1)
 end
 
-redis.call('SET', once, RELEASED, 'PX', '60000')
-local number = string.match(redis.call('GET', KEYS[5]) or '0', '^%d+')
-redis.call('SET', KEYS[5], number .. ' ' .. ARGV[4], 'PX', 3600000)
 redis.call('DEL', lock, holder, members, out)
 hand_over(lock, holder, KEYS[3], KEYS[4], now)
+remember_release(once, KEYS[5], ARGV[4])
 return remember(ended)

@@ -17,13 +17,16 @@
 --
 -- returns  1 it counts; 0 the lock is not the batch's (any more)
 
+-- clock.lua
+-- fence.lua
+
 local lock, holder, members, out = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local token, member = string.match(ARGV[1], '^(%w+):(%w+)$')
 
 if redis.call('GET', lock) ~= token then
     return 0
 end
--- A copy that comes late: of a run that is over, of a message that was answered for, of a step aside before the end.
+-- A late copy: of a run that is over, of a message that was answered for, or of a step aside before the end.
 local steps_aside = ARGV[2] ~= '' and ARGV[4] == '0'
 local ended = redis.call('GET', steps_aside and KEYS[7] or KEYS[6])
 if ended and (ended ~= 'aside' or ARGV[4] == '1') then
@@ -35,8 +38,7 @@ if redis.call('HGET', members, 'batch') ~= token then
     redis.call('HSET', members, 'batch', token)
 end
 
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local now = server_ms()
 
 if ARGV[2] ~= '' then
     redis.call('ZREM', out, ARGV[2])
@@ -57,5 +59,5 @@ end
 for _, key in ipairs({lock, holder, members, out}) do
     redis.call('PEXPIRE', key, lease)
 end
-redis.call('PEXPIRE', KEYS[5], 3600000)
+redis.call('PEXPIRE', KEYS[5], FENCE_TTL_MS)
 return 1

@@ -12,14 +12,16 @@
 --
 -- returns  1 renewed; 0 the lock is not the batch's any more
 
+-- clock.lua
+-- fence.lua
+
 local token, member = string.match(ARGV[1], '^(%w+):(%w+)$')
 
 if redis.call('GET', KEYS[1]) ~= token then
     return 0
 end
 
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local now = server_ms()
 
 -- Never shorter: others of the batch may have left it longer than this.
 local lease = math.max(redis.call('PTTL', KEYS[1]), tonumber(ARGV[2]))
@@ -32,5 +34,5 @@ end
 for _, key in ipairs({KEYS[2], KEYS[3], KEYS[4]}) do
     redis.call('PEXPIRE', key, lease)
 end
-redis.call('PEXPIRE', KEYS[5], 3600000)
+redis.call('PEXPIRE', KEYS[5], FENCE_TTL_MS)
 return 1

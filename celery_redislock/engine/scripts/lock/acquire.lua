@@ -12,7 +12,7 @@
 -- ARGV[1]  token     the caller's mark, 32 characters, made before the first send
 -- ARGV[2]  ttl       length of the lease, milliseconds
 -- ARGV[3]  patience  longest sleep of the caller in milliseconds; 0: it does not wait (any more)
--- ARGV[4]  metadata  what the caller says of itself, JSON
+-- ARGV[4]  metadata  of the holder, for others to see, JSON
 -- ARGV[5]  number    of this question: larger than that of each before with this token
 -- ARGV[6]  waited    token of the publish lock, with KEYS[8]
 --
@@ -30,7 +30,9 @@ local time = redis.call('TIME')
 -- A text: Lua prints large numbers without their last digits, and the format that keeps them is slow.
 local now_us = time[1] .. string.sub('00000' .. time[2], -6)
 
--- The lock is the caller's: number the grant, and say who holds it.
+-- fence.lua
+
+-- The lock is the caller's: number the grant, and record who holds it.
 local function grant(is_wanted)
     if KEYS[8] then
         if string.sub(redis.call('GET', KEYS[8]) or '', 1, 32) == ARGV[6] then
@@ -44,28 +46,28 @@ local function grant(is_wanted)
     if last and tonumber(last) >= tonumber(now_us) then
         fencing_token = string.format('%.0f', last + 1)
     end
-    redis.call('SET', fence, fencing_token .. ' ' .. (done or ''), 'PX', '3600000')
+    redis.call('SET', fence, fencing_token .. ' ' .. (done or ''), 'PX', FENCE_TTL_MS)
     local since = string.sub(now_us, 1, -4)
     local record = token .. ' ' .. fencing_token .. ' ' .. since .. ' ' .. ARGV[4] .. ' ' .. number
     redis.call('SET', holder, record, 'PX', ttl)
     return {1, fencing_token, done or '', is_wanted}
 end
 
--- Nearly always: a lock that is free, nobody in line, nothing wanted, and a new token. The functions of the queue need
--- not even be made.
+-- The usual case: the lock is free, nobody is in line, nothing is wanted, and the token is new. It needs none of the
+-- functions below, and does not make them.
 if redis.call('EXISTS', lock, waiters, wanted, once) == 0 then
     redis.call('SET', lock, token, 'PX', ttl)
     return grant(0)
 end
 
--- Our turn has come, or an earlier send got the lock and its reply was lost: then the same answer again.
--- Nobody has to wake us any more (mailbox: waiters .. ":" .. token, see turn.lua).
+-- The caller's turn has come; or an earlier send got the lock and its reply was lost: then the same answer again.
+-- Nobody has to wake the caller any more (mailbox: waiters .. ":" .. token, see turn.lua).
 local function confirm(is_over)
     local is_wanted = redis.call('EXISTS', wanted)
     local record = redis.call('GET', holder) or ''
     local holding, fencing_token = string.match(record, '^(%S+) (%d+)')
     if holding ~= token and is_over then
-        -- A copy that comes late: its caller stands in line with a later question, and asks again.
+        -- A late copy: its caller stands in line with a later question, and asks again.
         return {-1}
     end
     redis.call('DEL', waiters .. ':' .. token)
@@ -73,11 +75,11 @@ local function confirm(is_over)
         redis.call('PEXPIRE', lock, ttl)
         return grant(is_wanted)
     end
-    local said, asked = string.match(record, '^(.*) (%d+)$')
-    if said and tonumber(asked) < tonumber(number) then
-        redis.call('SET', holder, said .. ' ' .. number, 'KEEPTTL')
+    local described, question = string.match(record, '^(.*) (%d+)$')
+    if described and tonumber(question) < tonumber(number) then
+        redis.call('SET', holder, described .. ' ' .. number, 'KEEPTTL')
     end
-    -- Never shorter: a batch has a longer lease by now, and this may be a copy that comes late.
+    -- Never shorter: a batch has a longer lease by now, and this may be a late copy.
     if redis.call('PTTL', lock) < tonumber(ttl) then
         redis.call('PEXPIRE', lock, ttl)
         redis.call('PEXPIRE', holder, ttl)
@@ -131,8 +133,8 @@ redis.call('PEXPIRE', waiters, QUEUE_TTL_MS)
 if left >= 0 and left < sleep then
     sleep = left
 end
-if watches(waiters, seen, token, now) and CLAIM_MS < sleep then
-    sleep = CLAIM_MS
+if watches(waiters, seen, token, now) and TURN_MS < sleep then
+    sleep = TURN_MS
 end
 redis.call('HSET', seen, token, now + sleep + GRACE_MS)
 redis.call('PEXPIRE', seen, QUEUE_TTL_MS)

@@ -10,6 +10,7 @@
 --
 -- returns  1 taken, 0 that holder does not hold it any more
 
+-- clock.lua
 -- turn.lua
 
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then

@@ -12,6 +12,7 @@
 --
 -- returns  1 the lock was the caller's and was passed on, 0 it only left the queue
 
+-- clock.lua
 -- turn.lua
 
 local lock, holder, waiters, seen = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
@@ -28,13 +29,13 @@ local over = redis.call('GET', once)
 if over and tonumber(over) > tonumber(number) then
     return 0
 end
--- A copy that comes late takes nothing: none is longer on its way.
+-- A late copy takes nothing: none is on its way for longer.
 redis.call('SET', once, number, 'PX', '60000')
 if redis.call('GET', lock) ~= token then
     return 0
 end
-local holding, asked = string.match(redis.call('GET', holder) or '', '^(%S+) .* (%d+)$')
-if holding == token and tonumber(asked) > tonumber(number) then
+local holding, question = string.match(redis.call('GET', holder) or '', '^(%S+) .* (%d+)$')
+if holding == token and tonumber(question) > tonumber(number) then
     return 0
 end
 redis.call('DEL', lock, holder)

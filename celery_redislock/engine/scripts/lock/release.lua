@@ -18,15 +18,19 @@
 
 local lock, holder, waiters, seen, wanted, once = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[6], KEYS[7]
 local token = ARGV[1]
--- Larger than the number of any question, so that all are over; Redis keeps a number in less space than a word.
-local RELEASED, LOST = '9007199254740992', '9007199254740991'
--- Nearly always there is neither.
+
+-- fence.lua
+-- ending.lua
+
+-- As RELEASED: also larger than the number of any question.
+local LOST = '9007199254740991'
+-- Usually there is neither.
 local is_quiet = redis.call('EXISTS', waiters, wanted) == 0
 local answer = is_quiet and 1 or 1 + redis.call('EXISTS', wanted)
 
 local is_mine = redis.call('GET', lock) == token
-local told = not is_mine and redis.call('GET', once)
-if told == RELEASED then
+local earlier = not is_mine and redis.call('GET', once)
+if earlier == RELEASED then
     return answer
 end
 
@@ -35,14 +39,15 @@ if KEYS[8] and ARGV[3] ~= '' and string.sub(redis.call('GET', KEYS[8]) or '', 34
     redis.call('DEL', KEYS[8])
 end
 
--- Then the functions of the queue need not even be made.
+-- Then it does not make the functions of the line.
 if is_mine and is_quiet and ARGV[2] == '0' then
     redis.call('DEL', lock, holder)
 else
+    -- clock.lua
     -- turn.lua
 
     if not is_mine then
-        -- A copy of what was asked before may have come meanwhile.
+        -- An earlier question may have arrived late, and stands in line.
         redis.call('DEL', mailbox_of(waiters, token))
         if redis.call('ZREM', waiters, token) == 1 then
             forget(waiters, seen, token)
@@ -69,11 +74,6 @@ else
     end
 end
 
--- After the lock is given back: at maxmemory the first write must be one that frees.
--- For whoever asks again, and so that no copy takes what was given back: none is longer on its way.
-redis.call('SET', once, RELEASED, 'PX', '60000')
-if ARGV[3] ~= '' then
-    local number = string.match(redis.call('GET', KEYS[5]) or '0', '^%d+')
-    redis.call('SET', KEYS[5], number .. ' ' .. ARGV[3], 'PX', '3600000')
-end
+-- Not before the lock is given back: at maxmemory the first write must be one that frees.
+remember_release(once, KEYS[5], ARGV[3])
 return answer

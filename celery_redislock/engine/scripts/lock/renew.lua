@@ -11,11 +11,13 @@
 --
 -- returns  1 renewed, 2 renewed, and the caller is asked to stop; 0 not the caller's any more
 
+-- fence.lua
+
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
     return 0
 end
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 redis.call('PEXPIRE', KEYS[2], ARGV[2])
-redis.call('PEXPIRE', KEYS[3], 3600000)
+redis.call('PEXPIRE', KEYS[3], FENCE_TTL_MS)
 local stop = redis.call('HGET', KEYS[4], 'stop')
 return (stop and string.sub(stop, 1, 32) == ARGV[1]) and 2 or 1

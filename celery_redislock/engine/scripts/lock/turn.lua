@@ -1,14 +1,14 @@
--- turn: whose turn is it? Functions for the scripts that can free a lock or meet a free one.
+-- turn: whose turn is it? Functions for the scripts that free a lock or find a free one.
 --
 -- A waiter stands in `waiters` (sorted set: token -> arrival, microseconds), has a field in `seen`
 -- (hash: token -> until when it is believed alive, milliseconds) and sleeps on a mailbox of its own
 -- (list: `waiters` .. ":" .. token, in the same slot). A message only says "ask again": the truth
--- is in the lock, so a message lost or read twice does no harm.
--- All waiters but one look by themselves every few seconds; that one, the watchman, every second,
--- so that a dead waiter that was given its turn does not hold up those behind it.
+-- is in the lock, so a message that is lost or read twice does no harm.
+-- One waiter, the watcher, asks every second; the others ask every few seconds. So a dead waiter that was
+-- given its turn does not hold up those behind it.
 
--- How long a waiter has to claim its turn, and the watchman to look again; milliseconds.
-local CLAIM_MS = 1000
+-- How long a waiter has to take its turn, and the watcher to ask again; milliseconds.
+local TURN_MS = 1000
 -- How late a waiter may be before it counts as dead, milliseconds.
 local GRACE_MS = 1000
 -- Longer than the longest sleep of a waiter, so that nothing stays behind; milliseconds.
@@ -25,38 +25,38 @@ local function wake(waiters, token)
     redis.call('PEXPIRE', mailbox, MAILBOX_TTL_MS)
 end
 
--- The waiter has gone from the queue: forget it, and let the last in line watch if it was watching.
+-- The waiter has left the line: forget it. If it was the watcher, wake the last in line, which takes over.
 local function forget(waiters, seen, token)
     redis.call('HDEL', seen, token)
-    if redis.call('HGET', seen, 'watchman') ~= token then
+    if redis.call('HGET', seen, 'watcher') ~= token then
         return
     end
-    redis.call('HDEL', seen, 'watchman', 'watch_until')
+    redis.call('HDEL', seen, 'watcher', 'watch_until')
     local last = redis.call('ZRANGE', waiters, -1, -1)[1]
     if last then
         wake(waiters, last)
     end
 end
 
--- Whether this waiter is the one that looks every second; the head of the queue need not.
+-- Whether this waiter is the watcher, or becomes it. The head of the line need not watch.
 local function watches(waiters, seen, token, now)
     local rank = redis.call('ZRANK', waiters, token)
     if rank == 0 then
         return false
     end
-    local watch = redis.call('HMGET', seen, 'watchman', 'watch_until')
+    local watch = redis.call('HMGET', seen, 'watcher', 'watch_until')
     if watch[1] ~= token and tonumber(watch[2] or 0) > now then
         local place = redis.call('ZRANK', waiters, watch[1])
-        -- Near the head he is soon gone, and another would have to be woken: rather one who asks anyway.
+        -- A watcher near the head leaves soon and would have to be replaced: take the caller, who is awake.
         if place and place * 2 >= rank then
             return false
         end
     end
-    redis.call('HSET', seen, 'watchman', token, 'watch_until', now + CLAIM_MS + GRACE_MS)
+    redis.call('HSET', seen, 'watcher', token, 'watch_until', now + TURN_MS + GRACE_MS)
     return true
 end
 
--- The lock is free: give it to the first waiter that is alive, for as long as a claim may take.
+-- The lock is free: give it to the first waiter that is alive, for the time that it has to take its turn.
 local function hand_over(lock, holder, waiters, seen, now)
     local head = redis.call('ZPOPMIN', waiters)[1]
     while head do
@@ -64,7 +64,7 @@ local function hand_over(lock, holder, waiters, seen, now)
         forget(waiters, seen, head)
         if alive_until >= now then
             redis.call('DEL', holder)
-            redis.call('SET', lock, head, 'PX', CLAIM_MS)
+            redis.call('SET', lock, head, 'PX', TURN_MS)
             wake(waiters, head)
             return head
         end
@@ -74,12 +74,7 @@ local function hand_over(lock, holder, waiters, seen, now)
     return false
 end
 
-local function server_ms()
-    local time = redis.call('TIME')
-    return time[1] * 1000 + math.floor(time[2] / 1000)
-end
-
--- Everything about a holder but its token, for people: "<fencing token> <since, ms> <metadata>".
+-- The holder without its token, for people: "<fencing token> <since, ms> <metadata> <number of the question>".
 local function description(record, owner)
     if record and owner and string.sub(record, 1, 32) == string.sub(owner, 1, 32) then
         return string.sub(record, 34)
