@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from ..durations import EPOCH
-from ..engine.lease.lease import now
+from ..engine import now
 
 _MS = timedelta(milliseconds=1)
 

@@ -24,10 +24,8 @@ from celery import Celery
 from celery.beat import Scheduler
 
 from ..config.provider import provider_of
-from ..engine import RedisLock
-from ..engine.lease.lease import now
+from ..engine import CALL_S, RedisLock, now
 from ..engine.threads import Bell, begin
-from ..engine.transport.store import CALL_S
 from ..errors import StoreUnavailable
 from ..holder import holder_metadata
 from ..plugin import install

@@ -5,6 +5,7 @@ notices its loss and gives it back. It can be used alone. Its rooms:
 
 * ``lock.py``: `RedisLock`.
 * ``group_lease.py``: one lease that several processes hold until the last of them has ended.
+* ``companion.py``: what a feature may keep beside a lock: its key, its scripts.
 * ``inspection.py``: who holds what; giving back what a dead process held.
 * ``fitness.py``: whether servers are fit to keep locks.
 * ``threads.py``: how threads are started and woken, and told from what a fork has inherited.

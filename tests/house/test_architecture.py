@@ -175,6 +175,30 @@ def test_the_protocol_takes_errors_and_slots_from_redis_py_but_no_connection() -
     }
 
 
+@pytest.mark.parametrize(
+    ("record", "statement", "complaint"),
+    [
+        ("pending/runs.py", "import kombu", "celery_redislock.pending.runs -> kombu"),
+        (
+            "publish_lock/record.py",
+            "from ..engine.transport import store",
+            "celery_redislock.engine.transport",
+        ),
+        ("beat/ledger.py", "from ..engine.protocol import keys", "celery_redislock.engine.protocol"),
+    ],
+)
+def test_the_import_check_rejects_a_record_past_its_companion(
+    copy: Path, record: str, statement: str, complaint: str
+) -> None:
+    with (copy / "celery_redislock" / record).open("a") as module:
+        module.write(f"\n{statement}\n")
+
+    check = lint_imports(copy)
+
+    assert check.returncode != 0
+    assert complaint in check.stdout.partition("Broken contracts")[2]
+
+
 def test_the_import_check_rejects_an_import_that_points_upwards(copy: Path) -> None:
     with (copy / "celery_redislock" / "holder.py").open("a") as module:
         module.write("\nfrom .engine import lock\n")
