@@ -17,7 +17,7 @@ from ..config.provider import provider_of
 from ..config.resolution import resolve
 from ..conflicts.conflict import Conflict
 from ..engine import RedisLock
-from ..engine.group_lease import members_out
+from ..engine.group_lease import members_in_flight
 from ..errors import StoreUnavailable
 from ..holder import Holder, holder_metadata
 from ..messages import replies
@@ -159,7 +159,7 @@ class Launch:
             raise
 
     def _abandon(self) -> None:
-        if self.lock.token is not None and not members_out(self._client, self.lock.name):
+        if self.lock.token is not None and not members_in_flight(self._client, self.lock.name):
             self._give_back()
 
     def _give_back(self) -> None:
@@ -177,7 +177,7 @@ class Launch:
         """
         if holder.metadata.get("call") != self.call["id"]:
             return False
-        return bool(members_out(self._client, self.lock.name))
+        return bool(members_in_flight(self._client, self.lock.name))
 
     def revoke(self, reason: str) -> None:
         """End every result of the batch as ``REVOKED``: none of its tasks will run."""
@@ -228,7 +228,7 @@ class Launch:
 
     def _is_returning(self, holder: Holder) -> bool:
         """Whether the holder has stored all its results, and is about to give the lock back."""
-        members = members_out(self._client, self.lock.name)
+        members = members_in_flight(self._client, self.lock.name)
         ids = [metadata["id"] for metadata in members if "id" in metadata] or [holder.metadata.get("id")]
         try:
             return all(

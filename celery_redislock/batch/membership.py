@@ -164,7 +164,7 @@ def depart(app: Celery, member: Member, note: BatchNote) -> None:
         return
     if left >= Left.NOBODY:
         logger.info("batch %s has ended: lock %r released", note.id, note.lock)
-    if left is Left.WANTED:
+    if left is Left.PENDING:
         wanted.publish_apart(app, note.lock)
 
 

@@ -15,7 +15,7 @@ notices its loss and gives it back. It can be used alone. Its rooms:
 * ``scripts/``: the Lua files of the lock, and of the lease of a group.
 """
 
-from .group_lease import Left, Member, members_out
+from .group_lease import Left, Member, members_in_flight
 from .inspection import inspect, inspect_all, release_orphan
 from .lease.lease import now
 from .lock import RedisLock
@@ -38,7 +38,7 @@ __all__ = [
     "inspect",
     "inspect_all",
     "meaning_of",
-    "members_out",
+    "members_in_flight",
     "now",
     "reaches",
     "release_orphan",

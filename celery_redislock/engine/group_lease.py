@@ -1,7 +1,8 @@
-"""Members: one lease that several processes hold together, for as long as one of them is out.
+"""Group lease: one lease that several processes hold together, until the last of them has ended.
 
-A member waits for its turn, or runs. While one runs, it renews the lease; while members only wait, the
-lease lasts for the time that their batch allows. The lock is given back by the last one to depart.
+A member that is in flight waits for its turn, or runs. A member that runs renews the lease. While members
+only wait, the lease lasts for the time that their batch allows. The last member to depart gives the lock
+back.
 """
 
 from __future__ import annotations
@@ -34,16 +35,16 @@ class Left(IntEnum):
 
     #: The lock is not the batch's any more.
     LOST = 0
-    #: Other members are out.
+    #: Other members are in flight.
     OTHERS = 1
-    #: Nobody is: the lock was given back.
+    #: No member is in flight: the lock was given back.
     NOBODY = 2
-    #: The same, and runs of it are wanted (`PendingRuns`).
-    WANTED = 3
+    #: The same, and runs are pending for the lock (`PendingRuns`).
+    PENDING = 3
 
 
 class Member:
-    """One that is out for a batch, in this process. Every method may be called again after an error.
+    """A member of a batch, in this process. Every method may be called again after an error.
 
     Args:
         client: As for a `RedisLock`.
@@ -80,8 +81,8 @@ class Member:
         """Why the lock was lost while this member ran; None when it was not."""
         return self._holding.loss
 
-    def wait(self, idle_ms: int, words: Mapping[str, str]) -> bool:
-        """Be out and wait: the lock stays the batch's for at least `idle_ms` from now.
+    def wait(self, idle_ms: int, metadata: Mapping[str, str]) -> bool:
+        """Be in flight and wait: the lock stays the batch's for at least `idle_ms` from now.
 
         Returns:
             False when the lock is not the batch's.
@@ -89,10 +90,10 @@ class Member:
         Raises:
             StoreUnavailable: Redis could not be reached.
         """
-        return self._join(self._waited_as or self._name, "", idle_ms, words, runs=False)
+        return self._join(self._waited_as or self._name, "", idle_ms, metadata, runs=False)
 
-    def run(self, ttl_ms: int, words: Mapping[str, str]) -> bool:
-        """Be out and run: the lease is renewed every third of `ttl_ms` until the departure.
+    def run(self, ttl_ms: int, metadata: Mapping[str, str]) -> bool:
+        """Be in flight and run: the lease is renewed every third of `ttl_ms` until the departure.
 
         Returns:
             False when the lock is not the batch's.
@@ -101,9 +102,9 @@ class Member:
             StoreUnavailable: Redis could not be reached.
         """
         sent_at = now()
-        if not self._join(self._name, self._waited_as, ttl_ms, words, runs=True):
+        if not self._join(self._name, self._waited_as, ttl_ms, metadata, runs=True):
             return False
-        lease = Lease.granted(self._mark(self._name), 0, ttl_ms, sent_at, None)
+        lease = Lease.granted(self._token_of(self._name), 0, ttl_ms, sent_at, None)
         self._holding.take(lease)
         self._renewal = renewal_of(self._companion.store, pace_of(ttl_ms))
         watch = self._renewal.watch
@@ -111,7 +112,7 @@ class Member:
             logger.error("lock %r is not renewed while this member of its batch runs", self.lock_name)
         return True
 
-    def step_aside(self, idle_ms: int, words: Mapping[str, str]) -> bool:
+    def step_aside(self, idle_ms: int, metadata: Mapping[str, str]) -> bool:
         """Run no more, and wait: its message comes again, or someone else has to say how it ended.
 
         Returns:
@@ -123,14 +124,14 @@ class Member:
         if self._process is not here():
             return False
         self._stop_renewing()
-        return self._join(self._waited_as or self._name, self._name, idle_ms, words, runs=False)
+        return self._join(self._waited_as or self._name, self._name, idle_ms, metadata, runs=False)
 
     def depart(self, idle_ms: int, done: str) -> Left:
-        """Be out no more. In the child of a fork nothing is done: the member is its parent's.
+        """Be in flight no more. In the child of a fork this does nothing: the member is its parent's.
 
         Args:
             idle_ms: How long the lock stays the batch's while others wait and none runs, milliseconds.
-            done: The batch, to be the lock's `last_done` when nobody is out any more.
+            done: The batch, to be the lock's `last_done` when no member is in flight any more.
 
         Raises:
             StoreUnavailable: Redis could not be reached; the lock ends with its lease.
@@ -141,24 +142,24 @@ class Member:
         k = self._keys
         keys = (k.lock, k.holder, k.waiters, k.seen, k.fence, k.members, k.out, k.wanted)
         once = tuple(k.once_of(mark) for mark in (self._token, self._name, self._waited_as) if mark)
-        arguments = (self._mark(self._name), self._waited_as, idle_ms, done)
+        arguments = (self._token_of(self._name), self._waited_as, idle_ms, done)
         left = Left(self._companion.run(DEPART, (*keys, *once), *arguments))
-        self._holding.give_back(self._mark(self._name))
+        self._holding.give_back(self._token_of(self._name))
         return left
 
     def _join(
-        self, name: str, instead_of: str, lease_ms: int, words: Mapping[str, str], *, runs: bool
+        self, name: str, instead_of: str, lease_ms: int, metadata: Mapping[str, str], *, runs: bool
     ) -> bool:
-        said = json.dumps({**words, "state": "runs" if runs else "waits"}, separators=(",", ":"))
-        arguments = (self._mark(name), instead_of, lease_ms, int(runs), said)
+        text = json.dumps({**metadata, "state": "runs" if runs else "waits"}, separators=(",", ":"))
+        arguments = (self._token_of(name), instead_of, lease_ms, int(runs), text)
         keys = (*self._keys.shared, *(self._keys.once_of(mark) for mark in (name, instead_of) if mark))
         return bool(self._companion.run(JOIN, keys, *arguments, acks=self._acks))
 
     def _stop_renewing(self) -> None:
         if self._renewal is not None:
-            self._renewal.forget(self._mark(self._name))
+            self._renewal.forget(self._token_of(self._name))
 
-    def _mark(self, name: str) -> str:
+    def _token_of(self, name: str) -> str:
         return f"{self._token}:{name}"
 
     def _tell(self) -> None:
@@ -166,8 +167,8 @@ class Member:
             self._on_lost(self.loss or "it is not held")
 
 
-def members_out(client: Client, lock_name: str) -> list[dict[str, Any]]:
-    """Return what the members of the batch that holds a lock say of themselves; none when it is no batch.
+def members_in_flight(client: Client, lock_name: str) -> list[dict[str, Any]]:
+    """Return the metadata of the members in flight of the batch that holds a lock; none if it is no batch.
 
     Raises:
         StoreUnavailable: Redis could not be reached.
@@ -175,4 +176,4 @@ def members_out(client: Client, lock_name: str) -> list[dict[str, Any]]:
     companion = Companion(client, lock_name)
     keys = companion.keys
     members = companion.run(MEMBERS, (keys.lock, keys.members, keys.out))
-    return [json.loads(said) for said in members]
+    return [json.loads(metadata) for metadata in members]

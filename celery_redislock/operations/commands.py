@@ -13,7 +13,7 @@ from celery.bin.base import CeleryCommand, handle_preload_options
 
 from ..config.provider import LockProvider, provider_of
 from ..engine import RedisLock, inspect, inspect_all, store_of
-from ..engine.group_lease import members_out
+from ..engine.group_lease import members_in_flight
 from ..errors import ConfigurationError, RedislockError
 from ..pending.publish import publish_what_is_wanted
 from ..plugin import install
@@ -83,7 +83,7 @@ def show(context: click.Context, name: str, as_json: bool) -> None:
         view = LockView(
             key,
             inspect(store_of(provider.client), key),
-            members=members_out(provider.client, key),
+            members=members_in_flight(provider.client, key),
             waiting=PublishLock(provider.client, key).waiting(),
         )
         click.echo(json.dumps(view.as_dict()) if as_json else view.text())

@@ -10,7 +10,7 @@ from unittest import mock
 import pytest
 import redis
 
-from celery_redislock.engine.group_lease import members_out
+from celery_redislock.engine.group_lease import members_in_flight
 
 from ...support.deadlines import eventually
 from ...support.stores import STORE, own_store_of
@@ -45,7 +45,7 @@ class BatchStage:
 
     def out(self, lock_key: str) -> list[dict[str, Any]]:
         """List the members that are out."""
-        return members_out(self.locks, self.key(lock_key))
+        return members_in_flight(self.locks, self.key(lock_key))
 
     def is_freed(self, lock_key: str, within: float = 10.0) -> None:
         """Return when the lock is free, long before its lease would have ended."""

@@ -11,7 +11,7 @@ import redis
 
 from celery_redislock import RedisLock, StoreUnavailable
 from celery_redislock.beat.ledger import Ledger, Verdict
-from celery_redislock.engine.group_lease import STAY, Left, Member, members_out
+from celery_redislock.engine.group_lease import STAY, Left, Member, members_in_flight
 from celery_redislock.engine.lease.verbs import LockVerbs
 from celery_redislock.engine.protocol.exclusive import Busy, Granted
 from celery_redislock.engine.transport.clients import store_of
@@ -213,7 +213,7 @@ def join_of_one_that_waited(full: Full) -> None:
     member = full.member(token, waited)
     assert member.run(TTL_MS, {})
     assert member.step_aside(TTL_MS, {})
-    assert [said["state"] for said in members_out(full.client, full.name)] == ["waits"]
+    assert [said["state"] for said in members_in_flight(full.client, full.name)] == ["waits"]
 
 
 def depart(full: Full) -> None:

@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from celery_redislock import RedisLock
-from celery_redislock.engine.group_lease import STAY, Left, Member, members_out
+from celery_redislock.engine.group_lease import STAY, Left, Member, members_in_flight
 from celery_redislock.engine.protocol.keys import keys_of
 from celery_redislock.engine.transport.clients import store_of
 from celery_redislock.pending.runs import PendingRun, PendingRuns
@@ -79,23 +79,23 @@ def test_the_last_member_to_depart_gives_the_lock_back(batch: Batch) -> None:
     assert batch.lock.locked()
     assert depart(second) is Left.NOBODY
     assert not batch.lock.locked()
-    assert members_out(batch.client, NAME) == []
+    assert members_in_flight(batch.client, NAME) == []
 
 
 def test_a_member_that_waits_keeps_the_lock_and_runs_later_under_the_same_place(batch: Batch) -> None:
     first, second = batch.running(), batch.member()
     assert second.wait(IDLE_MS, {"id": "second"})
     assert depart(first) is Left.OTHERS
-    assert [said["state"] for said in members_out(batch.client, NAME)] == ["waits"]
+    assert [said["state"] for said in members_in_flight(batch.client, NAME)] == ["waits"]
     assert second.run(TTL_MS, {"id": "second"})
-    assert members_out(batch.client, NAME) == [{"id": "second", "state": "runs"}]
+    assert members_in_flight(batch.client, NAME) == [{"id": "second", "state": "runs"}]
     assert depart(second) is Left.NOBODY
 
 
 def test_what_is_sent_twice_is_answered_as_the_first_time(batch: Batch) -> None:
     member = batch.running()
     assert member.run(TTL_MS, {"id": "again"})
-    assert len(members_out(batch.client, NAME)) == 1
+    assert len(members_in_flight(batch.client, NAME)) == 1
     assert [depart(member) for _ in range(3)] == [Left.NOBODY] * 3
 
 
@@ -104,7 +104,7 @@ def test_the_last_to_depart_is_told_that_runs_are_wanted_also_when_it_asks_again
     runs = PendingRuns(batch.client, NAME)
     runs.record(PendingRun("task", "id", b"message"), keep="latest", question=uuid4().hex, is_listed=True)
     assert depart(first) is Left.OTHERS
-    assert [depart(second) for _ in range(2)] == [Left.WANTED] * 2
+    assert [depart(second) for _ in range(2)] == [Left.PENDING] * 2
     assert [run.id for run in runs.claim("task").to_publish] == ["id"]
 
 
@@ -115,7 +115,7 @@ def test_a_late_departure_does_not_free_another_batchs_lock(batch: Batch) -> Non
     theirs = other.running()
     assert depart(early) is Left.NOBODY
     assert other.lock.owned()
-    assert len(members_out(batch.client, NAME)) == 1
+    assert len(members_in_flight(batch.client, NAME)) == 1
     assert depart(theirs) is Left.NOBODY
 
 
@@ -138,7 +138,7 @@ def test_members_of_a_batch_whose_lock_was_taken_away_do_not_count_for_the_next(
     batch.member().wait(IDLE_MS, {"id": "old"})
     batch.lock.force_release()
     other = Batch(batch.client)
-    assert members_out(batch.client, NAME) == []
+    assert members_in_flight(batch.client, NAME) == []
     assert depart(other.running()) is Left.NOBODY
 
 
@@ -196,7 +196,7 @@ def test_when_the_last_that_waited_runs_the_lease_is_its_own_and_not_idle(batch:
 def test_a_member_that_steps_aside_waits_again(batch: Batch) -> None:
     runner = batch.running()
     assert runner.step_aside(IDLE_MS, {"id": "later"})
-    assert members_out(batch.client, NAME) == [{"id": "later", "state": "waits"}]
+    assert members_in_flight(batch.client, NAME) == [{"id": "later", "state": "waits"}]
     assert batch.left_ms() > TTL_MS
     assert depart(runner) is Left.NOBODY
 
@@ -205,7 +205,7 @@ def test_a_renewal_under_way_does_not_bring_back_a_member_that_departed(batch: B
     keys, store, gone = keys_of(NAME), store_of(batch.client), batch.running()
     other = batch.running()
     depart(gone)
-    store.run(STAY, keys.shared, (gone._mark(gone._name), TTL_MS))
+    store.run(STAY, keys.shared, (gone._token_of(gone._name), TTL_MS))
     assert depart(other) is Left.NOBODY
 
 

@@ -11,7 +11,7 @@ from celery.states import PENDING, REVOKED
 
 from celery_redislock.config.client import client_from_url
 from celery_redislock.engine import inspect, store_of
-from celery_redislock.engine.group_lease import members_out
+from celery_redislock.engine.group_lease import members_in_flight
 
 from ...support.deadlines import eventually
 from ...support.servers import Server
@@ -55,7 +55,7 @@ def test_batches_coalesce_under_one_lock_through_a_failover(topology: Topology, 
         journal.wait_for("begun", times=3, batch="first")
         second, third = batch("second"), batch("third")
         assert second.state == PENDING, "it stands back behind the third"
-        eventually(lambda: len(members_out(locks, lock_name)) == 1, 10, "one should still be out")
+        eventually(lambda: len(members_in_flight(locks, lock_name)) == 1, 10, "one should still be out")
 
         crash(topology, lock_name)
 
