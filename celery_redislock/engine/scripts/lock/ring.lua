@@ -1,6 +1,6 @@
--- ring: have the waiter who reads several mailboxes look up, and read those of newcomers too.
+-- ring: have the waiter that reads several mailboxes look up, and read those of newcomers too.
 --
--- KEYS[1]  mailbox  list, his own
+-- KEYS[1]  mailbox  list, of that waiter
 --
 -- maxmemory  works
 --
