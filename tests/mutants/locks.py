@@ -135,7 +135,7 @@ class TakesSilenceForALoss(RedisLock):
 class ForgetsItsRelease(RedisLock):
     """GET, compare, DEL: the second send finds nothing to delete."""
 
-    _script = _with_instead(RELEASE, "told == RELEASED", "false")
+    _script = _with_instead(RELEASE, "earlier == RELEASED", "false")
 
     def release(self) -> bool:
         """Release, and deny it when asked again."""
