@@ -3,11 +3,12 @@
 The parent sees what a child cannot tell: that it died, or that a message will never reach one. It makes the
 token of each delivery, so that it can give back what the child held.
 
-Rooms:
-    start: The checks when a worker starts.
-    control: What a running worker can be told: terminate a run, show the locks.
-    request: `LockedRequest`: the token of a delivery, and the end of a run as monitors see it.
-    deaths: A child has died.
-    orphans: What a dead child held is given back.
-    abandoned: A message has ended without a run.
+Its rooms:
+
+* ``start.py``: the checks when a worker starts.
+* ``control.py``: what a running worker can be told: terminate a run, show the locks.
+* ``request.py``: `LockedRequest`: the token of a delivery, and the end of a run as monitors see it.
+* ``deaths.py``: a child has died.
+* ``orphans.py``: what a dead child held is given back.
+* ``abandoned.py``: a message has ended without a run.
 """
