@@ -106,7 +106,7 @@ class Mailroom:
 
     def _read_for_all(self, mailbox: bytes, until: float, lateness_s: float) -> None:
         while (left := until - monotonic()) > 0:
-            self._verbs.store.rest()
+            self._verbs.store.close_idle()
             # In this order: who enters after it was looked who is here finds that nobody has told of him.
             self._told_by = b""
             self._read = frozenset(self._places)
