@@ -30,7 +30,8 @@ from ..holder import Holder
 from .inspection import inspect
 from .lease.holding import Holding, chain_loss, weakly
 from .lease.lease import Lease, now
-from .lease.renewal import Renewal, pace_of, renewal_of
+from .lease.per_client import renewal_of
+from .lease.renewal import Renewal, pace_of
 from .lease.terms import Duration, terms_of
 from .lease.verbs import LockVerbs
 from .lease.waiting import Waiter, leave

@@ -13,12 +13,11 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
-from weakref import WeakKeyDictionary, ref
+from weakref import ref
 
 import redis
 from redis.exceptions import NoScriptError
@@ -287,10 +286,6 @@ class Renewal:
             connection.close()
 
 
-#: Of each store, by their pace.
-_renewals: WeakKeyDictionary[Store, dict[float, Renewal]] = WeakKeyDictionary()
-
-
 def pace_of(ttl_ms: int, interval_s: float = math.inf) -> float:
     """Return how long a renewal of such a lease waits for its answer, seconds.
 
@@ -298,21 +293,3 @@ def pace_of(ttl_ms: int, interval_s: float = math.inf) -> float:
     and another can be made, before the next is due.
     """
     return min(ATTEMPT_S, 2.0 ** math.floor(math.log2(min(ttl_ms / 3000, interval_s))) / 2)
-
-
-def renewal_of(store: Store, pace_s: float) -> Renewal:
-    """Return the renewal of a store and pace, the only one in this process; leases without have pace 0."""
-    paces = _renewals.setdefault(store, {})
-    try:
-        return paces[pace_s]
-    except KeyError:
-        return paces.setdefault(pace_s, Renewal(store, pace_s))
-
-
-def _after_fork() -> None:
-    for paces in list(_renewals.values()):
-        for renewal in paces.values():
-            renewal.begin_afresh()
-
-
-os.register_at_fork(after_in_child=_after_fork)

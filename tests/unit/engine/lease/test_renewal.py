@@ -12,7 +12,8 @@ import redis
 from celery_redislock.engine import threads
 from celery_redislock.engine.lease import renewal, watch
 from celery_redislock.engine.lease.lease import Lease
-from celery_redislock.engine.lease.renewal import Renewal, pace_of, renewal_of
+from celery_redislock.engine.lease.per_client import renewal_of
+from celery_redislock.engine.lease.renewal import Renewal, pace_of
 from celery_redislock.engine.threads import Bell
 from celery_redislock.engine.transport.store import ATTEMPT_S
 
