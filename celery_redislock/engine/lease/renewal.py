@@ -63,7 +63,7 @@ class Renewal:
         self._runs = threading.Lock()
         #: Whether one has been started that has not begun.
         self._is_coming = False
-        #: When that thread looks next; for ever while it looks: who comes then rings.
+        #: When that thread looks next; infinite while it looks: a watch that comes then rings.
         self._wakes_at = math.inf
         #: When it should have been heard of again.
         self._back_by = math.inf
@@ -207,7 +207,7 @@ class Renewal:
     def _renew(self, watches: list[Watch], acks: int, verb: Script) -> None:
         self._back_by = now() + 2 * CALL_S + LATE_S
         sent_at, ttls_ms, commands = self._questions(watches, verb)
-        # Not beyond the end of a lease: whoever loses it is told before another can have it.
+        # Not beyond the end of a lease: its holder is told of the loss before another can have the lock.
         ends_at = sent_at + min(watch.remaining_at(sent_at) for watch in watches)
         try:
             connection = self._open(commands, ends_at - sent_at)

@@ -81,7 +81,7 @@ class Waiter:
     def wait(self, timeout_s: float | None, outage_s: float) -> Granted | Busy:
         """Wait in line for the lock.
 
-        A wait that fails gives up the place in the queue; whoever interrupts it has to, see `leave`.
+        A wait that fails gives up its place in the queue. One that is interrupted does not: see `leave`.
 
         Args:
             timeout_s: Seconds; None waits without end.

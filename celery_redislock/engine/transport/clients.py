@@ -1,4 +1,4 @@
-"""Topology: which store a client leads to: one server, a master behind sentinels, or a cluster."""
+"""Clients: which store a client leads to: one server, a master behind sentinels, or a cluster."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class ClusterStore(RoutedStore):
 
     def __init__(self, address: ClusterAddress) -> None:
         super().__init__(address.options)
-        # Not the address itself: whoever keeps stores by it must be able to forget it.
+        # Not the address itself: stores are kept by it, weakly, and must be able to go with it.
         self._seeds, self._remap = address.seeds, address.remap
         self._connection_class, self._options = address.connection_class, address.options
         self._servers: dict[Address, Server] = {}

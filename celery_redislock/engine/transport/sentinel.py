@@ -72,7 +72,7 @@ class SentinelStore(RoutedStore):
             raise
 
     def connection(self, timeout_s: float) -> SentinelConnection:
-        """Return a connection to whoever is the master."""
+        """Return a connection to the master of the moment."""
         return SentinelConnection(self, timeout_s)
 
     def close_idle(self) -> None:

@@ -36,7 +36,7 @@ LOOKED_AT_S = 0.01
 #: An idle connection must give a sign of life after this long if `health_check_interval` is not set, seconds:
 #: a firewall may have forgotten it.
 TRUSTED_S = 15.0
-#: With a round trip of more than this, seconds, to open a connection takes longer than who asks may have.
+#: With a longer round trip than this, seconds, opening a connection may take more than a question has.
 FAR_S = 0.02
 #: Surplus connections are closed so long after their last use, looked for so often; seconds.
 SURPLUS_S, TIDIED_EACH_S = 3.0, 1.0
@@ -108,7 +108,7 @@ class Server(Store):
             if now - connection.used_at > LOOKED_AT_S:
                 self._look_at(connection, now, deadline)
         if within == math.inf and self._round_trip_s > FAR_S and not idle:
-            # It may sleep for long: who asks next should find another open, so far away.
+            # It may sleep for long: the next question should find another connection open, so far away.
             self._open_later()
         try:
             if acks:
@@ -205,7 +205,7 @@ class Server(Store):
             _close_all(idle)
 
     def _open_later(self) -> None:
-        """Open a connection for the next who asks: this one had too little time for it."""
+        """Open a connection for the next question: this one had too little time for it."""
         if self._opener is None or not self._opener.is_alive():
             self._opener = _started(self._open_for_the_next, "redislock-opening")
 

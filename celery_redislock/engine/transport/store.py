@@ -19,7 +19,7 @@ from .bounded import STEP_S
 CALL_S = 5.0
 #: One attempt of a call, once the connection is open: so that a lost reply leaves time for a second one.
 ATTEMPT_S = STEP_S
-#: The end of a timeout does not cut off a healthy answer: who waits asks for so long at least; seconds.
+#: A question gets at least so long, seconds: the end of a timeout does not cut off a healthy answer.
 LEAST_ATTEMPT_S = 0.1
 #: Connections that are kept while nobody uses them.
 KEPT = 4
@@ -172,7 +172,7 @@ class Store(ABC):
 
     @abstractmethod
     def close_idle(self) -> None:
-        """Close connections that nobody uses, but for a few: some who asked are going to sleep."""
+        """Close connections that nobody uses, but for a few: some of the callers are going to sleep."""
 
     @abstractmethod
     def close(self) -> None:
