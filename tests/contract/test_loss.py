@@ -95,10 +95,10 @@ def test_on_lost_is_called_when_a_renewal_by_hand_is_refused(trial: Trial) -> No
 @pytest.mark.needs(Can.RENEW_ITSELF)
 def test_a_release_is_no_loss(trial: Trial) -> None:
     told: list[Any] = []
-    for _ in range(10):
-        lock = trial.lock(0.5, renew=True, on_lost=told.append)
+    for _ in range(5):
+        lock = trial.lock(1.5, renew=True, on_lost=told.append)
         with lock:
-            pass_seconds(0.18)
+            pass_seconds(0.52)  # it has just been renewed
         assert not lock.lost
 
     pass_seconds(0.1)
