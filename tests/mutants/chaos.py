@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
-from celery_redislock.engine.protocol import exclusive
 from celery_redislock.engine.protocol.exclusive import RELEASE
-from celery_redislock.engine.protocol.script import Script
 from celery_redislock.messages.headers import TOKEN_HEADER
 from celery_redislock.worker.request import LockedRequest
+
+from .scripts import go_wrong
 
 
 def without_owner_check() -> None:
     """Whoever releases a lock frees it, also when it is somebody else's by now."""
-    right = "if redis.call('GET', lock) ~= token then"
-    assert RELEASE.source.count(right) == 1
-    source = RELEASE.source.replace(right, "if false then")
-    exclusive.RELEASE = Script(source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
+    go_wrong(RELEASE, "if redis.call('GET', lock) ~= token then", "if false then")
 
 
 def without_redelivery() -> None:

@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
 import time
 from collections.abc import Callable
 from typing import Any, ClassVar
-from unittest import mock
 from uuid import uuid4
 
 import redis
 
 from celery_redislock import Holder, LockLost, RedisLock, StoreUnavailable
 from celery_redislock.engine.lease.lease import now
-from celery_redislock.engine.protocol import exclusive
 from celery_redislock.engine.protocol.exclusive import ACQUIRE, RELEASE, RENEW, Granted
-from celery_redislock.engine.protocol.script import Script
 
-
-def _with_instead(script: Script, right: str, wrong: str) -> Script:
-    """Return the script with one of its lines gone wrong."""
-    assert script.source.count(right) == 1, f"the script says {right!r} no more"
-    source = script.source.replace(right, wrong)
-    return Script(source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
+from .scripts import gone_wrong
 
 
 class IsNeverBusy(RedisLock):
@@ -83,7 +74,7 @@ class ForgetsWhichObjectAcquired(RedisLock):
 class CountsGrants(RedisLock):
     """Fencing tokens by counting, as INCR does: they begin again when Redis lost its data."""
 
-    _script = _with_instead(
+    _wrong = (
         ACQUIRE,
         "local fencing_token = now_us",
         "local fencing_token = string.format('%.0f', (last or 0) + 1)",
@@ -91,14 +82,14 @@ class CountsGrants(RedisLock):
 
     def attempt(self, **options: Any) -> Holder | None:
         """Take the lock, with a small number."""
-        with mock.patch.object(exclusive, "ACQUIRE", self._script):
+        with gone_wrong(*self._wrong):
             return super().attempt(**options)
 
 
 class RenewsWhatIsGone(RedisLock):
     """A renewal that says SET where the key is missing."""
 
-    _script = _with_instead(
+    _wrong = (
         RENEW,
         "if redis.call('GET', KEYS[1]) ~= ARGV[1] then",
         "redis.call('SET', KEYS[1], ARGV[1], 'NX')\nif redis.call('GET', KEYS[1]) ~= ARGV[1] then",
@@ -106,7 +97,7 @@ class RenewsWhatIsGone(RedisLock):
 
     def renew(self) -> bool:
         """Renew or take."""
-        with mock.patch.object(exclusive, "RENEW", self._script):
+        with gone_wrong(*self._wrong):
             return super().renew()
 
 
@@ -135,11 +126,11 @@ class TakesSilenceForALoss(RedisLock):
 class ForgetsItsRelease(RedisLock):
     """GET, compare, DEL: the second send finds nothing to delete."""
 
-    _script = _with_instead(RELEASE, "earlier == RELEASED", "false")
+    _wrong = (RELEASE, "earlier == RELEASED", "false")
 
     def release(self) -> bool:
         """Release, and deny it when asked again."""
-        with mock.patch.object(exclusive, "RELEASE", self._script):
+        with gone_wrong(*self._wrong):
             return super().release()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import socket
 import socketserver
 import threading
@@ -10,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, TypeAlias
-from unittest import mock
 from uuid import uuid4
 
 import pytest
@@ -32,6 +30,7 @@ from celery_redislock.pending.runs import PendingRun, PendingRuns
 from celery_redislock.publish_lock import record as publish_lock
 from celery_redislock.publish_lock.record import FREE, PublishLock
 
+from ...mutants.scripts import gone_wrong
 from ...support.arena import Arena
 from ...support.deadlines import eventually
 from ...support.servers import Server
@@ -39,13 +38,6 @@ from ...support.waiting_threads import Waiting, until_in_line
 
 NAME = "late"
 TTL_MS, IDLE_MS = 30_000, 60_000
-
-
-def without(script: Script, right: str, wrong: str) -> Script:
-    """Return a script that says something wrong in place of something right."""
-    assert script.source.count(right) == 1, f"the script says {right!r} no more"
-    source = script.source.replace(right, wrong)
-    return Script(source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
 
 
 class Late:
@@ -399,9 +391,7 @@ def test_who_asks_again_keeps_it_when_the_first_question_is_taken_back(late: Lat
 
 
 def test_a_script_that_does_not_hear_the_second_question_is_found_out(late: Late) -> None:
-    faulty = without(ACQUIRE, "redis.call('SET', holder, said .. ' ' .. number, 'KEEPTTL')", "")
-
-    with mock.patch.object(exclusive, "ACQUIRE", faulty):
+    with gone_wrong(ACQUIRE, "redis.call('SET', holder, said .. ' ' .. number, 'KEEPTTL')", ""):
         assert not keeps_it_when_the_first_of_two_questions_is_taken_back(late)
 
 
@@ -556,38 +546,34 @@ def test_who_holds_it_keeps_it_when_the_first_copy_arrives(
 LAST_OF_TAKE = "redis.call('SET', once, ARGV[8], 'PX', '60000')\nreturn {1}\n"
 
 #: What a script says, what it says when it forgets, and the story that shows it.
-FORGETFUL: list[tuple[Any, str, str, str, Callable[[Late], None]]] = [
-    (exclusive, "RELEASE", "redis.call('SET', once, RELEASED, 'PX', '60000')", "", released),
-    (exclusive, "RELEASE", "redis.call('SET', once, LOST, 'PX', '60000')", "", lost_and_told),
-    (exclusive, "LEAVE", "redis.call('SET', once, number, 'PX', '60000')", "", left_unseen),
+FORGETFUL: list[tuple[Script, str, str, Callable[[Late], None]]] = [
+    (exclusive.RELEASE, "redis.call('SET', once, RELEASED, 'PX', '60000')", "", released),
+    (exclusive.RELEASE, "redis.call('SET', once, LOST, 'PX', '60000')", "", lost_and_told),
+    (exclusive.LEAVE, "redis.call('SET', once, number, 'PX', '60000')", "", left_unseen),
     (
-        exclusive,
-        "ACQUIRE",
+        exclusive.ACQUIRE,
         "    redis.call('SET', once, number, 'PX', '60000')\n    end\n",
         "end\n",
         left_the_line,
     ),
-    (members, "DEPART", "redis.call('SET', once, RELEASED, 'PX', '60000')", "", a_batch_that_has_ended),
-    (members, "DEPART", "redis.call('SET', gone,", "tostring(", members_that_have_departed),
+    (members.DEPART, "redis.call('SET', once, RELEASED, 'PX', '60000')", "", a_batch_that_has_ended),
+    (members.DEPART, "redis.call('SET', gone,", "tostring(", members_that_have_departed),
     (
-        publish_lock,
-        "FREE",
+        publish_lock.FREE,
         "redis.call('SET', KEYS[2], ARGV[2], 'PX', '60000')",
         "",
         a_publish_lock_freed_before_its_take_arrives,
     ),
-    (publish_lock, "TAKE", LAST_OF_TAKE, "return {1}\n", a_publish_lock_that_was_taken_over),
-    (wanted, "RECORD", "redis.call('SET', once, fact", "tostring(fact", a_wish_that_met_a_free_lock),
+    (publish_lock.TAKE, LAST_OF_TAKE, "return {1}\n", a_publish_lock_that_was_taken_over),
+    (wanted.RECORD, "redis.call('SET', once, fact", "tostring(fact", a_wish_that_met_a_free_lock),
     (
-        wanted,
-        "BEGIN",
+        wanted.BEGIN,
         "redis.call('EXISTS', KEYS[2]) == 1",
         "false",
         a_run_that_is_wanted_again_when_it_has_begun,
     ),
     (
-        wanted,
-        "CLAIM",
+        wanted.CLAIM,
         "redis.call('EXISTS', KEYS[3]) == 1",
         "false",
         a_claim_of_wanted_runs_before_another_was_wanted,
@@ -595,14 +581,11 @@ FORGETFUL: list[tuple[Any, str, str, str, Callable[[Late], None]]] = [
 ]
 
 
-@pytest.mark.parametrize(
-    "forgetful", FORGETFUL, ids=lambda forgetful: f"{forgetful[1]}-{forgetful[4].__name__}"
-)
+@pytest.mark.parametrize("forgetful", FORGETFUL, ids=lambda forgetful: forgetful[3].__name__)
 def test_a_script_that_forgets_is_found_out(forgetful: Any, late: Late) -> None:
-    module, name, right, wrong, story = forgetful
-    faulty = without(getattr(module, name), right, wrong)
+    script, right, wrong, story = forgetful
 
-    with mock.patch.object(module, name, faulty):
+    with gone_wrong(script, right, wrong):
         story(late)
         before = late.state()
         assert any(late.state() != before for _ in late.copies())
