@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from ..mutants.chaos import OWNER_CHECK
+from ..mutants.scripts import gone_wrong
 from ..support.places import ROOT
 
 #: The rule that is left out -> what it leads to, in the verdict.
@@ -17,6 +19,12 @@ SHOWS = {
     "redelivery": "overlaps_of_believers",
     "fence": "corrupted_writes",
 }
+
+
+def test_the_script_has_the_rule_that_is_left_out() -> None:
+    """It is told here, and not after minutes of chaos."""
+    with gone_wrong(*OWNER_CHECK):
+        pass
 
 
 @pytest.mark.slow

@@ -10,10 +10,13 @@ from celery_redislock.worker.request import LockedRequest
 
 from .scripts import go_wrong
 
+#: The script, what it says, and what it says without the check.
+OWNER_CHECK = (RELEASE, "local is_mine = redis.call('GET', lock) == token", "local is_mine = true")
+
 
 def without_owner_check() -> None:
     """Whoever releases a lock frees it, also when it is somebody else's by now."""
-    go_wrong(RELEASE, "if redis.call('GET', lock) ~= token then", "if false then")
+    go_wrong(*OWNER_CHECK)
 
 
 def without_redelivery() -> None:

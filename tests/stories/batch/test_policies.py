@@ -16,6 +16,8 @@ from kombu.exceptions import OperationalError
 
 from celery_redislock import ConfigurationError, LockBusy, StoreUnavailable, locked_batch
 from celery_redislock.batch.canvas import results_of
+from celery_redislock.config.provider import provider_of
+from celery_redislock.engine import store_of
 from celery_redislock.signals import lock_conflict
 
 from ...support.deadlines import eventually
@@ -186,8 +188,9 @@ def test_retry_lets_the_next_member_of_a_batch_that_lost_its_lock_wait_for_it(st
 
 
 def test_without_redis_nothing_is_published_and_the_caller_is_told(stage: BatchStage) -> None:
+    store = store_of(provider_of(batch_app.app).client)
     with (
-        mock.patch("celery_redislock.engine.transport.store.Store.run", side_effect=ConnectionRefusedError),
+        mock.patch.object(store, "run", side_effect=ConnectionRefusedError),
         pytest.raises(StoreUnavailable),
     ):
         batch_of("away", shapes("away")["chain"]).delay()
