@@ -1,7 +1,27 @@
 """Celery tasks that never run twice at once, on a Redis lock that can be trusted.
 
 The table of contents. Names of the Celery layer are loaded when first used, so that
-``from celery_redislock import RedisLock`` leaves Celery alone.
+``from celery_redislock import RedisLock`` leaves Celery alone. The rooms, from the doors down to the words
+that all share; each imports only what stands below it:
+
+* ``plugin.py`` how a process comes to know all of the Celery layer
+* ``operations/`` for people: who has which lock, and how to take it away
+* ``beat/`` many beats, one of them sends
+* ``batch/`` a whole canvas under one lock
+* ``task/`` one run, from taking the lock to giving it back
+* ``worker/`` what the worker's parent does for the locks of its children
+* ``publishing/`` with `lock_scope`, a call that waits or runs already is not published again
+* ``conflicts/`` a task cannot begin
+* ``pending/`` one more run, later
+* ``publish_lock/`` under the name of a lock at most one message waits
+* ``config/`` what was declared, checked and frozen
+* ``engine/`` the lock itself: Redis, time and threads; it can be used without Celery
+* ``naming/`` which calls share a lock
+* ``messages/`` what we write into Celery's messages and results
+* ``signals.py`` the four Celery signals of a locked task
+* ``errors.py`` every error
+* ``durations.py`` seconds or timedelta at the door, milliseconds inside
+* ``holder.py`` who has a lock
 """
 
 from __future__ import annotations

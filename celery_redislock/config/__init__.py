@@ -1,1 +1,20 @@
-"""Config: what a user declared in a call, a task or the settings, checked and frozen."""
+"""Config: what a user declared in a call, a task or the settings, checked and frozen.
+
+An option has one word and four places: a call, its task, the settings, the default. The strongest wins. What
+is wrong is refused when it is declared, with the valid choices. A call is looked at once: its plan, its
+arguments and its Redis key are one `Call`, which is handed on.
+
+* ``options.py`` the one table of options, policies among them
+* ``resolution.py`` call > task > settings > default
+* ``location.py`` which Redis keeps the locks
+* ``unknown_settings.py`` options and settings that would be ignored, and the name that was meant
+* ``urls.py`` URL -> what it says (pure)
+* ``client.py`` URL -> redis client
+* ``celery_connection.py`` what Celery gives its own connection beside a URL, for our client too (pure)
+* ``masking.py`` passwords are masked where Celery masks its own settings
+* ``provider.py`` the locks of one app: its client and its prefix
+* ``mode.py`` whether any task of an app takes locks at all
+* ``plan.py`` what holds for the calls of one task
+* ``call.py`` one call: plan, arguments, Redis key; made once for each message
+* ``call_options.py`` the lock options of one call, into its message and out of it
+"""

@@ -1,1 +1,8 @@
-"""Conflicts: a task cannot begin, and ends in an exception that Celery understands."""
+"""Conflicts: a task cannot begin, and ends in an exception that Celery understands.
+
+Another holds the lock, an earlier delivery of the same task may run still, or Redis is away.
+
+* ``conflict.py`` `Conflict`, and what each policy does
+* ``redelivery.py`` a second delivery of the same task
+* ``outage.py`` Redis is away
+"""

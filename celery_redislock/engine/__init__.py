@@ -1,18 +1,19 @@
-"""The lock engine: Redis, time and threads. It has never heard of Celery.
+"""Engine: the lock itself; it has never heard of Celery, and can be used alone.
 
-A lock is one key of Redis that ends by itself. The engine takes it, waits for it in line, renews it,
-notices its loss and gives it back. It can be used alone. Its rooms:
+A lock is one key of Redis that ends by itself. The engine takes it, waits for it in line, renews it, notices
+its loss and gives it back. What else must live beside a lock is a companion of it, in the same slot of a
+cluster. Other folders use the names below and ``companion.py``, never the rooms inside.
 
-* ``lock.py``: `RedisLock`.
-* ``group_lease.py``: one lease that several processes hold until the last of them has ended.
-* ``companion.py``: what a feature may keep beside a lock: its key, its scripts.
-* ``inspection.py``: who holds what; giving back what a dead process held.
-* ``fitness.py``: whether servers are fit to keep locks.
-* ``threads.py``: how threads are started and woken, and told from what a fork has inherited.
-* ``lease/``: what this process believes of a lock.
-* ``transport/``: how a question gets to Redis in bounded time.
-* ``protocol/``: what is said to Redis and what its answers mean.
-* ``scripts/``: the Lua files of the lock, and of the lease of a group.
+* ``lock.py`` `RedisLock`
+* ``group_lease.py`` one lease that several processes hold until the last of them has ended
+* ``companion.py`` what a feature keeps beside a lock: its key, its scripts, errors translated
+* ``inspection.py`` who holds what; giving back for a process that is dead
+* ``fitness.py`` whether the servers are fit to keep locks
+* ``lease/`` what this process believes of a lock
+* ``protocol/`` what is said to Redis and what the answers mean (pure)
+* ``transport/`` how it gets there, in bounded time
+* ``scripts/`` the Lua files: ``lock/`` one verb of a lock each, ``group/`` of a group lease
+* ``threads.py`` how our threads are started and woken, and told from what a fork has inherited
 """
 
 from .group_lease import Left, Member, members_in_flight

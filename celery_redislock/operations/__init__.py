@@ -1,7 +1,7 @@
 """Operations: who has which lock, and how to take it away, for people.
 
-Its rooms:
+``celery -A APP locks ...`` parses, asks and prints.
 
-* ``commands.py``: ``celery -A APP locks list``, ``show`` and ``release``: parse, ask Redis, print.
-* ``view.py``: a lock as a row, a text or a JSON object.
+* ``commands.py`` ``celery locks``
+* ``view.py`` a lock as a row, a text or a JSON object
 """

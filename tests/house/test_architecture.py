@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import ast
 import importlib
+import re
 import shutil
 import subprocess
 import sys
+from configparser import ConfigParser
 from pathlib import Path
 
+import grimp
 import pytest
 
 import celery_redislock
@@ -217,3 +220,60 @@ def test_the_import_check_rejects_a_module_without_a_place(copy: Path, folder: s
 
     assert check.returncode != 0
     assert "newcomer" in check.stdout
+
+
+#: Rooms in a row from the package's own file down: each imports the next.
+LONGEST_CHAIN = 12
+#: Rows of the contract of the package's folders.
+MOST_LAYERS = 11
+
+
+def rooms_imported() -> dict[str, set[str]]:
+    """Return which rooms each room imports: a room is a file or a folder directly in the package."""
+    graph = grimp.build_graph("celery_redislock", cache_dir=None)
+    imported: dict[str, set[str]] = {}
+    for module in graph.modules:
+        for other in graph.find_modules_directly_imported_by(module):
+            here, there = (".".join(name.split(".")[:2]) for name in (module, other))
+            if here != there:
+                imported.setdefault(here, set()).add(there)
+    return imported
+
+
+def longest_chain(imported: dict[str, set[str]], room: str, above: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """Return the longest way down from a room; a way that comes back to a room above it is a circle."""
+    assert room not in above, f"a circle: {(*above, room)}"
+    ways = (longest_chain(imported, below, (*above, room)) for below in imported.get(room, ()))
+    return (room, *max(ways, key=len, default=()))
+
+
+def test_the_way_down_from_the_package_is_short() -> None:
+    chain = longest_chain(rooms_imported(), "celery_redislock")
+
+    print("the longest chain of imports:", " > ".join(chain))
+    assert len(chain) <= LONGEST_CHAIN, chain
+
+
+def test_the_contract_of_the_folders_has_few_rows() -> None:
+    contracts = ConfigParser()
+    contracts.read(ROOT / "setup.cfg")
+
+    layers = contracts["importlinter:contract:layers"]
+    rows = [row for row in layers["layers"].splitlines() if row.strip() and not row.lstrip().startswith("#")]
+    assert len(rows) <= MOST_LAYERS
+    assert "ignore_imports" not in layers
+
+
+FOLDERS = sorted({module.parent for module in MODULES})
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=relative)
+def test_the_face_of_a_folder_tells_its_story_and_lists_its_rooms(folder: Path) -> None:
+    face = ast.get_docstring(ast.parse((folder / "__init__.py").read_text())) or ""
+    files = {path.stem for path in folder.glob("*.py")} - {"__init__"}
+    folders = {path.name for path in folder.iterdir() if path in FOLDERS or path.name == "scripts"}
+
+    listed = set(re.findall(r"^(?:\* )?``(\w+)(?:\.py|/)``", face, re.MULTILINE))
+
+    assert listed == files | folders
+    assert len(face.split("\n\n")) >= 3, "a sentence, a paragraph, the list"

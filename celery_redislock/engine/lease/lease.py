@@ -1,4 +1,4 @@
-"""Lease: what one grant gave, and for how long it can be believed on the local clock."""
+"""Lease: what one grant gave, and for how long it can be believed on the local clock (pure)."""
 
 from __future__ import annotations
 

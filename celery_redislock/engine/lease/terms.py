@@ -1,4 +1,4 @@
-"""Terms: the durations of a lock, checked, in milliseconds (pure)."""
+"""Terms: on which a lock is taken, from what its user says (pure)."""
 
 from __future__ import annotations
 

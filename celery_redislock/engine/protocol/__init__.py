@@ -1,10 +1,11 @@
-"""Protocol: what is said to Redis and what its answers mean, without a socket, a clock or a thread.
+"""Protocol: what is said to Redis and what its answers mean.
 
-Whoever sends it, and however, says the same: the threads of today, or an asyncio client. Its rooms:
+Nothing here has a socket, a clock or a thread: the contract "pure" of ``setup.cfg`` proves it. So a lock
+that sends in another way, an asyncio twin say, says the same.
 
-* ``keys.py``: a lock's name becomes the keys of one hash slot.
-* ``exclusive.py``: the questions about a lock that one holder has, and what their answers mean.
-* ``script.py``: a Lua file, its digest, the commands that run it.
-* ``holder_record.py``: what Redis keeps of a holder, written and read.
-* ``wire.py``: commands as bytes.
+* ``keys.py`` a lock's name -> its keys, all in one slot
+* ``exclusive.py`` the questions and answers of a lock that one holder has
+* ``script.py`` a Lua file, its digest and its command
+* ``holder_record.py`` what Redis keeps of a holder, written and read
+* ``wire.py`` commands as bytes
 """

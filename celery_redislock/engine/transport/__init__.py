@@ -1,19 +1,19 @@
-"""Transport: how a question gets to Redis and its answer back, in at most five seconds.
+"""Transport: how a command reaches Redis: in bounded time, on connections of our own.
 
-It has connections of its own, made as those of the user's client are, and goes wherever the master is
-just now. This is the only place that would change with another client library. Its rooms:
+A call ends in at most five seconds, wherever the master is just now. ``docs/architecture.md`` says why the
+connections are our own. This folder is the only place that another client library would change.
 
-* ``store.py``: the face: `Store`, which asks and runs scripts, and `Exchange`, which sends many commands.
-* ``server.py``: one server, and its connections that nobody uses at the moment.
-* ``connection.py``: one connection, used again only after an exchange that ended cleanly.
-* ``bounded.py``: a socket whose steps all end at one deadline; all that redis-py keeps private.
-* ``pools.py``: what the pool of a user's client says now, and when it is closed.
-* ``routing.py``: a call that goes on until some server takes it.
-* ``sentinel.py``: the master that Sentinels name.
-* ``cluster.py``: the masters of a cluster.
-* ``cluster_pipeline.py``: many commands, one pipeline for each master.
-* ``redirection.py``: what MOVED and ASK say.
-* ``replication.py``: WAIT behind a grant.
-* ``outages.py``: what Redis says when it cannot serve, what that means, and the cure.
-* ``clients.py``: a redis-py client becomes a store.
+* ``store.py`` the face: what all stores can do
+* ``server.py`` the store that is one server, and its idle connections
+* ``connection.py`` one connection, used again only after an exchange that ended cleanly
+* ``bounded.py`` a socket whose steps all end at one deadline
+* ``pools.py`` what the pool of the user's client says, and when it is closed
+* ``routing.py`` a call that goes on until some server takes it
+* ``redirection.py`` MOVED and ASK (pure)
+* ``cluster.py`` the store that is a cluster: the master of each slot
+* ``cluster_pipeline.py`` many commands, one pipeline for each master
+* ``sentinel.py`` the store whose master is named by Sentinels
+* ``replication.py`` WAIT behind a grant
+* ``outages.py`` what Redis says when it cannot serve, and the cure
+* ``clients.py`` redis-py client -> store
 """

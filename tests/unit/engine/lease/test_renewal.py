@@ -12,8 +12,7 @@ import redis
 from celery_redislock.engine import threads
 from celery_redislock.engine.lease import renewal, watch
 from celery_redislock.engine.lease.lease import Lease
-from celery_redislock.engine.lease.per_client import renewal_of
-from celery_redislock.engine.lease.renewal import Renewal, pace_of
+from celery_redislock.engine.lease.renewal import Renewal, pace_of, renewal_of
 from celery_redislock.engine.threads import Bell
 from celery_redislock.engine.transport.store import ATTEMPT_S
 
@@ -29,7 +28,7 @@ class Clock:
         return self.now
 
 
-class FakeConnection:
+class FakeLine:
     """A connection that notes what is sent and answers as it was told."""
 
     def __init__(self) -> None:
@@ -59,9 +58,9 @@ class FakeStore:
     """The Redis that hears of renewals."""
 
     def __init__(self) -> None:
-        self.hears = FakeConnection()
+        self.hears = FakeLine()
 
-    def connection(self, _timeout_s: float) -> FakeConnection:
+    def line(self, _timeout_s: float) -> FakeLine:
         """Return the connection."""
         return self.hears
 
@@ -302,13 +301,13 @@ def test_all_leases_released_in_the_midst_of_a_renewal_are_no_error(
     stepper: Stepper, caplog: pytest.LogCaptureFixture
 ) -> None:
     holding = stepper.hold()
-    connection = stepper.store.connection
+    line = stepper.store.line
 
-    def release_meanwhile(timeout_s: float) -> FakeConnection:
+    def release_meanwhile(timeout_s: float) -> FakeLine:
         stepper.renewal.forget("a")
-        return connection(timeout_s)
+        return line(timeout_s)
 
-    with mock.patch.object(stepper.store, "connection", release_meanwhile):
+    with mock.patch.object(stepper.store, "line", release_meanwhile):
         stepper.step_to_next()
 
     assert not holding.lost
