@@ -391,7 +391,7 @@ def test_who_asks_again_keeps_it_when_the_first_question_is_taken_back(late: Lat
 
 
 def test_a_script_that_does_not_hear_the_second_question_is_found_out(late: Late) -> None:
-    with gone_wrong(ACQUIRE, "redis.call('SET', holder, said .. ' ' .. number, 'KEEPTTL')", ""):
+    with gone_wrong(ACQUIRE, "redis.call('SET', holder, described .. ' ' .. number, 'KEEPTTL')", ""):
         assert not keeps_it_when_the_first_of_two_questions_is_taken_back(late)
 
 

@@ -223,7 +223,7 @@ class ClaimsNothing(PendingRuns):
     def claim(self, task: str) -> Claimed:
         """Read what is wanted, and leave it."""
         entry = self._call("HGET", self._keys.wanted, b"next " + engine_wanted._word(task))
-        free = not self._store.call(("EXISTS", self._keys.lock))
+        free = not self._call("EXISTS", self._keys.lock)
         return Claimed(uuid4().hex, None, (PendingRun.of_entry(entry),) if entry and free else (), ())
 
     def confirm(self, run: PendingRun, token: str) -> bool:
