@@ -78,16 +78,16 @@ class BareScripts:
 
     def acquire(self, lock: LockKeys) -> bool:
         self._token = os.urandom(16).hex()
-        once = lock.once_of(self._token)
-        keys = (lock.lock, lock.holder, lock.fence, lock.waiters, lock.seen, lock.wanted, once)
+        questions = lock.questions_of(self._token)
+        keys = (lock.lock, lock.holder, lock.fence, lock.waiters, lock.seen, lock.pending, questions)
         return bool(self._answer(ACQUIRE, keys, 30_000, 0, '{"owner":"benchmark"}', "1")[0])
 
     def wait(self, lock: LockKeys) -> None:
         raise NotImplementedError
 
     def release(self, lock: LockKeys) -> None:
-        once = lock.once_of(self._token)
-        keys = (lock.lock, lock.holder, lock.waiters, lock.seen, lock.fence, lock.wanted, once)
+        questions = lock.questions_of(self._token)
+        keys = (lock.lock, lock.holder, lock.waiters, lock.seen, lock.fence, lock.pending, questions)
         self._answer(RELEASE, keys, 0, "")
 
     def _answer(self, script: Script, keys: tuple[bytes, ...], *arguments: Argument) -> list[int]:

@@ -65,15 +65,15 @@ class Ledger:
 
     def read(self) -> tuple[dict[str, Sent], int]:
         """Return the record of each entry, and the server's clock; forget those older than `KEPT_MS`."""
-        now_ms, reply = self._companion.run(RECALL, (self._keys.sent,), KEPT_MS)
+        now_ms, reply = self._companion.run(RECALL, (self._keys.ledger,), KEPT_MS)
         pairs = zip(reply[::2], reply[1::2], strict=True)
         return {entry.decode(): _read(record) for entry, record in pairs}, now_ms
 
     def note_seen(self, entry: str, at_ms: int) -> None:
         """Remember since when an entry waits to be sent for the first time, unless that is known."""
         until = now() + CALL_S
-        self._companion.call("HSETNX", self._keys.sent, entry, f"0 {at_ms} -")
-        self._companion.call("PEXPIRE", self._keys.sent, KEPT_MS, within=until - now())
+        self._companion.call("HSETNX", self._keys.ledger, entry, f"0 {at_ms} -")
+        self._companion.call("PEXPIRE", self._keys.ledger, KEPT_MS, within=until - now())
 
     def claim(self, token: str, entry: str, due_ms: int, mark: str) -> Answer:
         """Claim a due time of an entry, for the leader alone and once.
@@ -84,7 +84,7 @@ class Ledger:
             due_ms: Milliseconds since 1970.
             mark: Made for this claim; asked again with it, the answer is the same.
         """
-        keys = (self._keys.lock, self._keys.sent)
+        keys = (self._keys.lock, self._keys.ledger)
         verdict, now_ms, record = self._companion.run(CLAIM, keys, token, entry, due_ms, mark, KEPT_MS)
         return Answer(Verdict(verdict), now_ms, _read(record) if record else None)
 

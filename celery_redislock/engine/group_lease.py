@@ -140,10 +140,10 @@ class Member:
             return Left.OTHERS
         self._stop_renewing()
         k = self._keys
-        keys = (k.lock, k.holder, k.waiters, k.seen, k.fence, k.members, k.out, k.wanted)
-        once = tuple(k.once_of(mark) for mark in (self._token, self._name, self._waited_as) if mark)
+        keys = (k.lock, k.holder, k.waiters, k.seen, k.fence, k.members, k.inflight, k.pending)
+        questions = tuple(k.questions_of(one) for one in (self._token, self._name, self._waited_as) if one)
         arguments = (self._token_of(self._name), self._waited_as, idle_ms, done)
-        left = Left(self._companion.run(DEPART, (*keys, *once), *arguments))
+        left = Left(self._companion.run(DEPART, (*keys, *questions), *arguments))
         self._holding.give_back(self._token_of(self._name))
         return left
 
@@ -152,7 +152,7 @@ class Member:
     ) -> bool:
         text = json.dumps({**metadata, "state": "runs" if runs else "waits"}, separators=(",", ":"))
         arguments = (self._token_of(name), instead_of, lease_ms, int(runs), text)
-        keys = (*self._keys.shared, *(self._keys.once_of(mark) for mark in (name, instead_of) if mark))
+        keys = (*self._keys.shared, *(self._keys.questions_of(one) for one in (name, instead_of) if one))
         return bool(self._companion.run(JOIN, keys, *arguments, acks=self._acks))
 
     def _stop_renewing(self) -> None:
@@ -175,5 +175,5 @@ def members_in_flight(client: Client, lock_name: str) -> list[dict[str, Any]]:
     """
     companion = Companion(client, lock_name)
     keys = companion.keys
-    members = companion.run(MEMBERS, (keys.lock, keys.members, keys.out))
+    members = companion.run(MEMBERS, (keys.lock, keys.members, keys.inflight))
     return [json.loads(metadata) for metadata in members]

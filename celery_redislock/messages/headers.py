@@ -55,8 +55,8 @@ __all__ = [
 CALL_HEADER = "redislock"
 NAME_HEADER = "redislock_name"
 NAMED_HEADER = "redislock_named"
-TICKET_HEADER = "redislock_queued"
-PENDING_HEADER = "redislock_wanted"
+TICKET_HEADER = "redislock_ticket"
+PENDING_HEADER = "redislock_pending"
 RETRY_HEADER = "redislock_retry"
 OUTAGE_HEADER = "redislock_outage"
 COPY_HEADER = "redislock_copy"
@@ -106,14 +106,14 @@ def pending_value(triggered_us: int, lock_name: str = "", token: str = "") -> di
     """Return the header of a message that starts a pending run.
 
     Args:
-        triggered_us: When the trigger of the run met the lock, microseconds of the server's clock; a retry of
+        triggered_us: When the trigger of the run met the lock, microseconds on the server's clock; a retry of
             the run has only this.
         lock_name: The Redis key of the lock.
         token: Of the claim that published the run.
     """
     if not token:
-        return {"met": triggered_us}
-    return {"lock": lock_name, "token": token, "met": triggered_us}
+        return {"triggered_us": triggered_us}
+    return {"lock": lock_name, "token": token, "triggered_us": triggered_us}
 
 
 def pending_in(headers: Mapping[str, Any] | None) -> Mapping[str, Any]:

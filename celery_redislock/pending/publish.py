@@ -43,7 +43,7 @@ def index_of(app: Celery) -> PendingIndex:
 def run_of_request(task: Task[..., Any]) -> PendingRun:
     """Return the task that runs here as a run that is wanted: with its id, options and place in a canvas."""
     request = task.request
-    met = int(pending_in(request.headers).get("met", 0))
+    met = int(pending_in(request.headers).get("triggered_us", 0))
     return run_of_signature(task, as_it_was(task), met)
 
 

@@ -184,7 +184,7 @@ def begin_call(
     Raises:
         Obsolete, StoreUnavailable: As in `begin`.
     """
-    met = int(note.get("met") or lock.fencing_token or 0)
+    met = int(note.get("triggered_us") or lock.fencing_token or 0)
     token = note.get("token", "")
     if lock.has_pending or token:
         runs = wanted.runs_of(task.app, lock.name)
@@ -198,7 +198,7 @@ def begin_call(
 
 def triggered(request: Any) -> dict[str, str]:
     """Return what a holder says of when it was wanted, if it was: a newer trigger must not yield to it."""
-    met = pending_in(request.headers).get("met")
+    met = pending_in(request.headers).get("triggered_us")
     return {"triggered": (EPOCH + timedelta(microseconds=met)).isoformat()} if met else {}
 
 

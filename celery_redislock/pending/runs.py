@@ -139,7 +139,7 @@ class PendingRuns:
         k = self._keys
         answer, *facts = self._run(
             RECORD,
-            (k.lock, k.wanted, k.once_of(question)),
+            (k.lock, k.pending, k.questions_of(question)),
             token,
             keep,
             CLAIM_MS,
@@ -168,7 +168,7 @@ class PendingRuns:
             token: Of the claim that published it, if it was pending before.
         """
         arguments = (_word(task), _word(task_id), token, keep, triggered_us, CLAIM_MS)
-        keys = (self._keys.wanted, self._keys.once_of(uuid4().hex))
+        keys = (self._keys.pending, self._keys.questions_of(uuid4().hex))
         answer, *facts = self._run(BEGIN, keys, *arguments)
         if answer == b"copy":
             self._forget_spent(task, task_id, facts[0])
@@ -177,7 +177,7 @@ class PendingRuns:
 
     def tasks(self) -> set[str]:
         """Return the names of the tasks of which something may have to be done."""
-        fields = self._call("HKEYS", self._keys.wanted)
+        fields = self._call("HKEYS", self._keys.pending)
         return {_text(field.split(b" ")[1]) for field in fields if b" " in field}
 
     def claimable(self, task: str) -> Iterator[PendingRun]:
@@ -186,16 +186,16 @@ class PendingRuns:
         Those that stand back are left out: each is pending before it is claimed.
         """
         word = _word(task)
-        for field in self._call("HKEYS", self._keys.wanted):
+        for field in self._call("HKEYS", self._keys.pending):
             kind, _, rest = field.partition(b" ")
             if kind in _CLAIMABLE and rest.split(b" ")[0] == word:
-                kept = self._call("HGET", self._keys.wanted, field) or b""
+                kept = self._call("HGET", self._keys.pending, field) or b""
                 yield from _claimable(kind, kept)
 
     def claim(self, task: str) -> Claimed:
         """Claim what must be done for the pending runs of a task."""
         token = uuid4().hex
-        keys = (self._keys.lock, self._keys.wanted, self._keys.once_of(token))
+        keys = (self._keys.lock, self._keys.pending, self._keys.questions_of(token))
         again_ms, entries, ends = self._run(CLAIM, keys, _word(task), token, CLAIM_MS, LOOK_MS)
         return Claimed(
             token,
@@ -206,7 +206,7 @@ class PendingRuns:
 
     def confirm(self, run: PendingRun, token: str) -> bool:
         """Say that a claimed run was published; return whether another of its task is pending by now."""
-        return bool(self._run(CONFIRM, (self._keys.wanted,), _word(run.task), _word(run.id), token))
+        return bool(self._run(CONFIRM, (self._keys.pending,), _word(run.task), _word(run.id), token))
 
     def withdraw(self, task: str, task_id: str, token: str) -> bool:
         """Say that a run has ended before it began; return whether another of its task is pending.
@@ -216,17 +216,17 @@ class PendingRuns:
             task_id: Of the run.
             token: Of the claim that published its message.
         """
-        return bool(self._run(WITHDRAW, (self._keys.wanted,), _word(task), _word(task_id), token))
+        return bool(self._run(WITHDRAW, (self._keys.pending,), _word(task), _word(task_id), token))
 
     def successor(self, token: str) -> str:
         """Return the task id for which the holder with this token is asked to stop; empty: it is not."""
-        stop = self._call("HGET", self._keys.wanted, "stop") or b""
+        stop = self._call("HGET", self._keys.pending, "stop") or b""
         holder_token, _, rest = stop.partition(b" ")
         return _text(rest.split(b" ")[0]) if holder_token == token.encode() else ""
 
     def is_stop_wanted(self) -> bool:
         """Return whether a holder was asked to stop, be it this one or one before it."""
-        return bool(self._call("HGET", self._keys.wanted, "stop"))
+        return bool(self._call("HGET", self._keys.pending, "stop"))
 
     def expel(self, again_ms: int) -> tuple[int | None, Holder | None]:
         """Return when the holder that was asked to stop has had its time, and who it is if it has.
@@ -238,7 +238,7 @@ class PendingRuns:
             Milliseconds until then; None: nobody is asked to stop.
         """
         k = self._keys
-        left_ms, description = self._run(EXPEL, (k.lock, k.wanted, k.holder), again_ms)
+        left_ms, description = self._run(EXPEL, (k.lock, k.pending, k.holder), again_ms)
         holder = read_holder(description, 0) if description else None
         return (None if left_ms < 0 else left_ms), holder
 
@@ -252,7 +252,7 @@ class PendingRuns:
             self._delete(b"sent", task, task_id)
 
     def _delete(self, kind: bytes, task: str, task_id: str) -> None:
-        self._call("HDEL", self._keys.wanted, b" ".join((kind, _word(task), _word(task_id))))
+        self._call("HDEL", self._keys.pending, b" ".join((kind, _word(task), _word(task_id))))
 
 
 class PendingIndex:

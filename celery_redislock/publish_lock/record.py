@@ -1,6 +1,6 @@
 """PublishLock: under a lock's name at most one work waits, from its publication until it begins.
 
-It is the companion key ``redislock.queued...`` of the lock: the token of the one publication that has
+It is the companion key ``redislock.reservation...`` of the lock: the token of the one publication that has
 it, and the work that waits. It is not renewed: it ends when the work begins (`acquire.lua` does that in
 the step that grants the lock), when it is freed, or with its lease.
 """
@@ -63,9 +63,9 @@ class PublishLock:
         # As the holder's record has it.
         mark = f'"id":{json.dumps(exempt)}'
         arguments = (token, work, ttl_ms, int(again), int(runs and not again), exempt, mark)
-        number, once = question_number(), k.once_of(token)
-        keys = (k.lock, k.holder, k.queued, k.fence, once)
-        undo = FREE, (k.queued, once), (token, number)
+        number, questions = question_number(), k.questions_of(token)
+        keys = (k.lock, k.holder, k.reservation, k.fence, questions)
+        undo = FREE, (k.reservation, questions), (token, number)
         reply = self._companion.run(TAKE, keys, *arguments, number, within=within, undo=undo)
         if reply[0] == 1:
             return None
@@ -75,24 +75,24 @@ class PublishLock:
     def waiting(self) -> Holder | None:
         """Ask which work waits; None when none does."""
         until = now() + CALL_S
-        record = self._companion.call("GET", self._keys.queued)
+        record = self._companion.call("GET", self._keys.reservation)
         if not record:
             return None
-        left_ms = self._companion.call("PTTL", self._keys.queued, within=until - now())
+        left_ms = self._companion.call("PTTL", self._keys.reservation, within=until - now())
         return _waits(record[33:], left_ms)
 
     def force_free(self) -> bool:
         """Take it from whichever work waits, which will run all the same; False when none does."""
-        record = self._companion.call("GET", self._keys.queued)
+        record = self._companion.call("GET", self._keys.reservation)
         return bool(record) and self.free(record[:32].decode())
 
     def keep(self, token: str, ttl_ms: int, within: float = CALL_S) -> bool:
         """Let it last so long from now; False when it is not this token's any more."""
-        return bool(self._companion.run(KEEP, (self._keys.queued,), token, ttl_ms, within=within))
+        return bool(self._companion.run(KEEP, (self._keys.reservation,), token, ttl_ms, within=within))
 
     def free(self, token: str, within: float = CALL_S) -> bool:
         """Give it back; False when it is not this token's (any more)."""
-        keys = (self._keys.queued, self._keys.once_of(token))
+        keys = (self._keys.reservation, self._keys.questions_of(token))
         return bool(self._companion.run(FREE, keys, token, _ALL, within=within))
 
 

@@ -33,7 +33,10 @@ PATHS = [
 ]
 
 #: Kinds of keys in Redis, ``redislock.<kind>...``: workers of two versions share them.
-KINDS = {"holder", "fence", "waiters", "seen", "once", "sent", "members", "out", "queued", "wanted"}
+KINDS = {
+    *("holder", "fence", "waiters", "seen", "questions", "reservation", "pending"),
+    *("members", "inflight", "ledger"),
+}
 
 
 def test_the_package_has_these_names_and_no_other() -> None:

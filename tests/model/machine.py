@@ -145,7 +145,7 @@ class LockMachine(RuleBasedStateMachine):
 
     def _companions_of(self, tokens: set[str]) -> list[bytes]:
         k = self.keys
-        of_tokens = [key for token in tokens for key in (k.mailbox(token), k.once_of(token))]
+        of_tokens = [key for token in tokens for key in (k.mailbox(token), k.questions_of(token))]
         return [k.holder, k.fence, k.waiters, k.seen, *of_tokens]
 
     # -- what actors do

@@ -78,12 +78,12 @@ _WRONG = {
     ),
     "a release is not remembered": (
         RELEASE,
-        "redis.call('SET', once, RELEASED, 'PX', '60000')",
+        "redis.call('SET', questions, RELEASED, 'PX', '60000')",
         "",
     ),
     "who has left may come again": (
         LEAVE,
-        "redis.call('SET', once, number, 'PX', '60000')",
+        "redis.call('SET', questions, number, 'PX', '60000')",
         "",
     ),
     "who leaves late leaves what he was given since": (
@@ -93,7 +93,7 @@ _WRONG = {
     ),
     "a loss that was told is forgotten": (
         RELEASE,
-        "redis.call('SET', once, LOST, 'PX', '60000')",
+        "redis.call('SET', questions, LOST, 'PX', '60000')",
         "",
     ),
     "release wakes nobody": (
@@ -108,8 +108,8 @@ _WRONG = {
     ),
     "newcomers pass the queue": (
         ACQUIRE,
-        "redis.call('EXISTS', lock, waiters, wanted, once) == 0",
-        "redis.call('EXISTS', lock, once) == 0",
+        "redis.call('EXISTS', lock, waiters, pending, questions) == 0",
+        "redis.call('EXISTS', lock, questions) == 0",
     ),
     "a second send waits for the first": (
         ACQUIRE,

@@ -14,11 +14,11 @@ class LooksAndThenTakes(PublishLock):
 
     def take(self, token: str, work: str, ttl_ms: int, **_: Any) -> Holder | None:
         """Take it, unless it was there a moment ago."""
-        waiting = self._companion.call("GET", self._keys.queued)
+        waiting = self._companion.call("GET", self._keys.reservation)
         if waiting is not None:
             return Holder({"id": waiting[33:].decode(), "state": "waiting"})
         time.sleep(0.002)
-        self._companion.call("SET", self._keys.queued, f"{token} {work}", "PX", ttl_ms)
+        self._companion.call("SET", self._keys.reservation, f"{token} {work}", "PX", ttl_ms)
         return None
 
 
@@ -27,7 +27,7 @@ class FreesAnybodys(PublishLock):
 
     def free(self, token: str, within: float = 5.0) -> bool:
         """Delete the key."""
-        return bool(self._companion.call("DEL", self._keys.queued))
+        return bool(self._companion.call("DEL", self._keys.reservation))
 
 
 class LooksAtItselfOnly(PublishLock):

@@ -15,7 +15,7 @@ _OURS = {
     "redislock_outage",
     "redislock_copy",
     "redislock_put_off",
-    "redislock_wanted",
+    "redislock_pending",
 }
 #: What a transport in memory writes into each message, and Celery into each that it sends again.
 _OF_THE_TRANSPORT = {

@@ -123,10 +123,10 @@ def acquire(
         ticket: Token of the publish lock that the grant ends; or nothing.
         mark: In place of the token, where that was given back and takes the lock once more.
     """
-    asked: tuple[bytes, ...] = (*keys.acquired, keys.once_of(mark or token))
+    asked: tuple[bytes, ...] = (*keys.acquired, keys.questions_of(mark or token))
     if not ticket:
         return ACQUIRE, asked, (token, ttl_ms, patience_ms, metadata, number_of(asked_at))
-    asked = (*asked, keys.queued, keys.once_of(ticket))
+    asked = (*asked, keys.reservation, keys.questions_of(ticket))
     return ACQUIRE, asked, (token, ttl_ms, patience_ms, metadata, number_of(asked_at), ticket)
 
 
@@ -153,7 +153,7 @@ def leave(keys: LockKeys, token: str, asked_at: float, mark: str = "") -> Questi
 
     It undoes the questions of this token that were asked until `asked_at`.
     """
-    return LEAVE, (*keys.left, keys.once_of(mark or token)), (token, number_of(asked_at))
+    return LEAVE, (*keys.left, keys.questions_of(mark or token)), (token, number_of(asked_at))
 
 
 def release(keys: LockKeys, token: str, min_hold_ms: int, done: str, ticket: str = "") -> Question:
@@ -166,9 +166,9 @@ def release(keys: LockKeys, token: str, min_hold_ms: int, done: str, ticket: str
         done: The work that was done under the lock, for the next holder to know; or nothing.
         ticket: As in `acquire`: if it had one, the publish lock of a copy of the work ends too.
     """
-    asked: tuple[bytes, ...] = (*keys.released, keys.once_of(token))
+    asked: tuple[bytes, ...] = (*keys.released, keys.questions_of(token))
     if ticket:
-        asked = (*asked, keys.queued)
+        asked = (*asked, keys.reservation)
     return RELEASE, asked, (token, min_hold_ms, done)
 
 

@@ -22,24 +22,24 @@ class LockKeys:
     fence: bytes
     waiters: bytes
     seen: bytes
-    once: bytes
-    sent: bytes
+    questions: bytes
+    reservation: bytes
+    pending: bytes
     members: bytes
-    out: bytes
-    queued: bytes
-    wanted: bytes
+    inflight: bytes
+    ledger: bytes
 
     # What each script declares, in its order; made once for each lock.
 
     @cached_property
     def acquired(self) -> tuple[bytes, ...]:
         """The keys of a question for the lock, before its own."""
-        return self.lock, self.holder, self.fence, self.waiters, self.seen, self.wanted
+        return self.lock, self.holder, self.fence, self.waiters, self.seen, self.pending
 
     @cached_property
     def released(self) -> tuple[bytes, ...]:
         """The keys of a release, before its own."""
-        return self.lock, self.holder, self.waiters, self.seen, self.fence, self.wanted
+        return self.lock, self.holder, self.waiters, self.seen, self.fence, self.pending
 
     @cached_property
     def left(self) -> tuple[bytes, ...]:
@@ -54,7 +54,7 @@ class LockKeys:
     @cached_property
     def renewed(self) -> tuple[bytes, ...]:
         """The keys of a renewal."""
-        return self.lock, self.holder, self.fence, self.wanted
+        return self.lock, self.holder, self.fence, self.pending
 
     @cached_property
     def inspected(self) -> tuple[bytes, bytes, bytes]:
@@ -64,12 +64,12 @@ class LockKeys:
     @cached_property
     def shared(self) -> tuple[bytes, bytes, bytes, bytes, bytes]:
         """The keys that the members of a batch keep alive."""
-        return self.lock, self.holder, self.members, self.out, self.fence
+        return self.lock, self.holder, self.members, self.inflight, self.fence
 
-    def once_of(self, mark: str) -> bytes:
-        """Return the key that remembers for a minute what was done with this mark."""
+    def questions_of(self, token: str) -> bytes:
+        """Return the key that remembers for a minute what was answered to the questions of a token."""
         # Half of its 128 bits: there may be many such keys, and they live for a minute.
-        return self.once + b":" + mark[:16].encode()
+        return self.questions + b":" + token[:16].encode()
 
     def mailbox(self, token: str) -> bytes:
         """Return the list on which the waiter with this token sleeps."""
@@ -110,7 +110,7 @@ def _keys_of(lock_name: str) -> LockKeys:
 
 
 def index_of(prefix: str) -> bytes:
-    """Return the key that lists the locks with this prefix of which runs may be wanted.
+    """Return the key that lists the locks with this prefix of which runs may be pending.
 
     It is in a slot of its own, and no companion of any lock.
     """

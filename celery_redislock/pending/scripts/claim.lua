@@ -1,12 +1,12 @@
--- claim: take what is to be done for the wanted runs of a task, so that nobody else does it meanwhile.
+-- claim: take what is to be done for the pending runs of a task, so that nobody else does it meanwhile.
 --
--- KEYS[1]  lock    string, the token of who holds it
--- KEYS[2]  wanted  hash, the wanted runs of the lock
--- KEYS[3]  once    string, for a minute: the claim was made; a late copy takes nothing more
--- ARGV[1]  task    whose runs
--- ARGV[2]  token   32 characters, of this claim
--- ARGV[3]  claim   how long the caller has for it, milliseconds
--- ARGV[4]  look    a busy lock is looked at so often, milliseconds: whoever takes it away early need not tell anybody
+-- KEYS[1]  lock       string, the token of who holds it
+-- KEYS[2]  pending    hash, the pending runs of the lock
+-- KEYS[3]  questions  string, for a minute: the claim was made; a late copy takes nothing more
+-- ARGV[1]  task       whose runs
+-- ARGV[2]  token      32 characters, of this claim
+-- ARGV[3]  claim      how long the caller has for it, milliseconds
+-- ARGV[4]  look       a busy lock is looked at so often, milliseconds: whoever takes it away early need not tell anybody
 --
 -- maxmemory  refused
 --
@@ -16,7 +16,7 @@
 -- clock.lua
 -- entries.lua
 
-local lock, wanted = KEYS[1], KEYS[2]
+local lock, pending = KEYS[1], KEYS[2]
 local task, token, claim_ms, look_ms = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 
 -- What was published is taken for lost after this, where others stand back behind it: purged, say.
@@ -37,7 +37,7 @@ local function look_in(ms)
 end
 
 local function publish(entry, times)
-    set_sent(wanted, now + claim_ms, token, times, entry)
+    set_sent(pending, now + claim_ms, token, times, entry)
     entries[#entries + 1] = entry
 end
 
@@ -52,7 +52,7 @@ local function serve_sent(field, sent)
     elseif state > 0 then
         look_in(busy_for)
     elseif (state < 0 and now + state > CLOSED_MS) or parts(entry) / 1000 < now - PUBLISHED_MS then
-        redis.call('HDEL', wanted, field)
+        redis.call('HDEL', pending, field)
     end
     return state < 0
 end
@@ -62,12 +62,12 @@ local function serve_over(over)
     if tonumber(claimed_until) > now then
         look_in(claimed_until - now)
     else
-        supersede(wanted, entry, successor, now + claim_ms)
+        supersede(pending, entry, successor, now + claim_ms)
         ends[#ends + 1] = successor .. ' ' .. entry
     end
 end
 
-local all, closed, is_under_way = redis.call('HGETALL', wanted), 0, false
+local all, closed, is_under_way = redis.call('HGETALL', pending), 0, false
 if redis.call('EXISTS', KEYS[3]) == 1 then
     for i = 1, #all, 2 do
         if string.find(all[i], 'sent ' .. task .. ' ', 1, true) == 1 then
@@ -91,32 +91,32 @@ end
 
 local next_field, late_field = 'next ' .. task, 'late ' .. task
 local function is_late()
-    return not is_under_way or tonumber(redis.call('HGET', wanted, late_field) or now) <= now
+    return not is_under_way or tonumber(redis.call('HGET', pending, late_field) or now) <= now
 end
 
-local has_line = #line_of(wanted, task) > 0
-if has_line and redis.call('HEXISTS', wanted, next_field) == 0 and is_late() then
-    move_up(wanted, task)
+local has_line = #line_of(pending, task) > 0
+if has_line and redis.call('HEXISTS', pending, next_field) == 0 and is_late() then
+    move_up(pending, task)
 end
-local entry = redis.call('HGET', wanted, next_field)
+local entry = redis.call('HGET', pending, next_field)
 if entry and is_free then
     local _, _, id = parts(entry)
-    local sent = redis.call('HGET', wanted, 'sent ' .. task .. ' ' .. id)
+    local sent = redis.call('HGET', pending, 'sent ' .. task .. ' ' .. id)
     local _, _, times = sent_parts(sent or '0 - 0 ')
     publish(entry, times + 1)
-    redis.call('HDEL', wanted, next_field)
-    redis.call('HSET', wanted, late_field, string.format('%.0f', now + LATE_MS))
+    redis.call('HDEL', pending, next_field)
+    redis.call('HSET', pending, late_field, string.format('%.0f', now + LATE_MS))
 elseif entry then
     look_in(busy_for)
 elseif has_line then
-    look_in(math.min(redis.call('HGET', wanted, late_field) - now, LINE_MS))
+    look_in(math.min(redis.call('HGET', pending, late_field) - now, LINE_MS))
 end
-if #line_of(wanted, task) == 0 then
-    redis.call('HDEL', wanted, late_field)
+if #line_of(pending, task) == 0 then
+    redis.call('HDEL', pending, late_field)
 elseif entry and is_free then
     look_in(LINE_MS)
 end
 if closed * 2 == #all then
-    redis.call('PEXPIRE', wanted, CLOSED_MS)
+    redis.call('PEXPIRE', pending, CLOSED_MS)
 end
 return {again, entries, ends}

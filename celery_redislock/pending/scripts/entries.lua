@@ -1,6 +1,6 @@
--- entries: which runs of a lock are wanted? Functions for the scripts that change that.
+-- entries: which runs of a lock are pending? Functions for the scripts that change that.
 --
--- They stand in `wanted` (hash). In an entry, "<met> <task> <id> <until> <message>", the first four have no
+-- They stand in `pending` (hash). In an entry, "<triggered> <task> <id> <until> <message>", the first four have no
 -- space: when its trigger met the lock (microseconds of the server), task, task id, "expires" or "lasts". The
 -- fields:
 --   "next <task>"       entry: to be published once the lock is free
@@ -16,7 +16,7 @@
 --                       may be ended after this time
 
 -- What nobody asks for any more, milliseconds.
-local WANTED_TTL_MS = 604800000
+local PENDING_TTL_MS = 604800000
 -- How long a message of a closed run is expected, and for how long one that was published; milliseconds.
 local CLOSED_MS = 3600000
 local PUBLISHED_MS = 86400000
@@ -24,8 +24,8 @@ local PUBLISHED_MS = 86400000
 local BACK_KEPT = 16
 
 local function parts(entry)
-    local met, task, id = string.match(entry, '^(%d+) (%S+) (%S+) ')
-    return tonumber(met), task, id
+    local triggered, task, id = string.match(entry, '^(%d+) (%S+) (%S+) ')
+    return tonumber(triggered), task, id
 end
 
 local function sent_parts(sent)
@@ -33,21 +33,21 @@ local function sent_parts(sent)
     return tonumber(state), token, tonumber(times), entry
 end
 
-local function set_sent(wanted, state, token, times, entry)
+local function set_sent(pending, state, token, times, entry)
     local _, task, id = parts(entry)
     local value = string.format('%.0f', state) .. ' ' .. token .. ' ' .. times .. ' ' .. entry
-    redis.call('HSET', wanted, 'sent ' .. task .. ' ' .. id, value)
+    redis.call('HSET', pending, 'sent ' .. task .. ' ' .. id, value)
 end
 
 -- Changes nothing. At maxmemory Redis refuses a script at its first write, if that may take memory: after
--- this one, which takes none, it lets through what keeps and ends runs that are wanted already.
-local function pass_maxmemory(wanted)
-    redis.call('HDEL', wanted, '')
+-- this one, which takes none, it lets through what keeps and ends runs that are pending already.
+local function pass_maxmemory(pending)
+    redis.call('HDEL', pending, '')
 end
 
 -- The message with this token, or with none ("-"), is the only one that still counts.
-local function close(wanted, now, token, times, entry)
-    set_sent(wanted, -now, token, times, string.match(entry, '^%d+ %S+ %S+ '))
+local function close(pending, now, token, times, entry)
+    set_sent(pending, -now, token, times, string.match(entry, '^%d+ %S+ %S+ '))
 end
 
 -- Whether a message that does not count was the only one.
@@ -56,21 +56,21 @@ local function is_spent(sent)
     return state < 0 and token == '-' and times == 1
 end
 
-local function supersede(wanted, entry, successor, claimed_until)
+local function supersede(pending, entry, successor, claimed_until)
     local _, task, id = parts(entry)
     local value = string.format('%.0f', claimed_until) .. ' ' .. successor .. ' ' .. entry
-    redis.call('HSET', wanted, 'over ' .. task .. ' ' .. id, value)
+    redis.call('HSET', pending, 'over ' .. task .. ' ' .. id, value)
 end
 
-local function stand_back(wanted, entry, keep)
-    local met, task, id = parts(entry)
-    local rank = keep == 'latest' and -met or met
-    redis.call('HSET', wanted, 'back ' .. task .. ' ' .. id, string.format('%.0f', rank) .. ' ' .. entry)
+local function stand_back(pending, entry, keep)
+    local triggered, task, id = parts(entry)
+    local rank = keep == 'latest' and -triggered or triggered
+    redis.call('HSET', pending, 'back ' .. task .. ' ' .. id, string.format('%.0f', rank) .. ' ' .. entry)
 end
 
 -- The entries of a task that stand back, the first in line first.
-local function line_of(wanted, task)
-    local line, all = {}, redis.call('HGETALL', wanted)
+local function line_of(pending, task)
+    local line, all = {}, redis.call('HGETALL', pending)
     for i = 1, #all, 2 do
         local kind, of = string.match(all[i], '^(%S+) (%S+)')
         if kind == 'back' and of == task then
@@ -84,26 +84,26 @@ local function line_of(wanted, task)
     return line
 end
 
--- Let the first in line be wanted, now that nobody is before it; returns whether there is one.
-local function move_up(wanted, task)
-    local first = line_of(wanted, task)[1]
+-- Let the first in line be pending, now that nobody is before it; returns whether there is one.
+local function move_up(pending, task)
+    local first = line_of(pending, task)[1]
     if not first then
         return false
     end
-    redis.call('HDEL', wanted, first[3])
-    redis.call('HSET', wanted, 'next ' .. task, first[2])
+    redis.call('HDEL', pending, first[3])
+    redis.call('HSET', pending, 'next ' .. task, first[2])
     return true
 end
 
 -- Supersede those in line behind so many others that they will hardly be needed; returns their entries.
-local function shorten_line(wanted, task, successor, claimed_until)
+local function shorten_line(pending, task, successor, claimed_until)
     local superseded, has_lasting = {}, false
-    for place, each in ipairs(line_of(wanted, task)) do
+    for place, each in ipairs(line_of(pending, task)) do
         local entry = each[2]
         local lasts = not string.find(entry, '^%d+ %S+ %S+ expires ')
         if place > BACK_KEPT and (has_lasting or not lasts) then
-            redis.call('HDEL', wanted, each[3])
-            supersede(wanted, entry, successor, claimed_until)
+            redis.call('HDEL', pending, each[3])
+            supersede(pending, entry, successor, claimed_until)
             superseded[#superseded + 1] = entry
         end
         has_lasting = has_lasting or lasts
@@ -111,20 +111,20 @@ local function shorten_line(wanted, task, successor, claimed_until)
     return superseded
 end
 
--- Let the first that was wanted stand for all in line behind it as it begins; returns their entries.
-local function supersede_line(wanted, task, id, claimed_until)
+-- Let the first that was pending stand for all in line behind it as it begins; returns their entries.
+local function supersede_line(pending, task, id, claimed_until)
     local superseded = {}
-    for place, each in ipairs(line_of(wanted, task)) do
-        redis.call('HDEL', wanted, each[3])
-        supersede(wanted, each[2], id, claimed_until)
+    for place, each in ipairs(line_of(pending, task)) do
+        redis.call('HDEL', pending, each[3])
+        supersede(pending, each[2], id, claimed_until)
         superseded[place] = each[2]
     end
     return superseded
 end
 
 -- What of a task waits and has met the lock before: is told to `act` with its entry.
-local function each_older(wanted, now, task, id, met, act)
-    local all = redis.call('HGETALL', wanted)
+local function each_older(pending, now, task, id, triggered, act)
+    local all = redis.call('HGETALL', pending)
     for i = 1, #all, 2 do
         local kind, of = string.match(all[i], '^(%S+) (%S+)')
         local state, token, times, entry = 0, '-', 1, all[i + 1]
@@ -134,12 +134,12 @@ local function each_older(wanted, now, task, id, met, act)
             entry = string.match(entry, '^%S+ (.*)$')
         end
         local waits = of == task and (kind == 'next' or kind == 'back' or kind == 'sent') and state >= 0
-        local entry_met, _, entry_id = parts(entry)
-        if waits and entry_id ~= id and entry_met < met then
+        local entry_triggered, _, entry_id = parts(entry)
+        if waits and entry_id ~= id and entry_triggered < triggered then
             if kind == 'sent' then
-                close(wanted, now, '-', times, entry)
+                close(pending, now, '-', times, entry)
             else
-                redis.call('HDEL', wanted, all[i])
+                redis.call('HDEL', pending, all[i])
             end
             act(entry)
         end
@@ -147,17 +147,17 @@ local function each_older(wanted, now, task, id, met, act)
 end
 
 -- Let all of a task that met the lock before a run stand back behind it: it may still go away.
-local function older_stand_back(wanted, now, task, id, met)
-    each_older(wanted, now, task, id, met, function(entry)
-        stand_back(wanted, entry, 'latest')
+local function older_stand_back(pending, now, task, id, triggered)
+    each_older(pending, now, task, id, triggered, function(entry)
+        stand_back(pending, entry, 'latest')
     end)
 end
 
 -- Let a run that begins stand for all of its task that met the lock before it; returns their entries.
-local function supersede_older(wanted, now, task, id, met, claimed_until)
+local function supersede_older(pending, now, task, id, triggered, claimed_until)
     local superseded = {}
-    each_older(wanted, now, task, id, met, function(entry)
-        supersede(wanted, entry, id, claimed_until)
+    each_older(pending, now, task, id, triggered, function(entry)
+        supersede(pending, entry, id, claimed_until)
         superseded[#superseded + 1] = entry
     end)
     return superseded

@@ -1,9 +1,9 @@
 -- expel: has the holder, which was asked to stop for another run, had its time? Who is it?
 --
--- KEYS[1]  lock    string, the token of who holds it
--- KEYS[2]  wanted  hash, the wanted runs of the lock
--- KEYS[3]  holder  string, "<token> <fencing token> <since, ms> <metadata>"
--- ARGV[1]  again   when the next caller may expel it, milliseconds from now
+-- KEYS[1]  lock     string, the token of who holds it
+-- KEYS[2]  pending  hash, the pending runs of the lock
+-- KEYS[3]  holder   string, "<token> <fencing token> <since, ms> <metadata>"
+-- ARGV[1]  again    when the next caller may expel it, milliseconds from now
 --
 -- maxmemory  works
 --

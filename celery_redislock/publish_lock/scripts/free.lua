@@ -1,9 +1,9 @@
 -- free: give the publish lock back, only if it is the caller's.
 --
--- KEYS[1]  queued  string, "<token> <work>"
--- KEYS[2]  once    string, for a minute: up to which number the token's questions are answered
--- ARGV[1]  token   the caller's token
--- ARGV[2]  number  the questions up to this one are over: what a later one has taken stays
+-- KEYS[1]  reservation  string, "<token> <work>"
+-- KEYS[2]  questions    string, for a minute: up to which number the token's questions are answered
+-- ARGV[1]  token        the caller's token
+-- ARGV[2]  number       the questions up to this one are over: what a later one has taken stays
 --
 -- maxmemory  works
 --

@@ -1,8 +1,8 @@
 -- keep: the work was published: its publish lock lasts from now, if it is still the caller's.
 --
--- KEYS[1]  queued  string, "<token> <work>"
--- ARGV[1]  token   the caller's token
--- ARGV[2]  ttl     length of the publish lock, milliseconds
+-- KEYS[1]  reservation  string, "<token> <work>"
+-- ARGV[1]  token        the caller's token
+-- ARGV[2]  ttl          length of the publish lock, milliseconds
 --
 -- maxmemory  works
 --

@@ -1,18 +1,18 @@
 -- take: take the publish lock for a work, unless an equal one waits already, or runs.
 --
--- KEYS[1]  lock      string, the token of who holds it: an equal work that runs
--- KEYS[2]  holder    string, "<token> <fencing token> <since, ms> <metadata> <number of the question>"
--- KEYS[3]  queued    string, "<token> <work>": an equal work that waits
--- KEYS[4]  fence     string, "<last fencing token> <the work that was done last>"
--- KEYS[5]  once      string, for a minute: up to which number the token's questions are answered
--- ARGV[1]  token     the caller's mark, 32 characters, made before the first send
--- ARGV[2]  work      what is to wait, as the caller names it
--- ARGV[3]  ttl       length of the publish lock, milliseconds
--- ARGV[4]  again     1: the work comes again: it takes over its own publish lock
--- ARGV[5]  runs      1: a work that runs counts, 0: only one that waits does
--- ARGV[6]  exempt    a work that does not count, though it waits or runs; or nothing
--- ARGV[7]  mark      what the metadata of a holder has that runs this work
--- ARGV[8]  number    of this question: larger than that of each before with this token
+-- KEYS[1]  lock         string, the token of who holds it: an equal work that runs
+-- KEYS[2]  holder       string, "<token> <fencing token> <since, ms> <metadata> <number of the question>"
+-- KEYS[3]  reservation  string, "<token> <work>": an equal work that waits
+-- KEYS[4]  fence        string, "<last fencing token> <the work that was done last>"
+-- KEYS[5]  questions    string, for a minute: up to which number the token's questions are answered
+-- ARGV[1]  token        the caller's mark, 32 characters, made before the first send
+-- ARGV[2]  work         what is to wait, as the caller names it
+-- ARGV[3]  ttl          length of the publish lock, milliseconds
+-- ARGV[4]  again        1: the work comes again: it takes over its own publish lock
+-- ARGV[5]  runs         1: a work that runs counts, 0: only one that waits does
+-- ARGV[6]  exempt       a work that does not count, though it waits or runs; or nothing
+-- ARGV[7]  mark         what the metadata of a holder has that runs this work
+-- ARGV[8]  number       of this question: larger than that of each before with this token
 --
 -- maxmemory  refused
 --
@@ -22,23 +22,23 @@
 
 -- turn.lua
 
-local queued, once, token = KEYS[3], KEYS[5], ARGV[1]
+local reservation, questions, token = KEYS[3], KEYS[5], ARGV[1]
 
-local waiting = redis.call('GET', queued)
-local over = redis.call('GET', once)
+local waiting = redis.call('GET', reservation)
+local over = redis.call('GET', questions)
 if over and tonumber(over) >= tonumber(ARGV[8]) then
     -- Sent before: it is the caller's, for as long as it has said since; or it is over, and this is a late copy.
     return {1}
 end
 if waiting and string.sub(waiting, 1, 32) == token then
-    redis.call('SET', once, ARGV[8], 'PX', '60000')
+    redis.call('SET', questions, ARGV[8], 'PX', '60000')
     return {1}
 end
 if waiting then
     local work = string.sub(waiting, 34)
     local is_free = work == ARGV[6] or (ARGV[4] == '1' and work == ARGV[2])
     if not is_free then
-        return {0, redis.call('PTTL', queued), string.sub(waiting, 34), ''}
+        return {0, redis.call('PTTL', reservation), string.sub(waiting, 34), ''}
     end
 elseif ARGV[5] == '1' then
     local owner = redis.call('GET', KEYS[1])
@@ -59,7 +59,7 @@ if ARGV[4] == '1' and done == ARGV[2] then
     return {1}
 end
 
-redis.call('SET', queued, token .. ' ' .. ARGV[2], 'PX', ARGV[3])
+redis.call('SET', reservation, token .. ' ' .. ARGV[2], 'PX', ARGV[3])
 -- A copy that comes when this has ended takes nothing: none is on its way for longer.
-redis.call('SET', once, ARGV[8], 'PX', '60000')
+redis.call('SET', questions, ARGV[8], 'PX', '60000')
 return {1}

@@ -113,7 +113,7 @@ def test_a_batch_that_stood_back_runs_where_the_last_one_goes_away(stage: BatchS
 
 def test_nothing_is_left_wanted_when_the_last_batch_has_ended(stage: BatchStage) -> None:
     the_last_of_three_batches_runs_when_the_first_ends(stage, "chain")
-    left = [key for key in stage.locks.keys("redislock.wanted*") if stage.locks.exists(key)]
+    left = [key for key in stage.locks.keys("redislock.pending*") if stage.locks.exists(key)]
     assert left == []
 
 

@@ -14,7 +14,7 @@ from .beats import LOCK, LOCKED, Group, strike
 from .ticks import INTERVALS, RUNS, Clerk, sent_too_soon, sent_twice
 from .wrapped import GATE, HELD_UP, REACHED
 
-SENT = f"redislock.sent:{{{LOCK}}}"
+SENT = f"redislock.ledger:{{{LOCK}}}"
 
 
 def the_next_leader_goes_on_from_what_was_sent_last(scheduler: str, server: Server) -> None:

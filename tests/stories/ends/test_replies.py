@@ -27,7 +27,7 @@ def stage(store: str) -> Iterator[Stage]:
 
 def met(stage: Stage, key: str, result: Any) -> None:
     """Return when a trigger has met the busy lock."""
-    name = f"redislock.wanted:{{{stage.lock_name('plain', key)}}}"
+    name = f"redislock.pending:{{{stage.lock_name('plain', key)}}}"
     eventually(lambda: any(result.id in entry for entry in stage.locks.hvals(name)))
 
 

@@ -70,7 +70,7 @@ class Late:
         """Return what is taken, by whom."""
         found: dict[str, Any] = {}
         for key in self.truth.scan_iter():
-            if key.startswith((b"redislock.once", b"redislock.fence")) or b":late}:" in key:
+            if key.startswith((b"redislock.questions", b"redislock.fence")) or b":late}:" in key:
                 continue
             read = {b"string": self.truth.get, b"hash": self.truth.hgetall}.get(self.truth.type(key))
             found[key.decode()] = read(key) if read else self.truth.zrange(key, 0, -1, withscores=True)
@@ -223,7 +223,7 @@ def a_publish_lock_given_back(late: Late) -> None:
 def a_publish_lock_freed_before_its_take_arrives(late: Late) -> None:
     token = uuid4().hex
     assert late.queued.take(token, "work", TTL_MS) is None
-    late.truth.delete(late.verbs.keys.queued, late.verbs.keys.once_of(token))
+    late.truth.delete(late.verbs.keys.reservation, late.verbs.keys.questions_of(token))
     late.queued.free(token)
 
 
@@ -339,7 +339,7 @@ def test_what_is_remembered_is_gone_within_two_minutes(late: Late) -> None:
     for story in (released, left_the_line, a_batch_that_has_ended, a_publish_lock_given_back):
         story(late)
 
-    remembered = list(late.truth.scan_iter("redislock.once*"))
+    remembered = list(late.truth.scan_iter("redislock.questions*"))
 
     assert remembered
     assert all(0 < late.truth.pttl(key) <= 60_000 for key in remembered)
@@ -363,7 +363,7 @@ def test_a_late_copy_does_not_shorten_a_publish_lock(late: Late) -> None:
 
     late.copies_arrive()
 
-    assert late.truth.pttl(late.verbs.keys.queued) > 9 * TTL_MS
+    assert late.truth.pttl(late.verbs.keys.reservation) > 9 * TTL_MS
 
 
 def test_who_left_with_an_earlier_question_does_not_lose_what_a_later_one_was_granted(late: Late) -> None:
@@ -397,7 +397,7 @@ def test_a_script_that_does_not_hear_the_second_question_is_found_out(late: Late
 
 def test_who_takes_a_publish_lock_back_does_not_lose_what_a_later_question_has_taken(late: Late) -> None:
     token = uuid4().hex
-    keys = (late.verbs.keys.queued, late.verbs.keys.once_of(token))
+    keys = (late.verbs.keys.reservation, late.verbs.keys.questions_of(token))
     late.store.run(FREE, keys, (token, number_of(now())))
     assert late.queued.take(token, "work", TTL_MS) is None
 
@@ -543,20 +543,20 @@ def test_who_holds_it_keeps_it_when_the_first_copy_arrives(
 
 # -- and that this is seen
 
-LAST_OF_TAKE = "redis.call('SET', once, ARGV[8], 'PX', '60000')\nreturn {1}\n"
+LAST_OF_TAKE = "redis.call('SET', questions, ARGV[8], 'PX', '60000')\nreturn {1}\n"
 
 #: What a script says, what it says when it forgets, and the story that shows it.
 FORGETFUL: list[tuple[Script, str, str, Callable[[Late], None]]] = [
-    (exclusive.RELEASE, "redis.call('SET', once, RELEASED, 'PX', '60000')", "", released),
-    (exclusive.RELEASE, "redis.call('SET', once, LOST, 'PX', '60000')", "", lost_and_told),
-    (exclusive.LEAVE, "redis.call('SET', once, number, 'PX', '60000')", "", left_unseen),
+    (exclusive.RELEASE, "redis.call('SET', questions, RELEASED, 'PX', '60000')", "", released),
+    (exclusive.RELEASE, "redis.call('SET', questions, LOST, 'PX', '60000')", "", lost_and_told),
+    (exclusive.LEAVE, "redis.call('SET', questions, number, 'PX', '60000')", "", left_unseen),
     (
         exclusive.ACQUIRE,
-        "    redis.call('SET', once, number, 'PX', '60000')\n    end\n",
+        "    redis.call('SET', questions, number, 'PX', '60000')\n    end\n",
         "end\n",
         left_the_line,
     ),
-    (members.DEPART, "redis.call('SET', once, RELEASED, 'PX', '60000')", "", a_batch_that_has_ended),
+    (members.DEPART, "redis.call('SET', questions, RELEASED, 'PX', '60000')", "", a_batch_that_has_ended),
     (members.DEPART, "redis.call('SET', gone,", "tostring(", members_that_have_departed),
     (
         publish_lock.FREE,
@@ -565,7 +565,7 @@ FORGETFUL: list[tuple[Script, str, str, Callable[[Late], None]]] = [
         a_publish_lock_freed_before_its_take_arrives,
     ),
     (publish_lock.TAKE, LAST_OF_TAKE, "return {1}\n", a_publish_lock_that_was_taken_over),
-    (wanted.RECORD, "redis.call('SET', once, fact", "tostring(fact", a_wish_that_met_a_free_lock),
+    (wanted.RECORD, "redis.call('SET', questions, fact", "tostring(fact", a_wish_that_met_a_free_lock),
     (
         wanted.BEGIN,
         "redis.call('EXISTS', KEYS[2]) == 1",

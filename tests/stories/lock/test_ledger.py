@@ -16,7 +16,7 @@ from ...support.proxy import Proxy
 from ...support.servers import Server
 
 LOCK = "leader"
-SENT = keys_of(LOCK).sent
+SENT = keys_of(LOCK).ledger
 
 
 @pytest.fixture

@@ -196,13 +196,13 @@ def stay(full: Full) -> None:
     token = full.held()
     member = full.member(token)
     assert member.run(600, {})
-    out = full.client.zrange(full.verbs.keys.out, 0, -1, withscores=True)
+    out = full.client.zrange(full.verbs.keys.inflight, 0, -1, withscores=True)
     full.fills()
     later = 2 * TTL_MS
     mark = f"{token}:{out[0][0].decode()}"
     assert full.store.run(STAY, full.verbs.keys.shared, (mark, later)) == 1
-    assert full.client.zrange(full.verbs.keys.out, 0, -1, withscores=True)[0][1] > out[0][1]
-    assert full.client.pttl(full.verbs.keys.out) > TTL_MS
+    assert full.client.zrange(full.verbs.keys.inflight, 0, -1, withscores=True)[0][1] > out[0][1]
+    assert full.client.pttl(full.verbs.keys.inflight) > TTL_MS
     member._stop_renewing()
 
 
@@ -240,7 +240,7 @@ def keep(full: Full) -> None:
     assert lock.take(token, "work", TTL_MS) is None
     full.fills()
     assert lock.keep(token, 2 * TTL_MS)
-    assert full.client.pttl(full.verbs.keys.queued) > TTL_MS
+    assert full.client.pttl(full.verbs.keys.reservation) > TTL_MS
 
 
 def confirm(full: Full) -> None:
@@ -250,8 +250,8 @@ def confirm(full: Full) -> None:
     claimed = full.runs.claim("task")
     full.fills()
     assert not full.runs.confirm(claimed.to_publish[0], claimed.token)
-    assert full.client.hget(full.verbs.keys.wanted, "sent task a").startswith(b"0 ")
-    assert full.client.pttl(full.verbs.keys.wanted) > 0
+    assert full.client.hget(full.verbs.keys.pending, "sent task a").startswith(b"0 ")
+    assert full.client.pttl(full.verbs.keys.pending) > 0
 
 
 def begin(full: Full) -> None:
@@ -263,7 +263,7 @@ def begin(full: Full) -> None:
     triggered_us = claimed.to_publish[0].triggered_us
     begun = full.runs.begin("task", "a", keep="latest", triggered_us=triggered_us, token=claimed.token)
     assert not begun.is_copy
-    assert not full.client.exists(full.verbs.keys.wanted)
+    assert not full.client.exists(full.verbs.keys.pending)
 
 
 def begin_in_place_of_others(full: Full) -> None:
@@ -276,7 +276,7 @@ def begin_in_place_of_others(full: Full) -> None:
     full.fills()
     last = claimed.to_publish[0].triggered_us + 10**9
     assert [run.id for run in full.runs.begin("task", "c", keep="latest", triggered_us=last).superseded] != []
-    assert full.client.pttl(full.verbs.keys.wanted) > 0
+    assert full.client.pttl(full.verbs.keys.pending) > 0
 
 
 def withdraw(full: Full) -> None:
@@ -287,7 +287,7 @@ def withdraw(full: Full) -> None:
     claimed = full.runs.claim("task")
     full.fills()
     assert full.runs.withdraw("task", "b", claimed.token)
-    assert full.client.hexists(full.verbs.keys.wanted, "next task")
+    assert full.client.hexists(full.verbs.keys.pending, "next task")
 
 
 def expel(full: Full) -> None:

@@ -157,7 +157,7 @@ def test_a_running_member_renews_and_keeps_every_companion_alive(batch: Batch) -
     assert runner.loss is None
     keys = keys_of(NAME)
     # A member whose record expired would make the next one to depart believe that it is the last.
-    assert all(batch.client.pttl(key) > 0 for key in (keys.lock, keys.holder, keys.members, keys.out))
+    assert all(batch.client.pttl(key) > 0 for key in (keys.lock, keys.holder, keys.members, keys.inflight))
     assert depart(runner) is Left.NOBODY
 
 
@@ -241,6 +241,6 @@ def test_the_work_done_last_is_the_batch(batch: Batch) -> None:
 def test_little_stays_behind(batch: Batch) -> None:
     depart(batch.running())
     left = set(batch.client.scan_iter())
-    remembered = {key for key in left if key.startswith(keys_of(NAME).once)}
+    remembered = {key for key in left if key.startswith(keys_of(NAME).questions)}
     assert left - remembered == {keys_of(NAME).fence}
     assert len(remembered) <= 3

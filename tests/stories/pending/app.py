@@ -70,7 +70,7 @@ class DropsWhatIsWanted(Mortal):
 
     def claim(self, task: str) -> Claimed:
         """Forget what was wanted."""
-        self._call("DEL", self._keys.wanted)
+        self._call("DEL", self._keys.pending)
         return super().claim(task)
 
 

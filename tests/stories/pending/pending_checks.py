@@ -80,20 +80,20 @@ def the_last_trigger_is_seen(
 
 def is_met(stage: Stage, key: str, result: AsyncResult[Any], task: str = "latest") -> bool:
     """Whether a trigger is wanted, or superseded already."""
-    wanted = stage.locks.hgetall(f"redislock.wanted:{{{stage.lock_name(task, key)}}}")
+    wanted = stage.locks.hgetall(f"redislock.pending:{{{stage.lock_name(task, key)}}}")
     return result.ready() or any(result.id in entry for entry in wanted.values())
 
 
 def all_met(stage: Stage, key: str, results: list[AsyncResult[Any]]) -> bool:
     """Whether each trigger has got the lock, or is wanted, or superseded already."""
-    kept = " ".join(stage.locks.hgetall(f"redislock.wanted:{{{stage.lock_name('latest', key)}}}").values())
+    kept = " ".join(stage.locks.hgetall(f"redislock.pending:{{{stage.lock_name('latest', key)}}}").values())
     begun = {entry["id"] for entry in stage.journal.entries(key, "begun")}
     return all(result.id in begun or result.id in kept or result.ready() for result in results)
 
 
 def nothing_is_left(stage: Stage, key: str, task: str = "latest") -> None:
     """No run is wanted any more, and nothing is kept but messages that may come a second time."""
-    name = f"redislock.wanted:{{{stage.lock_name(task, key)}}}"
+    name = f"redislock.pending:{{{stage.lock_name(task, key)}}}"
 
     def left() -> Any:
         return stage.locks.hgetall(name)

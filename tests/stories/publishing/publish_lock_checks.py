@@ -11,7 +11,7 @@ import redis
 from celery_redislock import RedisLock
 
 NAME = "checked"
-QUEUED = f"redislock.queued:{{{NAME}}}"
+QUEUED = f"redislock.reservation:{{{NAME}}}"
 
 TTL_MS = 5000
 

@@ -60,7 +60,7 @@ def broker(store: str) -> Iterator[redis.Redis]:
 
 def publish_locks(locks: redis.Redis, task: Any, *args: Any) -> int:
     """Count the publish locks of a call."""
-    return int(locks.exists(f"redislock.queued:{{{task.lock_name(*args)}}}"))
+    return int(locks.exists(f"redislock.reservation:{{{task.lock_name(*args)}}}"))
 
 
 def freed(locks: redis.Redis, task: Any, first: AsyncResult[Any], *args: Any) -> None:
@@ -68,7 +68,7 @@ def freed(locks: redis.Redis, task: Any, first: AsyncResult[Any], *args: Any) ->
     eventually(lambda: not publish_locks(locks, task, *args), SOON_S, "the publish lock should be free")
     second = task.apply_async(args, countdown=3600)
     assert second.id != first.id
-    locks.delete(f"redislock.queued:{{{task.lock_name(*args)}}}")
+    locks.delete(f"redislock.reservation:{{{task.lock_name(*args)}}}")
     second.revoke()
 
 

@@ -85,7 +85,7 @@ def migrated(store: str) -> Iterator[Callable[..., Any]]:
 def lease(task: Any, *args: Any) -> float:
     """Return how long a waiting call of a task blocks others, seconds."""
     client = task.lock_for(*args).redis_client
-    return float(client.pttl(f"redislock.queued:{{{task.lock_name(*args)}}}") / 1000)
+    return float(client.pttl(f"redislock.reservation:{{{task.lock_name(*args)}}}") / 1000)
 
 
 def plain(a: Any = 1, b: Any = 2) -> None: ...

@@ -27,7 +27,7 @@ SOON = {"scope": "task", "retry_delay": [0.05, 0.2]}
 
 def queued(stage: Stage, key: str, task: str = "plain") -> str:
     """Return the Redis key of the publish lock of a call."""
-    return f"redislock.queued:{{{stage.lock_name(task, key)}}}"
+    return f"redislock.reservation:{{{stage.lock_name(task, key)}}}"
 
 
 def is_free(stage: Stage, key: str, task: str = "plain", within: float = 10.0) -> None:

@@ -50,7 +50,7 @@ class Burst:
     def is_free(self, within: float = 20.0) -> None:
         """Return when nothing waits or runs."""
         name = self.stage.lock_name(self.task, self.key)
-        keys = (name, f"redislock.queued:{{{name}}}")
+        keys = (name, f"redislock.reservation:{{{name}}}")
         eventually(lambda: not self.stage.locks.exists(*keys), within, "locks should be free")
 
 

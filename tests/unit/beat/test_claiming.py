@@ -26,7 +26,7 @@ from celery_redislock.engine.protocol.keys import keys_of
 from celery_redislock.messages.headers import BEAT_HEADER
 
 LOCK = "redislock:beat:beat"
-SENT = keys_of(LOCK).sent
+SENT = keys_of(LOCK).ledger
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 
 

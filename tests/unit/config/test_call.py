@@ -169,7 +169,7 @@ def test_a_call_is_named_by_what_is_sent(app: Celery, client: redis.Redis, bases
     headers = sent(app)
     assert headers[NAME_HEADER] == task.lock_name(1, tenant="acme")
     assert taken(task, client, headers, 1) == [task.lock_name(1, tenant="acme")]
-    assert not client.keys("redislock.queued:*"), "the publish lock ends, whatever its name"
+    assert not client.keys("redislock.reservation:*"), "the publish lock ends, whatever its name"
 
 
 # ---- who goes by it
@@ -285,7 +285,7 @@ def test_what_comes_again_before_its_body_keeps_its_name(app: Celery, argument: 
 def test_a_wanted_run_keeps_its_name_whoever_publishes_it(app: Celery) -> None:
     task = work(app)
     task.delay([1])
-    headers = {**sent(app), NAME_HEADER: "redislock:of another version", "redislock_wanted": {"token": "t"}}
+    headers = {**sent(app), NAME_HEADER: "redislock:of another version", "redislock_pending": {"token": "t"}}
 
     task.apply_async(([1],), task_id=headers["id"], headers=headers)
 

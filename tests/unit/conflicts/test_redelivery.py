@@ -65,7 +65,9 @@ def test_what_may_meet_its_own_lock_is_put_off(
     assert len({COPY_HEADER, PUT_OFF_HEADER} & published.headers[0].keys()) == 1
 
 
-@pytest.mark.parametrize("headers", [{}, {"redislock_retry": {"count": 1}}, {"redislock_wanted": {"met": 1}}])
+@pytest.mark.parametrize(
+    "headers", [{}, {"redislock_retry": {"count": 1}}, {"redislock_pending": {"triggered_us": 1}}]
+)
 def test_another_call_with_the_same_id_follows_the_policy(task: Any, headers: dict[str, Any]) -> None:
     with holding(task, "mine"), pytest.raises(Skipped):
         begin(task, headers=headers)

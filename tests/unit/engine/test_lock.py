@@ -19,7 +19,7 @@ NAME = "told"
 
 def ask_to_stop(client: redis.Redis, lock: RedisLock) -> None:
     """Ask the holder to stop, as a run does that is to take its place."""
-    client.hset(keys_of(NAME).wanted, "stop", f"{lock.token} another 0")
+    client.hset(keys_of(NAME).pending, "stop", f"{lock.token} another 0")
 
 
 class Listener:
@@ -109,10 +109,10 @@ def test_what_redis_said_of_it_cannot_be_set(name: str, client: redis.Redis) -> 
 
 def test_whether_runs_are_pending_is_known_when_it_is_taken_and_released(client: redis.Redis) -> None:
     lock = RedisLock(client, NAME)
-    client.hset(keys_of(NAME).wanted, "next task", "1 task id lasts message")
+    client.hset(keys_of(NAME).pending, "next task", "1 task id lasts message")
 
     assert lock.acquire()
     assert lock.has_pending
-    client.delete(keys_of(NAME).wanted)
+    client.delete(keys_of(NAME).pending)
     assert lock.release()
     assert not lock.has_pending

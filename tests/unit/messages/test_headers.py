@@ -69,9 +69,9 @@ def test_a_malformed_pending_run_is_none(value: Any) -> None:
 
 
 def test_the_retry_of_a_pending_run_keeps_only_when_it_was_triggered() -> None:
-    assert pending_in({PENDING_HEADER: pending_value(7)}) == {"met": 7}
+    assert pending_in({PENDING_HEADER: pending_value(7)}) == {"triggered_us": 7}
     assert pending_in({PENDING_HEADER: pending_value(7, "redislock:t", "t0")}) == {
         "lock": "redislock:t",
         "token": "t0",
-        "met": 7,
+        "triggered_us": 7,
     }

@@ -184,7 +184,7 @@ def played(
     stays = [each for each in world.met if each not in world.gone]
     if keep == "latest" and stays:
         assert world.begun[-1] == stays[-1], "the last run is not that of the last trigger"
-    rest = client.hgetall(f"redislock.wanted:{{lock {seed}}}").items()
+    rest = client.hgetall(f"redislock.pending:{{lock {seed}}}").items()
     assert all(field.startswith(b"sent ") and entry.startswith(b"-") for field, entry in rest), (
         "something is wanted still"
     )
@@ -222,13 +222,13 @@ class ClaimsNothing(PendingRuns):
 
     def claim(self, task: str) -> Claimed:
         """Read what is wanted, and leave it."""
-        entry = self._call("HGET", self._keys.wanted, b"next " + engine_wanted._word(task))
+        entry = self._call("HGET", self._keys.pending, b"next " + engine_wanted._word(task))
         free = not self._call("EXISTS", self._keys.lock)
         return Claimed(uuid4().hex, None, (PendingRun.of_entry(entry),) if entry and free else (), ())
 
     def confirm(self, run: PendingRun, token: str) -> bool:
         """Forget it."""
-        self._call("HDEL", self._keys.wanted, b"next " + engine_wanted._word(run.task))
+        self._call("HDEL", self._keys.pending, b"next " + engine_wanted._word(run.task))
         return False
 
 
@@ -405,7 +405,7 @@ def test_what_was_purged_gives_way_to_the_next_in_line(runs: PendingRuns, client
     assert claim.to_publish == ()
     assert claim.look_again_ms == 15_000
 
-    client.hset("redislock.wanted:{lock}", "late " + engine_wanted._word(TASK).decode(), 1)
+    client.hset("redislock.pending:{lock}", "late " + engine_wanted._word(TASK).decode(), 1)
 
     assert claimed(runs, client)[1] == ["1"]
 

@@ -29,7 +29,7 @@ def coalescing(app: Celery, **options: Any) -> Any:
 
 
 def wanted(client: redis.Redis) -> list[bytes]:
-    return [field for field in client.hkeys("redislock.wanted:{redislock:t}") if field != b"stop"]
+    return [field for field in client.hkeys("redislock.pending:{redislock:t}") if field != b"stop"]
 
 
 def messages(app: Celery) -> list[dict[str, Any]]:
@@ -93,7 +93,7 @@ def test_a_callable_may_coalesce_or_replace(
         assert task.apply((1,)).state == "RETRY"
 
     assert wanted(client) == [b"next t"]
-    assert client.hexists("redislock.wanted:{redislock:t}", "stop") == (policy == "replace")
+    assert client.hexists("redislock.pending:{redislock:t}", "stop") == (policy == "replace")
 
 
 def test_a_lock_that_is_free_by_now_is_taken(app: Celery, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,14 +190,14 @@ def test_a_call_that_is_not_published_can_be_wanted(app: Celery, client: redis.R
 def test_a_retry_of_an_older_run_yields_to_a_newer_one_that_runs(app: Celery) -> None:
     """Its arguments are older, and would be the last."""
     task = coalescing(app)
-    older = {PENDING_HEADER: {"met": 1}}
+    older = {PENDING_HEADER: {"triggered_us": 1}}
     lock = task.lock_for(1)
     metadata = {"task": "t", "id": "newer"}
     with RedisLock(lock.redis_client, lock.name, metadata=metadata):
         result = task.apply((1,), headers=older)
         assert result.state == "REVOKED"
         assert "superseded by task newer" in str(result.result)
-        fresh = task.apply((1,), headers={PENDING_HEADER: {"met": time.time_ns() // 1000 + 10**9}})
+        fresh = task.apply((1,), headers={PENDING_HEADER: {"triggered_us": time.time_ns() // 1000 + 10**9}})
         assert fresh.state == "RETRY"
 
 

@@ -20,7 +20,7 @@ from celery_redislock.worker import orphans
 from ...support.applications import busy, locked
 from ...support.deadlines import eventually
 
-KEY = "redislock.wanted:{redislock:t}"
+KEY = "redislock.pending:{redislock:t}"
 
 
 class Consumer:

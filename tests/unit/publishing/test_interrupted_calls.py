@@ -15,7 +15,7 @@ from celery_redislock.messages.headers import TICKET_HEADER
 from ...stories.lock.interruptions import interrupted_at
 from ...support.applications import locked
 
-QUEUED, LOCK = "redislock.queued:{redislock:t}", "redislock:t"
+QUEUED, LOCK = "redislock.reservation:{redislock:t}", "redislock:t"
 
 # A connection that was taken out for a question, and torn away, is closed when it is collected.
 pytestmark = [

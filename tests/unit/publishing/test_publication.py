@@ -29,7 +29,7 @@ from celery_redislock.signals import lock_conflict
 from ...support.applications import application, busy, locked, shared_tasks_forgotten
 from ...support.servers import free_port
 
-QUEUED = "redislock.queued:{redislock:t}"
+QUEUED = "redislock.reservation:{redislock:t}"
 SCOPES = ["queue", "task"]
 
 

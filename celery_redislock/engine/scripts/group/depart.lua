@@ -1,30 +1,30 @@
 -- depart: a member of a batch has ended; with the last one the batch has, and gives the lock back.
 --
--- KEYS[1]  lock      string, the token of who holds it: here the batch's
--- KEYS[2]  holder    string, the holder's record, lives as long as the lock
--- KEYS[3]  waiters   sorted set, token -> arrival in microseconds
--- KEYS[4]  seen      hash, token -> believed alive until, milliseconds
--- KEYS[5]  fence     string, "<last fencing token> <the work that was done last>"
--- KEYS[6]  members   hash, member -> what it says of itself
--- KEYS[7]  out       sorted set, member -> alive until, milliseconds; those that wait have no end
--- KEYS[8]  wanted    hash, the runs that are wanted once the lock is free
--- KEYS[9]  once      string, for a minute: RELEASED once the batch has ended; see release.lua
--- KEYS[10]  gone     string, for a minute: what was answered to the member; see join.lua
--- KEYS[11]  other    string, with ARGV[2]: the same, of the member that this run was
--- ARGV[1]  mark      "<the batch's token>:<member>"
--- ARGV[2]  waited    the member that this run was while it waited, or nothing
--- ARGV[3]  idle      how long the lock stays the batch's while members wait and none runs, milliseconds
--- ARGV[4]  done      the batch, for the next holder to know
+-- KEYS[1]  lock       string, the token of who holds it: here the batch's
+-- KEYS[2]  holder     string, the holder's record, lives as long as the lock
+-- KEYS[3]  waiters    sorted set, token -> arrival in microseconds
+-- KEYS[4]  seen       hash, token -> believed alive until, milliseconds
+-- KEYS[5]  fence      string, "<last fencing token> <the work that was done last>"
+-- KEYS[6]  members    hash, member -> its metadata, JSON
+-- KEYS[7]  inflight   sorted set, member -> alive until, milliseconds; those that wait have no end
+-- KEYS[8]  pending    hash, the runs that are pending until the lock is free
+-- KEYS[9]  questions  string, for a minute: RELEASED once the batch has ended; see release.lua
+-- KEYS[10]  gone      string, for a minute: what was answered to the member; see join.lua
+-- KEYS[11]  other     string, with ARGV[2]: the same, of the member that this run was
+-- ARGV[1]  mark       "<the batch's token>:<member>"
+-- ARGV[2]  waited     the member that this run was while it waited, or nothing
+-- ARGV[3]  idle       how long the lock stays the batch's while members wait and none runs, milliseconds
+-- ARGV[4]  done       the batch, for the next holder to know
 --
 -- maxmemory  works
 --
--- returns  2 the batch has ended, now or by an earlier send; 3 the same, and runs are wanted;
---          1 others are out; 0 the lock is not the batch's (any more)
+-- returns  2 the batch has ended, now or by an earlier send; 3 the same, and runs are pending;
+--          1 others are in flight; 0 the lock is not the batch's (any more)
 
 -- fence.lua
 -- ending.lua
 
-local lock, holder, members, out, once, gone = KEYS[1], KEYS[2], KEYS[6], KEYS[7], KEYS[9], KEYS[10]
+local lock, holder, members, inflight, questions, gone = KEYS[1], KEYS[2], KEYS[6], KEYS[7], KEYS[9], KEYS[10]
 local token, member = string.match(ARGV[1], '^(%w+):(%w+)$')
 local ended = 2 + redis.call('EXISTS', KEYS[8])
 
@@ -46,33 +46,33 @@ local function remember(answer)
 end
 
 for _, name in ipairs({member, ARGV[2]}) do
-    redis.call('ZREM', out, name)
+    redis.call('ZREM', inflight, name)
     redis.call('HDEL', members, name)
 end
 
 if redis.call('GET', lock) ~= token then
-    return remember(redis.call('GET', once) == RELEASED and ended or 0)
+    return remember(redis.call('GET', questions) == RELEASED and ended or 0)
 end
 
 local now = server_ms()
-for _, dead in ipairs(redis.call('ZRANGE', out, '-inf', '(' .. string.format('%.0f', now), 'BYSCORE')) do
-    redis.call('ZREM', out, dead)
+for _, dead in ipairs(redis.call('ZRANGE', inflight, '-inf', '(' .. string.format('%.0f', now), 'BYSCORE')) do
+    redis.call('ZREM', inflight, dead)
     redis.call('HDEL', members, dead)
 end
 
-local last = redis.call('ZRANGE', out, -1, -1, 'WITHSCORES')[2]
+local last = redis.call('ZRANGE', inflight, -1, -1, 'WITHSCORES')[2]
 if last then
     local lease = tonumber(last) - now
     if last == 'inf' then
         lease = math.max(redis.call('PTTL', lock), tonumber(ARGV[3]))
     end
-    for _, key in ipairs({lock, holder, members, out}) do
+    for _, key in ipairs({lock, holder, members, inflight}) do
         redis.call('PEXPIRE', key, math.max(lease, 1))
     end
     return remember(1)
 end
 
-redis.call('DEL', lock, holder, members, out)
+redis.call('DEL', lock, holder, members, inflight)
 hand_over(lock, holder, KEYS[3], KEYS[4], now)
-remember_release(once, KEYS[5], ARGV[4])
+remember_release(questions, KEYS[5], ARGV[4])
 return remember(ended)

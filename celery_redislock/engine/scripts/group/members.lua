@@ -1,18 +1,18 @@
--- members: who of the batch that holds the lock is out.
+-- members: which members of the batch that holds the lock are in flight.
 --
 -- KEYS[1]  lock      string, the token of who holds it
--- KEYS[2]  members   hash, member -> what it says of itself; at "batch" the batch's token
--- KEYS[3]  out       sorted set, member -> alive until, milliseconds; those that wait have no end
+-- KEYS[2]  members   hash, member -> its metadata, JSON; at "batch" the batch's token
+-- KEYS[3]  inflight  sorted set, member -> alive until, milliseconds; those that wait have no end
 --
 -- maxmemory  only reads
 --
--- returns  what each member says of itself; nothing when the holder is no batch
+-- returns  the metadata of each member; nothing when the holder is no batch
 
 local owner = redis.call('GET', KEYS[1])
-local told = {}
+local metadata = {}
 if owner and redis.call('HGET', KEYS[2], 'batch') == owner then
     for _, member in ipairs(redis.call('ZRANGE', KEYS[3], 0, -1)) do
-        table.insert(told, redis.call('HGET', KEYS[2], member))
+        table.insert(metadata, redis.call('HGET', KEYS[2], member))
     end
 end
-return told
+return metadata

@@ -2,8 +2,8 @@
 --
 -- KEYS[1]  lock      string, the token of who holds it: here the batch's
 -- KEYS[2]  holder    string, the holder's record, lives as long as the lock
--- KEYS[3]  members   hash, member -> what it says of itself
--- KEYS[4]  out       sorted set, member -> alive until, milliseconds
+-- KEYS[3]  members   hash, member -> its metadata, JSON
+-- KEYS[4]  inflight  sorted set, member -> alive until, milliseconds
 -- KEYS[5]  fence     string, the last fencing token
 -- ARGV[1]  mark      "<the batch's token>:<member>"
 -- ARGV[2]  ttl       length of the lease, milliseconds

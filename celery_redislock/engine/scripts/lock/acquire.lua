@@ -1,30 +1,30 @@
 -- acquire: take the lock if it is free and no other waiter's turn; else say how long to sleep.
 --
--- KEYS[1]  lock      string, the token of who holds it; any program may SET NX PX it
--- KEYS[2]  holder    string, "<token> <fencing token> <since, ms> <metadata> <number of the question>"
--- KEYS[3]  fence     string, "<last fencing token> <the work that was done last>"
--- KEYS[4]  waiters   sorted set, token -> arrival in microseconds
--- KEYS[5]  seen      hash, token -> believed alive until, milliseconds
--- KEYS[6]  wanted    hash, the runs that are wanted once the lock is free
--- KEYS[7]  once      string, for a minute: up to which number the token's questions are over
--- KEYS[8]  queued    string, "<token> <work>", may be missing: the publish lock, which the grant ends
--- KEYS[9]  unqueued  string, with KEYS[8], for a minute: as KEYS[7], of the publication
--- ARGV[1]  token     the caller's mark, 32 characters, made before the first send
--- ARGV[2]  ttl       length of the lease, milliseconds
--- ARGV[3]  patience  longest sleep of the caller in milliseconds; 0: it does not wait (any more)
--- ARGV[4]  metadata  of the holder, for others to see, JSON
--- ARGV[5]  number    of this question: larger than that of each before with this token
--- ARGV[6]  waited    token of the publish lock, with KEYS[8]
+-- KEYS[1]  lock         string, the token of who holds it; any program may SET NX PX it
+-- KEYS[2]  holder       string, "<token> <fencing token> <since, ms> <metadata> <number of the question>"
+-- KEYS[3]  fence        string, "<last fencing token> <the work that was done last>"
+-- KEYS[4]  waiters      sorted set, token -> arrival in microseconds
+-- KEYS[5]  seen         hash, token -> believed alive until, milliseconds
+-- KEYS[6]  pending      hash, the runs that are pending until the lock is free
+-- KEYS[7]  questions    string, for a minute: up to which number the token's questions are over
+-- KEYS[8]  reservation  string, "<token> <work>", may be missing: the publish lock, which the grant ends
+-- KEYS[9]  publication  string, with KEYS[8], for a minute: as KEYS[7], of the publication
+-- ARGV[1]  token        the caller's mark, 32 characters, made before the first send
+-- ARGV[2]  ttl          length of the lease, milliseconds
+-- ARGV[3]  patience     longest sleep of the caller in milliseconds; 0: it does not wait (any more)
+-- ARGV[4]  metadata     of the holder, for others to see, JSON
+-- ARGV[5]  number       of this question: larger than that of each before with this token
+-- ARGV[6]  waited       token of the publish lock, with KEYS[8]
 --
 -- maxmemory  refused if it would take the lock or a place in line; works if it has that already
 --
--- returns  {1, fencing token, the work that was done last, 1 if runs are wanted} when the caller holds
+-- returns  {1, fencing token, the work that was done last, 1 if runs are pending} when the caller holds
 --          the lock, now or since an earlier send;
 --          {0, milliseconds to sleep, lease left in milliseconds (-1: for ever), description};
 --          {-1} the question is over: the caller has left since, or has given the lock back
 
-local lock, holder, fence, waiters, seen, wanted = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
-local once, token, ttl, number = KEYS[7], ARGV[1], ARGV[2], ARGV[5]
+local lock, holder, fence, waiters, seen, pending = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local questions, token, ttl, number = KEYS[7], ARGV[1], ARGV[2], ARGV[5]
 
 local time = redis.call('TIME')
 -- A text: Lua prints large numbers without their last digits, and the format that keeps them is slow.
@@ -33,7 +33,7 @@ local now_us = time[1] .. string.sub('00000' .. time[2], -6)
 -- fence.lua
 
 -- The lock is the caller's: number the grant, and record who holds it.
-local function grant(is_wanted)
+local function grant(has_pending)
     if KEYS[8] then
         if string.sub(redis.call('GET', KEYS[8]) or '', 1, 32) == ARGV[6] then
             redis.call('DEL', KEYS[8])
@@ -50,12 +50,12 @@ local function grant(is_wanted)
     local since = string.sub(now_us, 1, -4)
     local record = token .. ' ' .. fencing_token .. ' ' .. since .. ' ' .. ARGV[4] .. ' ' .. number
     redis.call('SET', holder, record, 'PX', ttl)
-    return {1, fencing_token, done or '', is_wanted}
+    return {1, fencing_token, done or '', has_pending}
 end
 
--- The usual case: the lock is free, nobody is in line, nothing is wanted, and the token is new. It needs none of the
+-- The usual case: the lock is free, nobody is in line, nothing is pending, and the token is new. It needs none of the
 -- functions below, and does not make them.
-if redis.call('EXISTS', lock, waiters, wanted, once) == 0 then
+if redis.call('EXISTS', lock, waiters, pending, questions) == 0 then
     redis.call('SET', lock, token, 'PX', ttl)
     return grant(0)
 end
@@ -63,7 +63,7 @@ end
 -- The caller's turn has come; or an earlier send got the lock and its reply was lost: then the same answer again.
 -- Nobody has to wake the caller any more (mailbox: waiters .. ":" .. token, see turn.lua).
 local function confirm(is_over)
-    local is_wanted = redis.call('EXISTS', wanted)
+    local has_pending = redis.call('EXISTS', pending)
     local record = redis.call('GET', holder) or ''
     local holding, fencing_token = string.match(record, '^(%S+) (%d+)')
     if holding ~= token and is_over then
@@ -73,7 +73,7 @@ local function confirm(is_over)
     redis.call('DEL', waiters .. ':' .. token)
     if holding ~= token then
         redis.call('PEXPIRE', lock, ttl)
-        return grant(is_wanted)
+        return grant(has_pending)
     end
     local described, question = string.match(record, '^(.*) (%d+)$')
     if described and tonumber(question) < tonumber(number) then
@@ -85,11 +85,11 @@ local function confirm(is_over)
         redis.call('PEXPIRE', holder, ttl)
     end
     local done = string.match(redis.call('GET', fence) or '', '^%d+ ?(.*)$')
-    return {1, fencing_token, done or '', is_wanted}
+    return {1, fencing_token, done or '', has_pending}
 end
 
 local owner = redis.call('GET', lock)
-local over = redis.call('GET', once)
+local over = redis.call('GET', questions)
 local is_over = over and tonumber(over) >= tonumber(number)
 if owner == token then
     return confirm(is_over)
@@ -111,7 +111,7 @@ end
 
 if not owner then
     redis.call('SET', lock, token, 'PX', ttl)
-    return grant(redis.call('EXISTS', wanted))
+    return grant(redis.call('EXISTS', pending))
 end
 
 local left = redis.call('PTTL', lock)
@@ -121,7 +121,7 @@ if sleep == 0 then
     if redis.call('ZREM', waiters, token) == 1 then
         forget(waiters, seen, token)
         redis.call('DEL', mailbox_of(waiters, token))
-        redis.call('SET', once, number, 'PX', '60000')
+        redis.call('SET', questions, number, 'PX', '60000')
     end
     return {0, 0, left, record}
 end

@@ -1,14 +1,14 @@
 -- ending: what remains of a lock that was given back? A function for the scripts that give one back.
 --
--- A release may be sent twice. Its answer stands in `once` (string) for a minute, as the number up to which
+-- A release may be sent twice. Its answer stands in `questions` (string) for a minute, as the number up to which
 -- the questions of its token are over.
 
 -- Larger than the number of any question, so that all are over; Redis keeps a number in less space than a word.
 local RELEASED = '9007199254740992'
 
 -- For whoever asks again, and so that no late copy of a question takes the lock: none is on its way for longer.
-local function remember_release(once, fence, done)
-    redis.call('SET', once, RELEASED, 'PX', '60000')
+local function remember_release(questions, fence, done)
+    redis.call('SET', questions, RELEASED, 'PX', '60000')
     if done ~= '' then
         local number = string.match(redis.call('GET', fence) or '0', '^%d+')
         redis.call('SET', fence, number .. ' ' .. done, 'PX', FENCE_TTL_MS)

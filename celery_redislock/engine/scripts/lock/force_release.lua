@@ -1,10 +1,10 @@
 -- force_release: take the lock from the holder that was seen, and let the next waiter have it.
 --
--- KEYS[1]  lock      string, the token of who holds it
--- KEYS[2]  holder    string, the holder's record
--- KEYS[3]  waiters   sorted set, token -> arrival in microseconds
--- KEYS[4]  seen      hash, token -> believed alive until, milliseconds
--- ARGV[1]  owner     what the lock held when the caller looked: a second send must not oust the next holder
+-- KEYS[1]  lock     string, the token of who holds it
+-- KEYS[2]  holder   string, the holder's record
+-- KEYS[3]  waiters  sorted set, token -> arrival in microseconds
+-- KEYS[4]  seen     hash, token -> believed alive until, milliseconds
+-- ARGV[1]  owner    what the lock held when the caller looked: a second send must not oust the next holder
 --
 -- maxmemory  works
 --

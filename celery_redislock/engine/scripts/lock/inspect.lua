@@ -1,8 +1,8 @@
 -- inspect: who holds the lock, for how long yet, and how many wait; never the token.
 --
--- KEYS[1]  lock      string, the token of who holds it
--- KEYS[2]  holder    string, the holder's record
--- KEYS[3]  waiters   sorted set, token -> arrival in microseconds
+-- KEYS[1]  lock     string, the token of who holds it
+-- KEYS[2]  holder   string, the holder's record
+-- KEYS[3]  waiters  sorted set, token -> arrival in microseconds
 --
 -- maxmemory  only reads
 --

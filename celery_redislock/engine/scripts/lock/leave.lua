@@ -1,12 +1,12 @@
 -- leave: stop waiting; a turn that has already come goes on to the next waiter.
 --
--- KEYS[1]  lock      string, the token of who holds it
--- KEYS[2]  holder    string, "<token> <fencing token> <since, ms> <metadata> <number of the question>"
--- KEYS[3]  waiters   sorted set, token -> arrival in microseconds
--- KEYS[4]  seen      hash, token -> believed alive until, milliseconds
--- KEYS[5]  once      string, for a minute: up to which number the token's questions are over
--- ARGV[1]  token     the caller's token
--- ARGV[2]  number    the questions up to this one are over: what was granted to a later one stays
+-- KEYS[1]  lock       string, the token of who holds it
+-- KEYS[2]  holder     string, "<token> <fencing token> <since, ms> <metadata> <number of the question>"
+-- KEYS[3]  waiters    sorted set, token -> arrival in microseconds
+-- KEYS[4]  seen       hash, token -> believed alive until, milliseconds
+-- KEYS[5]  questions  string, for a minute: up to which number the token's questions are over
+-- ARGV[1]  token      the caller's token
+-- ARGV[2]  number     the questions up to this one are over: what was granted to a later one stays
 --
 -- maxmemory  works
 --
@@ -16,7 +16,7 @@
 -- turn.lua
 
 local lock, holder, waiters, seen = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local once, token, number = KEYS[5], ARGV[1], ARGV[2]
+local questions, token, number = KEYS[5], ARGV[1], ARGV[2]
 
 redis.call('DEL', mailbox_of(waiters, token))
 if redis.call('ZREM', waiters, token) == 1 then
@@ -25,12 +25,12 @@ end
 if redis.call('EXISTS', waiters) == 0 then
     redis.call('DEL', seen)
 end
-local over = redis.call('GET', once)
+local over = redis.call('GET', questions)
 if over and tonumber(over) > tonumber(number) then
     return 0
 end
 -- A late copy takes nothing: none is on its way for longer.
-redis.call('SET', once, number, 'PX', '60000')
+redis.call('SET', questions, number, 'PX', '60000')
 if redis.call('GET', lock) ~= token then
     return 0
 end

@@ -1,22 +1,22 @@
 -- release: give the lock back, only if the caller still holds it, and let the next waiter have it.
 --
--- KEYS[1]  lock      string, the token of who holds it
--- KEYS[2]  holder    string, "<token> <fencing token> <since, ms> <metadata> <number of the question>"
--- KEYS[3]  waiters   sorted set, token -> arrival in microseconds
--- KEYS[4]  seen      hash, token -> believed alive until, milliseconds
--- KEYS[5]  fence     string, "<last fencing token> <the work that was done last>"
--- KEYS[6]  wanted    hash, the runs that are wanted once the lock is free
--- KEYS[7]  once      string, for a minute: RELEASED or LOST, the answer when a reply was lost; see acquire.lua
--- KEYS[8]  queued    string, "<token> <work>", may be missing: the publish lock of a copy of the work, if any
--- ARGV[1]  token     the caller's token
--- ARGV[2]  min_hold  the lock stays busy until this long after it was taken, milliseconds
--- ARGV[3]  done      the work that was done under this lock, or nothing to remember
+-- KEYS[1]  lock         string, the token of who holds it
+-- KEYS[2]  holder       string, "<token> <fencing token> <since, ms> <metadata> <number of the question>"
+-- KEYS[3]  waiters      sorted set, token -> arrival in microseconds
+-- KEYS[4]  seen         hash, token -> believed alive until, milliseconds
+-- KEYS[5]  fence        string, "<last fencing token> <the work that was done last>"
+-- KEYS[6]  pending      hash, the runs that are pending until the lock is free
+-- KEYS[7]  questions    string, for a minute: RELEASED or LOST, the answer when a reply was lost; see acquire.lua
+-- KEYS[8]  reservation  string, "<token> <work>", may be missing: the publish lock of a copy of the work, if any
+-- ARGV[1]  token        the caller's token
+-- ARGV[2]  min_hold     the lock stays busy until this long after it was taken, milliseconds
+-- ARGV[3]  done         the work that was done under this lock, or nothing to remember
 --
 -- maxmemory  works
 --
--- returns  1 released, now or by an earlier send, 2 the same, and runs are wanted; 0 not the caller's any more
+-- returns  1 released, now or by an earlier send, 2 the same, and runs are pending; 0 not the caller's any more
 
-local lock, holder, waiters, seen, wanted, once = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[6], KEYS[7]
+local lock, holder, waiters, seen, pending, questions = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[6], KEYS[7]
 local token = ARGV[1]
 
 -- fence.lua
@@ -25,11 +25,11 @@ local token = ARGV[1]
 -- As RELEASED: also larger than the number of any question.
 local LOST = '9007199254740991'
 -- Usually there is neither.
-local is_quiet = redis.call('EXISTS', waiters, wanted) == 0
-local answer = is_quiet and 1 or 1 + redis.call('EXISTS', wanted)
+local is_quiet = redis.call('EXISTS', waiters, pending) == 0
+local answer = is_quiet and 1 or 1 + redis.call('EXISTS', pending)
 
 local is_mine = redis.call('GET', lock) == token
-local earlier = not is_mine and redis.call('GET', once)
+local earlier = not is_mine and redis.call('GET', questions)
 if earlier == RELEASED then
     return answer
 end
@@ -52,7 +52,7 @@ else
         if redis.call('ZREM', waiters, token) == 1 then
             forget(waiters, seen, token)
         end
-        redis.call('SET', once, LOST, 'PX', '60000')
+        redis.call('SET', questions, LOST, 'PX', '60000')
         return 0
     end
 
@@ -75,5 +75,5 @@ else
 end
 
 -- Not before the lock is given back: at maxmemory the first write must be one that frees.
-remember_release(once, KEYS[5], ARGV[3])
+remember_release(questions, KEYS[5], ARGV[3])
 return answer

@@ -1,11 +1,11 @@
 -- renew: a full lease from now, only if the caller still holds the lock; never creates it.
 --
--- KEYS[1]  lock      string, the token of who holds it
--- KEYS[2]  holder    string, the holder's record, lives as long as the lock
--- KEYS[3]  fence     string, the last fencing token
--- KEYS[4]  wanted    hash, the wanted runs of the lock; "stop" has the token of a holder that is to stop
--- ARGV[1]  token     the caller's token
--- ARGV[2]  ttl       length of the lease, milliseconds
+-- KEYS[1]  lock     string, the token of who holds it
+-- KEYS[2]  holder   string, the holder's record, lives as long as the lock
+-- KEYS[3]  fence    string, the last fencing token
+-- KEYS[4]  pending  hash, the pending runs of the lock; "stop" has the token of a holder that is to stop
+-- ARGV[1]  token    the caller's token
+-- ARGV[2]  ttl      length of the lease, milliseconds
 --
 -- maxmemory  works
 --
