@@ -46,6 +46,7 @@ class PackedByRedisPy(RedislockContender):
 
     def __init__(self, port: int) -> None:
         super().__init__(port)
+        assert connection.packed is packed, "another name packs the commands now"
         pack = Connection().pack_command
 
         def packed_by_redis_py(command: Command) -> bytes:
