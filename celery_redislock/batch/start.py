@@ -22,9 +22,10 @@ from ..messages import sentry
 from ..messages.delays import delayed
 from ..messages.delivery import noted
 from ..messages.headers import pending_in
+from ..messages.outcomes import LockFreed
 from ..pending import rescue
 from ..pending.publish import superseded_reason
-from ..pending.record import LockFreed, want_call
+from ..pending.record import want_call
 from ..publishing.expiry import lasting
 from . import member_run
 from .canvas import app_tasks_of, results_of, tasks_of

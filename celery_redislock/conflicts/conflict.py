@@ -16,9 +16,10 @@ from ..config.options import LockOptions
 from ..engine import RedisLock
 from ..errors import ConfigurationError, LockBusy
 from ..holder import Holder
-from ..messages.ending import Skipped, is_stored, revoke
+from ..messages.ending import is_stored, revoke
 from ..messages.headers import RETRY_HEADER
-from ..messages.republish import ComesAgain, bounded_delay, retry_later, signature_again
+from ..messages.outcomes import ComesAgain, LockFreed, Obsolete, Skipped
+from ..messages.republish import bounded_delay, retry_later, signature_again
 from ..pending import record as coalescing
 from ..pending.publish import superseded_reason
 from ..pending.withdrawal import withdraw_here
@@ -127,7 +128,7 @@ def settle(task: Task[..., Any], conflict: Conflict) -> NoReturn:
 def _decision(policy: Callable[..., Any], task: Task[..., Any], conflict: Conflict) -> Any:
     try:
         return policy(task, conflict) or "skip"
-    except (Skipped, ComesAgain, Retry, LockBusy, coalescing.LockFreed, coalescing.Obsolete):
+    except (Skipped, ComesAgain, Retry, LockBusy, LockFreed, Obsolete):
         raise
     except BaseException:
         announce(task, conflict, "callable")

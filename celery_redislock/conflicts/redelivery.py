@@ -18,25 +18,17 @@ import random
 from typing import Any, NoReturn
 
 from celery import Task, states
-from celery.exceptions import Ignore
 
 from ..engine import RedisLock
 from ..holder import Holder
 from ..messages.headers import COPY_HEADER, OUTAGE_HEADER, PUT_OFF_HEADER
+from ..messages.outcomes import Done, PutOff
 from ..messages.republish import publish_again
 
 logger = logging.getLogger(__name__)
 
 #: So much of a lease is waited for in the worker's slot rather than at the broker, seconds.
 SHORT_S = 1.0
-
-
-class PutOff(Ignore):
-    """The copy comes again later. The stored result belongs to the first run, and stays."""
-
-
-class Done(Ignore):
-    """The task was finished by an earlier delivery. Its result stays."""
 
 
 def mark(request: Any) -> None:

@@ -5,13 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from celery import Task, states
-from celery.exceptions import Ignore, TaskRevokedError
+from celery.exceptions import TaskRevokedError
 
 from . import sentry
-
-
-class Skipped(Ignore):
-    """The body does not run; the result says why. Celery takes it as a task that is done with."""
 
 
 def is_stored(task: Task[..., Any]) -> bool:

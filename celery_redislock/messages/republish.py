@@ -6,16 +6,12 @@ import logging
 from typing import Any, NoReturn
 
 from celery import Task
-from celery.exceptions import Ignore
 
 from .delays import delayed
 from .delivery import destination, how_sent, how_shown, travelling_headers
+from .outcomes import ComesAgain
 
 logger = logging.getLogger(__name__)
-
-
-class ComesAgain(Ignore):
-    """The task was published again, and its state ``RETRY`` is stored: Celery has nothing left to do."""
 
 
 def retry_later(task: Task[..., Any], delay_s: float, header: str, note: Any, error: Exception) -> NoReturn:

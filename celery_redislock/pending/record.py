@@ -17,7 +17,6 @@ from typing import Any
 from uuid import uuid4
 
 from celery import Task
-from celery.exceptions import Ignore
 
 from ..config.options import LockOptions
 from ..durations import EPOCH
@@ -25,6 +24,7 @@ from ..engine import RedisLock
 from ..holder import Holder
 from ..messages.ending import is_stored
 from ..messages.headers import PENDING_HEADER, pending_in, pending_value
+from ..messages.outcomes import LockFreed, Obsolete
 from ..messages.republish import store_retry
 from . import publish as wanted
 from .runs import LOOK_MS, PendingRun, Recorded
@@ -35,14 +35,6 @@ logger = logging.getLogger(__name__)
 LEAST_S = 1.0
 #: In place of milliseconds: the holder is not asked to stop.
 NEVER = -1
-
-
-class LockFreed(Exception):
-    """The lock is free by now: the task may try to take it again."""
-
-
-class Obsolete(Ignore):
-    """Another message of the task counts, or another run stands for it. Its stored result stays."""
 
 
 def want(

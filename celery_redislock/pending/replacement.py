@@ -16,7 +16,8 @@ from ..config.options import LockOptions
 from ..config.provider import provider_of
 from ..engine import RedisLock, inspect, store_of
 from ..errors import LockLost
-from ..messages.ending import Skipped, is_stored, revoke
+from ..messages.ending import is_stored, revoke
+from ..messages.outcomes import Skipped
 from . import publish as wanted
 from .publish import FOREIGN_MS, superseded_reason
 

@@ -19,6 +19,7 @@ from ..conflicts.conflict import Conflict, announce, settle
 from ..engine import RedisLock
 from ..holder import Holder
 from ..messages.headers import OF_EARLIER_TRIES, TOKEN_HEADER
+from ..messages.outcomes import LockFreed
 from ..pending import record as coalescing
 
 
@@ -112,7 +113,7 @@ def settle_conflict(call: Call, lock: RedisLock, holder: Holder, *, has_ticket: 
     if not conflict.shadow:
         try:
             settle(task, conflict)
-        except coalescing.LockFreed:
+        except LockFreed:
             return Outcome.FREE_AGAIN
     announce(task, conflict, policy if isinstance(policy, str) else "callable")
     return Outcome.UNLOCKED

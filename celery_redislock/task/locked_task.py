@@ -17,9 +17,8 @@ from ..engine import RedisLock
 from ..errors import LockBusy
 from ..holder import holder_metadata
 from ..messages.delivery import how_sent, travelling_headers
-from ..messages.ending import Skipped
 from ..messages.headers import CALL_HEADER, RETRY_HEADER
-from ..messages.republish import ComesAgain
+from ..messages.outcomes import ComesAgain, Skipped
 from ..publishing import duplicates
 from ..publishing.publication import Send
 from ..worker import start as worker

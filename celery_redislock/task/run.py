@@ -20,7 +20,7 @@ from ..engine import RedisLock
 from ..engine.threads import here
 from ..errors import LockLost, StoreUnavailable
 from ..holder import holder_metadata
-from ..messages.ending import Skipped
+from ..messages.outcomes import Skipped
 from ..pending import publish as wanted
 from ..pending import record as coalescing
 from ..pending import replacement

@@ -19,9 +19,8 @@ from typing import Any
 from celery import Celery, states
 from celery.exceptions import Reject
 
-from ..conflicts.redelivery import PutOff
 from ..messages.headers import TICKET_HEADER
-from ..messages.republish import ComesAgain
+from ..messages.outcomes import ComesAgain, PutOff
 from ..pending import withdrawal
 from ..publish_lock import ticket
 

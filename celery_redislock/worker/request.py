@@ -15,9 +15,8 @@ from ..config.call import Call
 from ..config.call_options import take_from_properties
 from ..config.plan import Planned
 from ..messages.delivery import noted
-from ..messages.ending import Skipped
 from ..messages.headers import TOKEN_HEADER
-from ..messages.republish import ComesAgain
+from ..messages.outcomes import ComesAgain, Skipped
 from ..pending import replacement
 from . import orphans
 from .deaths import LARGEST_PID, deaths_here

@@ -14,7 +14,8 @@ from celery.exceptions import TaskRevokedError
 
 from celery_redislock import ConfigurationError, Holder, LockBusy, RedisLock
 from celery_redislock.config.resolution import resolve
-from celery_redislock.conflicts.conflict import LEASE_END_JITTER_S, Conflict, Skipped, retry_delay
+from celery_redislock.conflicts.conflict import LEASE_END_JITTER_S, Conflict, retry_delay
+from celery_redislock.messages.outcomes import Skipped
 from celery_redislock.signals import lock_conflict
 
 from ...support.applications import busy, locked

@@ -8,9 +8,8 @@ import pytest
 from celery import Celery
 
 from celery_redislock import RedisLock
-from celery_redislock.conflicts.redelivery import Done, PutOff
-from celery_redislock.messages.ending import Skipped
 from celery_redislock.messages.headers import COPY_HEADER, OUTAGE_HEADER, PUT_OFF_HEADER
+from celery_redislock.messages.outcomes import Done, PutOff, Skipped
 from celery_redislock.task.run import finish
 
 from ...support.applications import locked
