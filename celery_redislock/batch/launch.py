@@ -10,7 +10,6 @@ from typing import Any
 from uuid import uuid4
 
 from celery import Celery, states
-from celery.app.task import Context
 from celery.exceptions import TaskRevokedError
 
 from ..config.provider import provider_of
@@ -21,6 +20,7 @@ from ..engine.group_lease import members_in_flight
 from ..errors import StoreUnavailable
 from ..holder import Holder, holder_metadata
 from ..messages import replies
+from ..messages.ending import request_of
 from ..messages.headers import BATCH_HEADER
 from ..pending import record as coalescing
 from ..pending.publish import publish_apart
@@ -199,7 +199,7 @@ class Launch:
     def _end(self, error: Exception, state: str) -> None:
         for result in results_of(self.result):
             replies.expect_here(self.app, result.id)
-            request = Context(id=result.id, reply_to=self._reply_to)
+            request = request_of({"task_id": result.id, "reply_to": self._reply_to})
             result.backend.store_result(result.id, error, state, request=request)
 
     @property

@@ -21,6 +21,7 @@ from ..holder import Holder
 from ..messages import sentry
 from ..messages.delays import delayed
 from ..messages.delivery import noted
+from ..messages.ending import StandsForOthers
 from ..messages.headers import pending_in
 from ..messages.outcomes import LockFreed
 from ..pending import rescue
@@ -59,7 +60,7 @@ class StartRequest(Request):
         super()._announce_revoked(reason, terminated, signum, expired)  # type: ignore[misc]
 
 
-class Starter(Task):
+class Starter(StandsForOthers):
     """The class of the task that publishes batches: its end is the end of a whole batch."""
 
     abstract = True
@@ -77,12 +78,12 @@ class Starter(Task):
             consumer.update_strategies()
         return super().start_strategy(app, consumer, **kwargs)
 
-    def redislock_knows(self, canvas: Mapping[str, Any], *_: Any) -> bool:
+    def is_for_this_app(self, canvas: Mapping[str, Any], *_: Any) -> bool:
         """Whether a batch is of this app: each has this task, but only one may know those of the batch."""
         names = app_tasks_of(canvas)
         return not names or not names.isdisjoint(self.app.tasks)
 
-    def redislock_revoke(self, request: Any, reason: str) -> None:
+    def end_others(self, request: Any, reason: str) -> None:
         """End every result of the batch that this would have published as ``REVOKED``."""
         _launch(self, *request.args).revoke(reason)
 

@@ -9,13 +9,12 @@ from functools import partial
 from typing import Any
 
 from celery import Celery, Task
-from celery.app.task import Context
 from kombu import serialization
 from kombu.exceptions import ContentDisallowed
 
 from ..config.provider import provider_of
 from ..engine.threads import Bell, begin
-from ..messages.ending import revoke
+from ..messages.ending import StandsForOthers, request_of, revoke
 from ..messages.headers import PENDING_HEADER, pending_in, pending_value
 from ..messages.republish import as_it_was
 from ..publish_lock import ticket as queued
@@ -119,7 +118,7 @@ def serve(app: Celery, lock_name: str) -> int | None:
 
 def _may_claim(task: Task[..., Any], runs: PendingRuns) -> bool:
     """Whether there is something for us. What is only another app's is not claimed: it would have to wait."""
-    if not hasattr(task, "redislock_knows"):
+    if not isinstance(task, StandsForOthers):
         return True
     are_ours = (is_ours(task, run) for run in runs.claimable(task.name))
     # Where there is nothing, the claim tidies up.
@@ -128,11 +127,10 @@ def _may_claim(task: Task[..., Any], runs: PendingRuns) -> bool:
 
 def is_ours(task: Task[..., Any], run: PendingRun) -> bool:
     """Whether a run of a task is for this app, where apps that share a prefix have a task of that name."""
-    knows = getattr(task, "redislock_knows", None)
-    if knows is None:
+    if not isinstance(task, StandsForOthers):
         return True
     try:
-        return bool(knows(*_signature(task, run).args))
+        return task.is_for_this_app(*_signature(task, run).args)
     except ContentDisallowed:
         return False
 
@@ -171,7 +169,7 @@ def end_superseded(task: Task[..., Any], runs: PendingRuns, run: PendingRun, suc
     reason = superseded_reason(runs.lock_name, successor)
     logger.info("Task %s[%s] skipped: %s", task.name, run.id, reason)
     signature = _signature(task, run)
-    revoke(task, _request(signature), reason)
+    revoke(task, request_of(signature.options, task.name, signature.args, signature.kwargs), reason)
     queued.free_of_message(task.app, signature.options.get("headers"), run.id)
     runs.ended(run)
     return True
@@ -187,30 +185,3 @@ def _signature(task: Task[..., Any], run: PendingRun) -> Any:
     accept = serialization.prepare_accept_content(task.app.conf.accept_content)
     call = serialization.loads(b64decode(body), content_type, encoding, accept=accept)
     return task.app.signature(call)
-
-
-def _request(signature: Any) -> Context:
-    """Return as much of the request of a call as its end needs."""
-    options = signature.options
-    return Context(
-        id=options["task_id"],
-        args=signature.args,
-        kwargs=signature.kwargs,
-        delivery_info={},
-        group=options.get("group_id"),
-        callbacks=options.get("link"),
-        errbacks=options.get("link_error"),
-        **{name: options.get(name) for name in _OF_REQUEST},
-    )
-
-
-_OF_REQUEST = (
-    "headers",
-    "root_id",
-    "parent_id",
-    "group_index",
-    "chord",
-    "chain",
-    "ignore_result",
-    "reply_to",
-)

@@ -16,7 +16,6 @@ from typing import Any
 from uuid import uuid4
 
 from celery import Signature, states
-from celery.app.task import Context
 from celery.result import AsyncResult
 
 from ..config.call import Call
@@ -24,6 +23,7 @@ from ..conflicts.conflict import Conflict, announce
 from ..errors import StoreUnavailable
 from ..holder import Holder
 from ..messages import replies, sentry
+from ..messages.ending import request_of, store_end
 from ..messages.headers import PENDING_HEADER, TICKET_HEADER, ticket_in, ticket_value
 from ..publish_lock import ticket
 from ..publish_lock.record import PublishLock
@@ -133,19 +133,12 @@ class Publication:
 
     def end(self, error: Exception, state: str) -> None:
         """Store how this call ended without being published, for who waits for it, and its chain or chord."""
-        options = self._options
-        ignored = options.get("ignore_result")
-        ignored = self.task.ignore_result if ignored is None else ignored
-        replies.expect_here(self.task.app, self.task_id)
+        app, options = self.task.app, self._options
+        replies.expect_here(app, self.task_id)
+        options = {**options, "reply_to": replies.address_here(app, options.get("reply_to"))}
+        request = request_of(options, self.task.name, self._call.args, self._call.kwargs)
         try:
-            self.task.backend.mark_as_failure(
-                self.task_id,
-                error,
-                request=self._request(),
-                store_result=not ignored or bool(options.get("chain")),
-                call_errbacks=state == states.FAILURE,
-                state=state,
-            )
+            store_end(self.task, request, error, state)
         except Exception as unstored:  # noqa: BLE001 - the call itself is decided
             logger.warning(
                 "Task %s[%s]: state %s not stored: %r", self.task.name, self.task_id, state, unstored
@@ -221,27 +214,3 @@ class Publication:
 
     def _ticket_value(self) -> Mapping[str, str]:
         return ticket_value(self.task_id, self._lock.name if self._lock else "", self._token)
-
-    def _request(self) -> Context:
-        """Return the request that the message would have become."""
-        options = self._options
-        return Context(
-            id=self.task_id,
-            task=self.task.name,
-            args=self._call.args,
-            kwargs=self._call.kwargs,
-            headers=options.get("headers"),
-            chain=options.get("chain"),
-            chord=options.get("chord"),
-            group=options.get("group_id"),
-            group_index=options.get("group_index"),
-            root_id=options.get("root_id"),
-            parent_id=options.get("parent_id"),
-            errbacks=_listed(options.get("link_error")),
-            reply_to=replies.address_here(self.task.app, options.get("reply_to")),
-            delivery_info={},
-        )
-
-
-def _listed(value: Any) -> list[Any] | None:
-    return value if isinstance(value, list | None) else [value]
