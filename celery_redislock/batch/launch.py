@@ -22,9 +22,9 @@ from ..holder import Holder, holder_metadata
 from ..messages import replies
 from ..messages.ending import request_of
 from ..messages.headers import BATCH_HEADER
+from ..messages.outcomes import LockFreed
 from ..pending import record as coalescing
 from ..pending.publish import publish_apart
-from ..pending.record import LockFreed
 from ..task.acquisition import RETURNING_S
 from . import membership
 from .canvas import plain, results_of, revived, tasks_of, write_header

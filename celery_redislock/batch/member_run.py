@@ -121,7 +121,7 @@ def _take_again(task: Task[..., Any], note: BatchNote) -> None:
             "batch %s left lock %r idle for longer than lock_idle, and has taken it again", note.id, note.lock
         )
         return
-    settle(task, Conflict.of(task, lock, holder, "", options))
+    settle(Conflict.of(task, lock, holder, "", options))
 
 
 def _reporter(task: Task[..., Any], note: BatchNote) -> Callable[[str], object]:

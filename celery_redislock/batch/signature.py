@@ -15,7 +15,8 @@ from celery.result import EagerResult, GroupResult
 from celery.states import REVOKED
 
 from ..config.call_options import options_of_a_task
-from ..conflicts.conflict import announce, retry_delay
+from ..conflicts.conflict import announce
+from ..conflicts.retrying import Attempts
 from ..engine import RedisLock
 from ..errors import ConfigurationError
 from ..holder import Holder
@@ -106,15 +107,15 @@ class LockedBatch(Signature):
             renew=True,
             metadata=launch.metadata,
         )
-        count = 0
+        attempts = Attempts()
         try:
             while (holder := lock.attempt()) is not None:
                 if launch.terms.policy in REFUSED:
                     self._refuse(launch, holder)
                     return _revoked(launch.result, launch.conflict(holder).reason)
-                conflict = launch.conflict(holder)
-                time.sleep(retry_delay(conflict, count))
-                count += 1
+                delay_s = attempts.delay_s(launch.options, holder.lease_left)
+                time.sleep(delay_s)
+                attempts = attempts.after(delay_s)
             return launch.canvas.apply(args or (), kwargs or {}, **launch.call["options"])
         finally:
             lock.release()
@@ -164,7 +165,7 @@ class LockedBatch(Signature):
 
     def _refuse(self, launch: Launch, holder: Holder) -> None:
         conflict = launch.conflict(holder)
-        announce(launch.starter, conflict, launch.terms.policy)
+        announce(conflict, launch.terms.policy)
         if launch.terms.policy == "fail":
             raise conflict.busy()
 

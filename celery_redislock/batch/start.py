@@ -15,7 +15,8 @@ from celery.worker import state as worker_state
 from celery.worker.request import Request
 
 from ..conflicts import outage
-from ..conflicts.conflict import announce, retry_delay, settle
+from ..conflicts.conflict import announce, settle
+from ..conflicts.retrying import Attempts
 from ..errors import LockBusy, StoreUnavailable
 from ..holder import Holder
 from ..messages import sentry
@@ -119,7 +120,7 @@ def start_batch(
     launch = _launch(self, canvas, terms, call)
     pending = pending_in(self.request.headers)
     try:
-        launch.start(partial(_meet, self, launch), unless_over=True, pending=pending)
+        launch.start(partial(_meet, launch), unless_over=True, pending=pending)
     except TaskPredicate:
         raise
     except StoreUnavailable as error:
@@ -132,7 +133,7 @@ def start_batch(
         raise
 
 
-def _meet(task: Task[..., Any], launch: Launch, holder: Holder) -> None:
+def _meet(launch: Launch, holder: Holder) -> None:
     """Settle the conflict with the holder, unless that is this very batch.
 
     Raises:
@@ -141,7 +142,7 @@ def _meet(task: Task[..., Any], launch: Launch, holder: Holder) -> None:
     if launch.is_under_way(holder):
         logger.info("batch %s has been started already: delivered again", launch.result.id)
     else:
-        settle(task, launch.conflict(holder))
+        settle(launch.conflict(holder))
 
 
 def _after_outage(task: Task[..., Any], launch: Launch, error: StoreUnavailable) -> None:
@@ -163,9 +164,10 @@ def start_later(launch: Launch, holder: Holder) -> None:
         holder: Who has the lock.
     """
     conflict = launch.conflict(holder)
-    announce(launch.starter, conflict, launch.terms.policy)
+    announce(conflict, launch.terms.policy)
     start = _start_of(launch)
-    start.apply_async(**delayed(launch.starter, start.options, retry_delay(conflict, 0)))
+    delay_s = Attempts().delay_s(launch.options, conflict.lease_left)
+    start.apply_async(**delayed(launch.starter, start.options, delay_s))
 
 
 def start_when_free(launch: Launch, holder: Holder) -> None:
@@ -184,7 +186,7 @@ def start_when_free(launch: Launch, holder: Holder) -> None:
     recorded = want_call(launch.starter, start, launch.lock.name, conflict.lease_left, launch.options.keep)
     if recorded.is_free:
         raise LockFreed
-    announce(launch.starter, conflict, launch.terms.policy)
+    announce(conflict, launch.terms.policy)
     if recorded.successor:
         launch.revoke(superseded_reason(launch.lock.name, recorded.successor))
 

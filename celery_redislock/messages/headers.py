@@ -46,6 +46,8 @@ __all__ = [
     "RETRY_HEADER",
     "TICKET_HEADER",
     "TOKEN_HEADER",
+    "attempts_in",
+    "attempts_value",
     "pending_in",
     "pending_value",
     "ticket_in",
@@ -78,6 +80,24 @@ OF_EARLIER_TRIES = (
 )
 
 _OF_A_TICKET = ("id", "lock", "token")
+
+
+def attempts_value(count: int, waited_s: float) -> dict[str, Any]:
+    """Return the header of a task that was tried before, for one reason.
+
+    Args:
+        count: How often.
+        waited_s: How long it has waited between these attempts, seconds.
+    """
+    return {"count": count, "waited": waited_s}
+
+
+def attempts_in(headers: Mapping[str, Any] | None, name: str) -> tuple[int, float]:
+    """Return count and seconds from the header of this name; (0, 0.0) if it is not there."""
+    found = (headers or {}).get(name)
+    if not isinstance(found, Mapping):
+        return 0, 0.0
+    return int(found.get("count", 0)), float(found.get("waited", 0))
 
 
 def ticket_value(task_id: str, lock_name: str, token: str) -> dict[str, str]:

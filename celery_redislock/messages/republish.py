@@ -14,7 +14,7 @@ from .outcomes import ComesAgain
 logger = logging.getLogger(__name__)
 
 
-def retry_later(task: Task[..., Any], delay_s: float, header: str, note: Any, error: Exception) -> NoReturn:
+def retry_later(task: Task[..., Any], delay_s: float, header: str, value: Any, error: Exception) -> NoReturn:
     """Store the state ``RETRY``, publish the task again as `publish_again` does, and end this run.
 
     In this order: Celery stores ``RETRY`` after the publication, and where results are slow that could
@@ -23,15 +23,15 @@ def retry_later(task: Task[..., Any], delay_s: float, header: str, note: Any, er
     Args:
         task: The task; its request is the one that runs.
         delay_s: Seconds until it runs.
-        header: Under which the note travels with it.
-        note: What the next run of it should know, JSON.
+        header: Name of a header that its message gets.
+        value: Of that header, JSON: what the next run of it should know.
         error: Why.
 
     Raises:
         ComesAgain: Always.
     """
     store_retry(task, error)
-    publish_again(task, delay_s, header, note)
+    publish_again(task, delay_s, header, value)
     raise ComesAgain(str(error))
 
 
@@ -46,7 +46,7 @@ def store_retry(task: Task[..., Any], error: Exception) -> None:
             logger.warning("Task %s[%s]: state RETRY not stored: %r", task.name, request.id, unstored)
 
 
-def publish_again(task: Task[..., Any], delay_s: float, header: str, note: Any) -> Any:
+def publish_again(task: Task[..., Any], delay_s: float, header: str, value: Any) -> Any:
     """Publish the task that is being run again, with a delay, and return its signature.
 
     It keeps its id, its place in a canvas, its options and its count of retries.
@@ -54,20 +54,20 @@ def publish_again(task: Task[..., Any], delay_s: float, header: str, note: Any) 
     Args:
         task: The task; its request is the one that runs.
         delay_s: Seconds until it runs.
-        header: Under which the note travels with it.
-        note: What the next run of it should know, JSON.
+        header: Name of a header that its message gets.
+        value: Of that header, JSON: what the next run of it should know.
     """
-    signature = signature_again(task, delay_s, header, note)
+    signature = signature_again(task, delay_s, header, value)
     signature.apply_async()
     return signature
 
 
-def signature_again(task: Task[..., Any], delay_s: float, header: str, note: Any) -> Any:
+def signature_again(task: Task[..., Any], delay_s: float, header: str, value: Any) -> Any:
     """Return what `publish_again` would publish."""
     signature = as_it_was(task)
     options = signature.options
     return signature.set(
-        headers={**options["headers"], header: note}, **delayed(task, options, max(delay_s, 0))
+        headers={**options["headers"], header: value}, **delayed(task, options, max(delay_s, 0))
     )
 
 

@@ -65,7 +65,7 @@ def skip(publication: Publication, conflict: Conflict) -> AsyncResult[Any]:
 
     If the caller gave this call an id, ``REVOKED`` is stored under it, for who waits for that.
     """
-    announce(publication.task, conflict, "skip")
+    announce(conflict, "skip")
     existing = conflict.holder.metadata.get("id")
     # Another program that holds the lock has no result to share.
     if existing is None or (publication.is_fixed and existing != publication.task_id):
@@ -73,10 +73,9 @@ def skip(publication: Publication, conflict: Conflict) -> AsyncResult[Any]:
     return publication.is_answered_by(existing)
 
 
-def fail(publication: Publication, conflict: Conflict) -> AsyncResult[Any]:
+def fail(_: Publication, conflict: Conflict) -> AsyncResult[Any]:
     """Publish nothing, and raise `LockBusy`."""
-    announce(publication.task, conflict, "fail")
-    raise conflict.busy()
+    conflict.fail()
 
 
 def coalesce(publication: Publication, conflict: Conflict) -> AsyncResult[Any] | None:
@@ -99,7 +98,7 @@ def coalesce(publication: Publication, conflict: Conflict) -> AsyncResult[Any] |
     )
     if asked.is_free:
         return None
-    announce(publication.task, conflict, "coalesce")
+    announce(conflict, "coalesce")
     if not asked.successor:
         return publication.result(asked.behind)
     if publication.is_fixed:

@@ -107,13 +107,13 @@ def settle_conflict(call: Call, lock: RedisLock, holder: Holder, *, has_ticket: 
     task, options = call.task, call.plan.options
     policy = options.on_conflict
     if has_ticket:
-        redelivery.drop_if_answered(task)
+        redelivery.drop_if_succeeded(task)
         options = replace(options, on_conflict="retry", retry_for_ms=None)
     conflict = Conflict.of(task, lock, holder, call.args_hash, options)
     if not conflict.shadow:
         try:
-            settle(task, conflict)
+            settle(conflict)
         except LockFreed:
             return Outcome.FREE_AGAIN
-    announce(task, conflict, policy if isinstance(policy, str) else "callable")
+    announce(conflict, policy if isinstance(policy, str) else "callable")
     return Outcome.UNLOCKED

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pickle
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import cycle
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 import redis
@@ -14,7 +16,7 @@ from celery.exceptions import TaskRevokedError
 
 from celery_redislock import ConfigurationError, Holder, LockBusy, RedisLock
 from celery_redislock.config.resolution import resolve
-from celery_redislock.conflicts.conflict import LEASE_END_JITTER_S, Conflict, retry_delay
+from celery_redislock.conflicts.conflict import Conflict
 from celery_redislock.messages.outcomes import Skipped
 from celery_redislock.signals import lock_conflict
 
@@ -34,49 +36,30 @@ def told() -> Iterator[list[tuple[Any, str]]]:
     lock_conflict.disconnect(receive)
 
 
-@pytest.fixture
-def delays(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Give the delays that eager retries would have waited for."""
-    slept: list[float] = []
-    monkeypatch.setattr("celery_redislock.conflicts.conflict.time.sleep", slept.append)
-    return slept
+class Retrying(list[float]):
+    """A policy that retries without sleeping: it lists its delays.
+
+    Args:
+        free: Called in place of the sleep number `at`.
+        at: The first is 1.
+    """
+
+    def __init__(self, free: Callable[[], object] = lambda: None, at: int = 0) -> None:
+        super().__init__()
+        self._free, self._at = free, at
+
+    def __call__(self, task: Any, conflict: Conflict) -> NoReturn:
+        replace(conflict, _sleep=self._sleep).retry()
+
+    def _sleep(self, seconds: float) -> None:
+        self.append(seconds)
+        if len(self) == self._at:
+            self._free()
 
 
 def conflict_of(lease_left: float | None, **options: Any) -> Conflict:
     declared = resolve({}, "t", {"on_conflict": "retry", **options})
     return Conflict("lock", Holder(lease_left=lease_left), "id", "hash", _options=declared)
-
-
-# ---- the delay of a retry
-
-
-def test_delays_double_from_the_first_to_the_largest_with_jitter() -> None:
-    conflict = conflict_of(1e9, retry_delay=(1, 60))
-
-    for count, longest in enumerate([1, 2, 4, 8, 16, 32, 60, 60, 60]):
-        delays = [retry_delay(conflict, count) for _ in range(200)]
-        assert longest / 2 <= min(delays) <= max(delays) <= longest
-        assert max(delays) - min(delays) > longest / 10
-
-
-@pytest.mark.parametrize("count", [0, 5, 10_000])
-@pytest.mark.parametrize("lease_left", [0.0, 0.3, 7.0])
-def test_a_retry_never_comes_later_than_shortly_after_the_lease_has_ended(
-    count: int, lease_left: float
-) -> None:
-    conflict = conflict_of(lease_left, retry_delay=(60, 3600))
-
-    delays = [retry_delay(conflict, count) for _ in range(200)]
-
-    assert lease_left <= min(delays)
-    assert max(delays) <= lease_left + LEASE_END_JITTER_S
-    assert max(delays) - min(delays) > LEASE_END_JITTER_S / 2, "all would come at the same moment"
-
-
-def test_a_lease_without_end_leaves_the_delays_alone() -> None:
-    delays = [retry_delay(conflict_of(None, retry_delay=(4, 8)), 5) for _ in range(100)]
-
-    assert 4 <= min(delays) <= max(delays) <= 8
 
 
 # ---- skip
@@ -139,19 +122,12 @@ def test_a_conflict_shows_no_more_of_the_arguments_than_a_hash(app: Celery, told
 # ---- retry
 
 
-def test_an_eager_retry_waits_and_runs_when_the_lock_is_free(
-    app: Celery, told: list[Any], delays: list[float], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    task = locked(app, lambda a: a, name="t", lock_on_conflict="retry", lock_retry_delay=(1, 60))
-    lock = task.lock_for(3)
+def test_an_eager_retry_waits_and_runs_when_the_lock_is_free(app: Celery, told: list[Any]) -> None:
+    delays = Retrying(lambda: lock.release(), at=5)
+    task = locked(app, lambda a: a, name="t", lock_on_conflict=delays, lock_retry_delay=(1, 60))
+    lock: RedisLock = task.lock_for(3)
     assert lock.acquire()
 
-    def wait(seconds: float) -> None:
-        delays.append(seconds)
-        if len(delays) == 5:
-            lock.release()
-
-    monkeypatch.setattr("celery_redislock.conflicts.conflict.time.sleep", wait)
     result = task.apply((3,))
 
     assert (result.state, result.result) == ("SUCCESS", 3)
@@ -160,9 +136,7 @@ def test_an_eager_retry_waits_and_runs_when_the_lock_is_free(
     assert 8 <= delays[4] <= 16
 
 
-def test_conflicts_take_nothing_from_the_retries_of_the_user(
-    app: Celery, delays: list[float], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_conflicts_take_nothing_from_the_retries_of_the_user(app: Celery) -> None:
     seen: list[int] = []
 
     def body(self: Any) -> str:
@@ -171,23 +145,19 @@ def test_conflicts_take_nothing_from_the_retries_of_the_user(
             raise self.retry(countdown=0)
         return "done"
 
-    task = locked(app, body, name="t", bind=True, max_retries=2, lock_on_conflict="retry")
-    lock = task.lock_for()
+    delays = Retrying(lambda: lock.release(), at=4)
+    task = locked(app, body, name="t", bind=True, max_retries=2, lock_on_conflict=delays)
+    lock: RedisLock = task.lock_for()
     assert lock.acquire()
-    monkeypatch.setattr(
-        "celery_redislock.conflicts.conflict.time.sleep",
-        lambda seconds: (delays.append(seconds), len(delays) == 4 and lock.release()),
-    )
 
     assert task.apply().result == "done"
     assert seen == [0, 1, 2]
     assert len(delays) == 4
 
 
-def test_retrying_gives_up_with_lock_busy_when_its_time_is_over(
-    app: Celery, told: list[Any], delays: list[float]
-) -> None:
-    task = locked(app, lambda: None, name="t", lock_on_conflict="retry", lock_retry_for=100)
+def test_retrying_gives_up_with_lock_busy_when_its_time_is_over(app: Celery, told: list[Any]) -> None:
+    delays = Retrying()
+    task = locked(app, lambda: None, name="t", lock_on_conflict=delays, lock_retry_for=100)
 
     with busy(task) as lock:
         result = task.apply()
@@ -200,12 +170,13 @@ def test_retrying_gives_up_with_lock_busy_when_its_time_is_over(
 
 
 def test_how_long_it_has_been_tried_is_not_told_by_clocks(
-    app: Celery, delays: list[float], monkeypatch: pytest.MonkeyPatch
+    app: Celery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each try may be in another worker, whose clock is an hour ahead, or behind."""
-    task = locked(app, lambda: None, name="t", lock_on_conflict="retry", lock_retry_for=100)
+    delays = Retrying()
+    task = locked(app, lambda: None, name="t", lock_on_conflict=delays, lock_retry_for=100)
     wrong = cycle([1e9, 1e9 + 3600, 1e9 - 3600])
-    monkeypatch.setattr("celery_redislock.conflicts.conflict.time.time", lambda: next(wrong))
+    monkeypatch.setattr(time, "time", lambda: next(wrong))
 
     with busy(task):
         assert isinstance(task.apply().result, LockBusy)
@@ -261,16 +232,15 @@ def test_a_callable_fails_the_task(app: Celery, told: list[Any], policy: Callabl
     assert [action for _, action in told] == ["fail"]
 
 
-@pytest.mark.parametrize("policy", [lambda t, c: "retry", lambda t, c: c.retry()])
-def test_a_callable_retries(
-    app: Celery, told: list[Any], policy: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    free: list[Callable[[], object]] = []
-    monkeypatch.setattr("celery_redislock.conflicts.conflict.time.sleep", lambda seconds: free.pop()())
-    task = locked(app, lambda: "ran", name="t", lock_on_conflict=policy)
+@pytest.mark.parametrize("decide", [lambda c: "retry", lambda c: c.retry()])
+def test_a_callable_retries(app: Celery, told: list[Any], decide: Callable[..., Any]) -> None:
+    def policy(_: Any, conflict: Conflict) -> Any:
+        lock.release()
+        return decide(conflict)
+
+    task = locked(app, lambda: "ran", name="t", lock_on_conflict=policy, lock_retry_delay=(0.01, 0.01))
     lock: RedisLock = task.lock_for()
     assert lock.acquire()
-    free.append(lock.release)
 
     assert task.apply().result == "ran"
     assert [action for _, action in told] == ["retry"]
@@ -355,10 +325,8 @@ def test_the_end_of_an_eager_call_with_a_scope_is_stored_too(app: Celery, stored
     assert (result.state, app.AsyncResult(result.id).state) == ("REVOKED", "REVOKED")
 
 
-def test_an_eager_retry_is_stored_as_it_ends(
-    app: Celery, stored: dict[str, Any], delays: list[float]
-) -> None:
-    task = locked(app, lambda: None, name="t", lock_on_conflict="retry", lock_retry_for=3, **stored)
+def test_an_eager_retry_is_stored_as_it_ends(app: Celery, stored: dict[str, Any]) -> None:
+    task = locked(app, lambda: None, name="t", lock_on_conflict=Retrying(), lock_retry_for=3, **stored)
     with busy(task):
         result = task.apply()
 

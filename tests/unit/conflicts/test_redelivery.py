@@ -8,7 +8,13 @@ import pytest
 from celery import Celery
 
 from celery_redislock import RedisLock
-from celery_redislock.messages.headers import COPY_HEADER, OUTAGE_HEADER, PUT_OFF_HEADER
+from celery_redislock.messages.headers import (
+    COPY_HEADER,
+    OUTAGE_HEADER,
+    PUT_OFF_HEADER,
+    attempts_in,
+    attempts_value,
+)
 from celery_redislock.messages.outcomes import Done, PutOff, Skipped
 from celery_redislock.task.run import finish
 
@@ -38,11 +44,11 @@ def begin(task: Any, **facts: Any) -> None:
 #: What is delivered -> under which header it is put off.
 ITS_OWN: dict[str, tuple[dict[str, Any], str]] = {
     "redelivered": ({"delivery_info": {"redelivered": True}}, COPY_HEADER),
-    "a copy that comes again": ({"headers": {COPY_HEADER: 3}}, COPY_HEADER),
+    "a copy that comes again": ({"headers": {COPY_HEADER: attempts_value(3, 40.5)}}, COPY_HEADER),
     "a retry": ({"retries": 1}, PUT_OFF_HEADER),
     "a replacement": ({"replaced_task_nesting": 1}, PUT_OFF_HEADER),
     "after an outage": ({"headers": {OUTAGE_HEADER: {"count": 1}}}, PUT_OFF_HEADER),
-    "put off before": ({"headers": {PUT_OFF_HEADER: 1}}, PUT_OFF_HEADER),
+    "put off before": ({"headers": {PUT_OFF_HEADER: attempts_value(1, 20.0)}}, PUT_OFF_HEADER),
 }
 
 
@@ -60,7 +66,10 @@ def test_what_may_meet_its_own_lock_is_put_off(
     with holding(task, "mine"), pytest.raises(PutOff):
         begin(task, **facts)
 
-    assert published.headers[0][header] == facts.get("headers", {}).get(header, 0) + 1
+    count, waited_s = attempts_in(facts.get("headers"), header)
+    again, waited_again_s = attempts_in(published.headers[0], header)
+    assert again == count + 1
+    assert 29 < waited_again_s - waited_s < 31
     assert len({COPY_HEADER, PUT_OFF_HEADER} & published.headers[0].keys()) == 1
 
 

@@ -11,8 +11,12 @@ import pytest
 
 from celery_redislock.messages import headers
 from celery_redislock.messages.headers import (
+    OUTAGE_HEADER,
     PENDING_HEADER,
+    RETRY_HEADER,
     TICKET_HEADER,
+    attempts_in,
+    attempts_value,
     pending_in,
     pending_value,
     ticket_in,
@@ -44,6 +48,19 @@ def test_no_other_module_spells_a_header() -> None:
     }
 
     assert {name for name, _ in spelled} == {"headers.py"}
+
+
+@pytest.mark.parametrize("value", [None, {}, "text", 7, [3, 4.0]])
+def test_a_malformed_count_of_attempts_is_none(value: Any) -> None:
+    assert attempts_in({RETRY_HEADER: value}, RETRY_HEADER) == (0, 0.0)
+    assert attempts_in(None, RETRY_HEADER) == (0, 0.0)
+
+
+def test_attempts_are_counted_for_each_reason_alone() -> None:
+    message = {RETRY_HEADER: attempts_value(3, 4.5)}
+
+    assert attempts_in(message, RETRY_HEADER) == (3, 4.5)
+    assert attempts_in(message, OUTAGE_HEADER) == (0, 0.0)
 
 
 MALFORMED = [None, {}, "text", 7, ["id", "lock", "token"]]
