@@ -23,8 +23,8 @@ from ..messages import replies
 from ..messages.ending import request_of
 from ..messages.headers import BATCH_HEADER
 from ..messages.outcomes import LockFreed
-from ..pending import record as coalescing
-from ..pending.publish import publish_apart
+from ..pending.publish import publish_pending_apart
+from ..pending.record import call_began
 from ..task.acquisition import RETURNING_S
 from . import membership
 from .canvas import plain, results_of, revived, tasks_of, write_header
@@ -153,7 +153,7 @@ class Launch:
         if self.terms.policy != "coalesce":
             return
         try:
-            coalescing.begin_call(self.starter, self.start_id, self.lock, self.options, pending)
+            call_began(self.starter, self.start_id, self.lock, self.options, pending)
         except Exception:
             self._give_back()
             raise
@@ -165,7 +165,7 @@ class Launch:
     def _give_back(self) -> None:
         self.lock.release(unused=True)
         if self.lock.has_pending:
-            publish_apart(self.app, self.lock.name)
+            publish_pending_apart(self.app, self.lock.name)
 
     def is_under_way(self, holder: Holder) -> bool:
         """Whether the holder is this very batch, and has messages in flight.

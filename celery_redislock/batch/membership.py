@@ -20,7 +20,7 @@ from celery import Celery
 from ..engine.group_lease import Left, Member
 from ..errors import StoreUnavailable
 from ..messages.headers import BATCH_HEADER
-from ..pending import publish as wanted
+from ..pending.publish import publish_pending_apart
 from ..task import current
 from ..task.unlocked import Unlocked
 from .canvas import app_of, tasks_of, write_header
@@ -165,7 +165,7 @@ def depart(app: Celery, member: Member, note: BatchNote) -> None:
     if left >= Left.NOBODY:
         logger.info("batch %s has ended: lock %r released", note.id, note.lock)
     if left is Left.PENDING:
-        wanted.publish_apart(app, note.lock)
+        publish_pending_apart(app, note.lock)
 
 
 def step_aside(member: Member, note: BatchNote, metadata: Mapping[str, str]) -> None:

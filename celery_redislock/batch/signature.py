@@ -20,7 +20,7 @@ from ..conflicts.retrying import Attempts
 from ..engine import RedisLock
 from ..errors import ConfigurationError
 from ..holder import Holder
-from ..pending.publish import publish_apart
+from ..pending.publish import publish_pending_apart
 from .canvas import app_of, plain, revived
 from .launch import BatchTerms, Launch
 from .start import LATER
@@ -120,7 +120,7 @@ class LockedBatch(Signature):
         finally:
             lock.release()
             if lock.has_pending:
-                publish_apart(launch.app, lock.name)
+                publish_pending_apart(launch.app, lock.name)
 
     def stamp(self, visitor: Any = None, append_stamps: bool = False, **headers: Any) -> LockedBatch:
         """Stamp every task of the canvas, in a copy: the canvas that the batch was made of stays as it is.

@@ -27,7 +27,7 @@ from ..messages.headers import pending_in
 from ..messages.outcomes import LockFreed
 from ..pending import rescue
 from ..pending.publish import superseded_reason
-from ..pending.record import want_call
+from ..pending.record import record_call
 from ..publishing.expiry import lasting
 from . import member_run
 from .canvas import app_tasks_of, results_of, tasks_of
@@ -183,7 +183,7 @@ def start_when_free(launch: Launch, holder: Holder) -> None:
     """
     conflict = launch.conflict(holder)
     start = _start_of(launch).set(task_id=launch.start_id)
-    recorded = want_call(launch.starter, start, launch.lock.name, conflict.lease_left, launch.options.keep)
+    recorded = record_call(launch.starter, start, launch.lock.name, conflict.lease_left, launch.options.keep)
     if recorded.is_free:
         raise LockFreed
     announce(conflict, launch.terms.policy)

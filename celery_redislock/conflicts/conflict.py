@@ -19,8 +19,8 @@ from ..messages.ending import is_stored, revoke
 from ..messages.headers import RETRY_HEADER
 from ..messages.outcomes import ComesAgain, LockFreed, Obsolete, Skipped
 from ..messages.republish import bounded_delay, retry_later, signature_again
-from ..pending import record as coalescing
 from ..pending.publish import superseded_reason
+from ..pending.record import NEVER, record_run
 from ..pending.withdrawal import withdraw_here
 from ..signals import lock_conflict
 from .retrying import Attempts
@@ -128,7 +128,7 @@ class Conflict:
         with `skip` once it begins; if it is revoked or expires before that, one of them runs in its place.
         An eager call is recorded too: it returns with the state ``RETRY``, and a worker runs it later.
         """
-        self._record("coalesce", self.options.keep, coalescing.NEVER)
+        self._record("coalesce", self.options.keep, NEVER)
 
     def replace(self) -> NoReturn:
         """Ask the holder to stop, and run the task in its place once it has.
@@ -139,7 +139,7 @@ class Conflict:
         self._record("replace", "latest", self.options.replace_after_ms)
 
     def _record(self, action: str, keep: str, stop_after_ms: int) -> NoReturn:
-        successor = coalescing.want(
+        successor = record_run(
             self._task,
             self.lock_name,
             self.holder,

@@ -15,7 +15,7 @@ from ..config.provider import LockProvider, provider_of
 from ..engine import RedisLock, inspect, inspect_all, store_of
 from ..engine.group_lease import members_in_flight
 from ..errors import ConfigurationError, RedislockError
-from ..pending.publish import publish_what_is_wanted
+from ..pending.publish import publish_pending
 from ..plugin import install
 from ..publish_lock.record import PublishLock
 from .view import HEADINGS, LockView
@@ -121,7 +121,7 @@ def release(context: click.Context, name: str, force: bool) -> None:
                 f"{text}\nThe holder may be alive: nothing done. --force takes the lock from it."
             )
         RedisLock(provider.client, key).force_release()
-        publish_what_is_wanted(context.obj.app, key)
+        publish_pending(context.obj.app, key)
         what = "kept for its min_hold; released" if seen.is_kept else "taken from its holder"
         whose = ", the next waiter has it" if seen.waiters else ""
         click.echo(f"{text}\n{key}: {what}{whose}")

@@ -1,107 +1,81 @@
-"""Wanted: a call while it is wanted: how Redis keeps it, how it is published, how it ends if superseded."""
+"""Publish: once a lock is free, its pending run is published, and those that it supersedes end."""
 
 from __future__ import annotations
 
-import json
 import logging
-from base64 import b64decode, b64encode
 from functools import partial
 from typing import Any
 
 from celery import Celery, Task
-from kombu import serialization
 from kombu.exceptions import ContentDisallowed
 
 from ..config.provider import provider_of
 from ..engine.threads import Bell, begin
 from ..messages.ending import StandsForOthers, request_of, revoke
-from ..messages.headers import PENDING_HEADER, pending_in, pending_value
-from ..messages.republish import as_it_was
+from ..messages.headers import PENDING_HEADER, pending_value
 from ..publish_lock import ticket as queued
+from .message import signature_of
 from .runs import PendingIndex, PendingRun, PendingRuns
 
 logger = logging.getLogger(__name__)
 
-#: How long a publication may take before the task that ends here goes on without it, seconds.
+#: How long a task that ends waits for the publication, seconds; it goes on after that.
 PUBLISH_S = 10.0
-#: What another app wants under a lock of ours is looked at so often, milliseconds.
+#: How often somebody looks at a lock whose pending runs are those of another app, milliseconds.
 FOREIGN_MS = 2000
 
 
 def runs_of(app: Celery, lock_name: str) -> PendingRuns:
-    """Return the wanted runs of a lock."""
+    """Return the pending runs of a lock."""
     return PendingRuns(provider_of(app).client, lock_name)
 
 
 def index_of(app: Celery) -> PendingIndex:
-    """Return the index of the locks of which runs are wanted."""
+    """Return the index of the locks that have pending runs."""
     provider = provider_of(app)
     return PendingIndex(provider.client, provider.prefix)
 
 
-def run_of_request(task: Task[..., Any]) -> PendingRun:
-    """Return the task that runs here as a run that is wanted: with its id, options and place in a canvas."""
-    request = task.request
-    met = int(pending_in(request.headers).get("triggered_us", 0))
-    return run_of_signature(task, as_it_was(task), met)
+def publish_pending(app: Celery, lock_name: str) -> None:
+    """Publish the pending run of each task of a lock if it is free, and store the ends of superseded runs.
 
-
-def run_of_signature(task: Task[..., Any], signature: Any, met: int = 0) -> PendingRun:
-    """Return a call that was not published as a run that is wanted.
-
-    Args:
-        task: The task.
-        signature: Of the call; its options have the ``task_id``.
-        met: When its trigger met the lock, microseconds of the server; 0: now.
-    """
-    serializer = signature.options.get("serializer") or task.serializer or task.app.conf.task_serializer
-    content_type, encoding, body = serialization.dumps(dict(signature), serializer=serializer)
-    data = body.encode() if isinstance(body, str) else bytes(body)
-    message = json.dumps([content_type, encoding, b64encode(data).decode()])
-    expires = signature.options.get("expires", task.expires) is not None
-    return PendingRun(task.name, str(signature.options["task_id"]), message.encode(), met, expires)
-
-
-def publish_what_is_wanted(app: Celery, lock_name: str) -> None:
-    """Publish the runs that are wanted of a lock if it is free, and store the ends of superseded ones.
-
-    What cannot be done here and now is noted for the workers to look at. May be called by anyone at any
-    time: of several who do it at once one publishes.
+    What cannot be done now is left to the workers, who look at the lock later. Anybody may call this at any
+    time: of several who do at once, one publishes.
 
     Raises:
-        StoreUnavailable: Redis could not be reached: what is left is done by a worker later.
+        StoreUnavailable: Redis could not be reached: a worker does what is left later.
     """
     look_again_ms = serve(app, lock_name)
     if look_again_ms is not None:
         index_of(app).schedule(lock_name, look_again_ms)
 
 
-def publish_apart(app: Celery, lock_name: str) -> None:
-    """Do `publish_what_is_wanted` in a thread, and wait for it, but not for ever; never raises.
+def publish_pending_apart(app: Celery, lock_name: str) -> None:
+    """Do `publish_pending` in a thread, and wait for it for at most `PUBLISH_S`; never raises.
 
-    Celery would make the task that ends here the parent of what is published in its thread.
+    In the thread of a task that ends, Celery would make this task the parent of what is published.
     """
     done = Bell()
     work = partial(_publish_safely, app, lock_name, done)
-    if not begin(work, "redislock-wanted"):
+    if not begin(work, "redislock-publish"):
         work()
     done.wait(PUBLISH_S)
 
 
 def _publish_safely(app: Celery, lock_name: str, done: Bell) -> None:
     try:
-        publish_what_is_wanted(app, lock_name)
+        publish_pending(app, lock_name)
     except Exception as error:  # noqa: BLE001 - a worker's step does it later
-        logger.warning("lock %r: what is wanted of it is published later: %s", lock_name, error)
+        logger.warning("lock %r: its pending runs are published later: %s", lock_name, error)
     finally:
         done.ring()
 
 
 def serve(app: Celery, lock_name: str) -> int | None:
-    """Do what is to be done for the wanted runs of a lock.
+    """Do what must be done now for the pending runs of a lock.
 
     Returns:
-        Milliseconds until somebody should look again; None: there is nothing to look for.
+        Milliseconds until somebody should look again; None: no run is pending.
 
     Raises:
         StoreUnavailable: Redis could not be reached.
@@ -117,7 +91,7 @@ def serve(app: Celery, lock_name: str) -> int | None:
 
 
 def _may_claim(task: Task[..., Any], runs: PendingRuns) -> bool:
-    """Whether there is something for us. What is only another app's is not claimed: it would have to wait."""
+    """Whether some pending run is for this app: a claim would only keep other apps from theirs."""
     if not isinstance(task, StandsForOthers):
         return True
     are_ours = (is_ours(task, run) for run in runs.claimable(task.name))
@@ -126,11 +100,11 @@ def _may_claim(task: Task[..., Any], runs: PendingRuns) -> bool:
 
 
 def is_ours(task: Task[..., Any], run: PendingRun) -> bool:
-    """Whether a run of a task is for this app, where apps that share a prefix have a task of that name."""
+    """Whether a run of a task is for this app; apps that share a prefix may all have a task of that name."""
     if not isinstance(task, StandsForOthers):
         return True
     try:
-        return task.is_for_this_app(*_signature(task, run).args)
+        return task.is_for_this_app(*signature_of(task, run).args)
     except ContentDisallowed:
         return False
 
@@ -149,8 +123,8 @@ def _serve_task(task: Task[..., Any], runs: PendingRuns) -> int | None:
 
 
 def _publish(task: Task[..., Any], runs: PendingRuns, run: PendingRun, token: str) -> bool:
-    """Publish a claimed run; return whether another of its task is wanted by now."""
-    signature = _signature(task, run)
+    """Publish a claimed run; return whether another of its task is pending by now."""
+    signature = signature_of(task, run)
     pending = pending_value(run.triggered_us, runs.lock_name, token)
     headers = {**(signature.options.get("headers") or {}), PENDING_HEADER: pending}
     signature.set(headers=headers).apply_async()
@@ -159,16 +133,16 @@ def _publish(task: Task[..., Any], runs: PendingRuns, run: PendingRun, token: st
 
 
 def end_superseded(task: Task[..., Any], runs: PendingRuns, run: PendingRun, successor: str) -> bool:
-    """Let a run that was wanted end as `skip` does: another run stands for it, and has begun.
+    """End a pending run as `skip` does: its successor has begun, and runs in its place.
 
     Returns:
-        False: it is another app's, which has its results, and ends it later.
+        False: the run is another app's, which has its results and ends it later.
     """
     if not is_ours(task, run):
         return False
     reason = superseded_reason(runs.lock_name, successor)
     logger.info("Task %s[%s] skipped: %s", task.name, run.id, reason)
-    signature = _signature(task, run)
+    signature = signature_of(task, run)
     revoke(task, request_of(signature.options, task.name, signature.args, signature.kwargs), reason)
     queued.free_of_message(task.app, signature.options.get("headers"), run.id)
     runs.ended(run)
@@ -178,10 +152,3 @@ def end_superseded(task: Task[..., Any], runs: PendingRuns, run: PendingRun, suc
 def superseded_reason(lock_name: str, successor: str) -> str:
     """Return why a run did not take place."""
     return f"superseded by task {successor}, which runs in its place under lock {lock_name!r}"
-
-
-def _signature(task: Task[..., Any], run: PendingRun) -> Any:
-    content_type, encoding, body = json.loads(run.message)
-    accept = serialization.prepare_accept_content(task.app.conf.accept_content)
-    call = serialization.loads(b64decode(body), content_type, encoding, accept=accept)
-    return task.app.signature(call)

@@ -1,8 +1,9 @@
-"""Coalescing: of all triggers that meet a busy lock one more run is wanted, for when the lock is free.
+"""Record: a trigger meets a busy lock; one more run is recorded for it, in place of those before it.
 
-The others stand back until it begins: it may be revoked, or expire, and then one of them runs.
-Where it is kept is told in ``engine/wanted.py``, who publishes it in ``wanted.py``: whoever releases
-the lock, or, where nobody did, the step of any worker (``rescue.py``).
+Of all triggers that meet the lock one run is pending, and begins once the lock is free. The others stand
+back until it has begun: it may be revoked or expire before that, and then one of them is pending in its
+place. ``runs.py`` says what Redis keeps. Whoever releases the lock publishes the pending run
+(``publish.py``); where nobody did, a worker does (``rescue.py``).
 """
 
 from __future__ import annotations
@@ -26,18 +27,19 @@ from ..messages.ending import is_stored
 from ..messages.headers import PENDING_HEADER, pending_in, pending_value
 from ..messages.outcomes import LockFreed, Obsolete
 from ..messages.republish import store_retry
-from . import publish as wanted
+from .message import run_of_request, run_of_signature
+from .publish import end_superseded, index_of, runs_of
 from .runs import LOOK_MS, PendingRun, Recorded
 
 logger = logging.getLogger(__name__)
 
-#: A lock is not noted to be looked at sooner than after this, seconds: the wish has to come first.
+#: Nobody looks at a lock earlier than this after it was listed, seconds: by then the run must be recorded.
 LEAST_S = 1.0
 #: In place of milliseconds: the holder is not asked to stop.
 NEVER = -1
 
 
-def want(
+def record_run(
     task: Task[..., Any],
     lock_name: str,
     holder: Holder,
@@ -46,36 +48,36 @@ def want(
     error: Exception,
     stop_after_ms: int = NEVER,
 ) -> str:
-    """Have the task that runs here run once more when the lock is free, in place of those before it.
+    """Record the task that runs here as the pending run of its lock, in place of those before it.
 
-    Its result stays PENDING until then, or until one that stands for it begins; ``RETRY`` if Celery tracks
-    the start of tasks.
+    Its result stays PENDING until the run begins, or another one that stands for it; it is ``RETRY`` if
+    Celery tracks the start of tasks.
 
     Args:
         task: The task; its request is the one that met the lock.
         lock_name: The Redis key.
         holder: Who has it.
-        keep: "latest" or "first": which of those that met the lock stands for all.
-        error: What the result says while it waits.
-        stop_after_ms: Ask the holder to stop, and have it ended after so many milliseconds.
+        keep: "latest" or "first": which of those that met the lock runs for all.
+        error: What the result says in the state ``RETRY``.
+        stop_after_ms: Ask the holder to stop, and have it terminated after so many milliseconds.
 
     Returns:
-        The id of the task that stands for this one; empty: this one is wanted itself, or stands back.
+        The id of the task that runs in place of this one; empty: this one is pending, or stands back.
 
     Raises:
-        LockFreed: Try again to take the lock: nothing was recorded.
+        LockFreed: The lock became free before anything was recorded: take it.
         Obsolete: Another message of this task counts.
         StoreUnavailable: Redis could not be reached.
     """
     token = pending_in(task.request.headers).get("token", "")
-    run = wanted.run_of_request(task)
-    if keep == "latest" and 0 < run.triggered_us < _met_of(task, holder):
+    run = run_of_request(task)
+    if keep == "latest" and 0 < run.triggered_us < _triggered_us_of(task, holder):
         return holder.metadata["id"]
     if (task.track_started and not token) or (task.request.is_eager and is_stored(task)):
-        # Celery has stored STARTED, or would store nothing. Before it is wanted: from then on it may be over
-        # at any moment.
+        # Celery has stored STARTED, or would store nothing. Stored before the run is recorded: from then on
+        # the run may begin, and end, at any moment.
         store_retry(task, error)
-    recorded = _ask(
+    recorded = _record(
         task, lock_name, run, holder.lease_left, keep=keep, token=token, stop_after_ms=stop_after_ms
     )
     if recorded.is_free:
@@ -85,10 +87,10 @@ def want(
     return recorded.successor
 
 
-def want_call(
+def record_call(
     task: Task[..., Any], signature: Any, lock_name: str, lease_left: float | None, keep: str
 ) -> Recorded:
-    """Have a call that is not published run once when the lock is free, in place of those before it.
+    """Record a call that is not published as the pending run of its lock, in place of those before it.
 
     Args:
         task: The task.
@@ -99,17 +101,16 @@ def want_call(
 
     Returns:
         What became of it. `is_free`: nothing was recorded, the call may be published. `successor`: the
-        task id that stands for this call, whose own end is up to the caller. `behind`: the task id that
-        will stand for it once that begins.
+        id of the task that runs in place of this call, whose end the caller stores. `behind`: the id of
+        the task that will run in its place once that begins.
 
     Raises:
         StoreUnavailable: Redis could not be reached.
     """
-    run = wanted.run_of_signature(task, signature)
-    return _ask(task, lock_name, run, lease_left, keep=keep)
+    return _record(task, lock_name, run_of_signature(task, signature), lease_left, keep=keep)
 
 
-def _ask(
+def _record(
     task: Task[..., Any],
     lock_name: str,
     run: PendingRun,
@@ -119,7 +120,7 @@ def _ask(
     token: str = "",
     stop_after_ms: int = NEVER,
 ) -> Recorded:
-    runs = wanted.runs_of(task.app, lock_name)
+    runs = runs_of(task.app, lock_name)
     ask = partial(runs.record, run, keep=keep, question=uuid4().hex, token=token, stop_after_ms=stop_after_ms)
     recorded = ask(is_listed=False)
     if recorded.must_be_listed_first:
@@ -134,68 +135,78 @@ def _ask(
 def _listed_first(
     task: Task[..., Any], lock_name: str, after_s: float, ask: Callable[[], Recorded]
 ) -> Recorded:
-    index = wanted.index_of(task.app)
+    """List the lock in the index, to be looked at after some time, and then record the run."""
+    index = index_of(task.app)
     began = time.monotonic()
     index.schedule(lock_name, int(after_s * 1000))
     recorded = ask()
     if time.monotonic() - began > after_s / 2:
-        # We stood still: somebody may have looked before there was anything, and have forgotten the lock.
+        # This process stood still: a worker may have looked before anything was recorded, and have taken the
+        # lock off the index.
         index.schedule(lock_name, int(after_s * 1000))
     return recorded
 
 
-def begin(task: Task[..., Any], lock: RedisLock, options: LockOptions) -> None:
-    """Say that the task that runs here has got the lock, if runs of it are or were wanted.
+def run_began(task: Task[..., Any], lock: RedisLock, options: LockOptions) -> None:
+    """Say that the task that runs here has got the lock, if runs are or were pending.
 
-    Its headers then say when its trigger met the lock, for a retry that meets it once more.
+    Its headers then say when its trigger met the lock, for a retry that meets the lock once more.
 
     Raises:
-        Obsolete: It must not run: another message of it counts, or another run stands for it.
+        Obsolete: It must not run: another message of it counts, or another run supersedes it.
         StoreUnavailable: Redis could not be reached.
     """
     request = task.request
-    note = pending_in(request.headers)
-    if not note and not (lock.has_pending or _may_want(options)):
+    pending = pending_in(request.headers)
+    if not pending and not (lock.has_pending or _may_record(options)):
         return
-    met = begin_call(task, str(request.id), lock, options, note)
-    request.headers = {**(request.headers or {}), PENDING_HEADER: pending_value(met)}
+    triggered_us = call_began(task, str(request.id), lock, options, pending)
+    request.headers = {**(request.headers or {}), PENDING_HEADER: pending_value(triggered_us)}
 
 
-def begin_call(
-    task: Task[..., Any], task_id: str, lock: RedisLock, options: LockOptions, note: Mapping[str, Any]
+def call_began(
+    task: Task[..., Any], task_id: str, lock: RedisLock, options: LockOptions, pending: Mapping[str, Any]
 ) -> int:
-    """Say that a call has got the lock, wherever it was made; return when its trigger met the lock.
+    """Say that a call has got the lock, wherever it was made.
 
     Args:
         task: The task.
         task_id: Of the call.
         lock: Just taken.
         options: Of the call.
-        note: The `pending_in` of its message.
+        pending: The `pending_in` of its message.
+
+    Returns:
+        When its trigger met the lock, microseconds on the server's clock.
 
     Raises:
-        Obsolete, StoreUnavailable: As in `begin`.
+        Obsolete, StoreUnavailable: As in `run_began`.
     """
-    met = int(note.get("triggered_us") or lock.fencing_token or 0)
-    token = note.get("token", "")
+    triggered_us = int(pending.get("triggered_us") or lock.fencing_token or 0)
+    token = pending.get("token", "")
     if lock.has_pending or token:
-        runs = wanted.runs_of(task.app, lock.name)
-        begun = runs.begin(task.name, task_id, keep=_keep(options), triggered_us=met, token=token)
+        runs = runs_of(task.app, lock.name)
+        begun = runs.begin(task.name, task_id, keep=_keep(options), triggered_us=triggered_us, token=token)
         if begun.is_copy:
             logger.info("Task %s[%s] dropped: another message or run counts", task.name, task_id)
             raise Obsolete(f"another message of task {task_id}, or another run, counts")
         _end_superseded(task, runs, begun, task_id)
-    return met
+    return triggered_us
 
 
-def triggered(request: Any) -> dict[str, str]:
-    """Return what a holder says of when it was wanted, if it was: a newer trigger must not yield to it."""
-    met = pending_in(request.headers).get("triggered_us")
-    return {"triggered": (EPOCH + timedelta(microseconds=met)).isoformat()} if met else {}
+def trigger_metadata(request: Any) -> dict[str, str]:
+    """Return when the trigger of a run that was pending met the lock, for the metadata of the holder.
+
+    A trigger that came later than this does not yield to the run; see `record_run`.
+    """
+    triggered_us = pending_in(request.headers).get("triggered_us")
+    if not triggered_us:
+        return {}
+    return {"triggered": (EPOCH + timedelta(microseconds=triggered_us)).isoformat()}
 
 
-def _met_of(task: Task[..., Any], holder: Holder) -> int:
-    """Return when the trigger of a holder that is a run of this task met its lock, or got it at once."""
+def _triggered_us_of(task: Task[..., Any], holder: Holder) -> int:
+    """Return when the trigger of a holder that is a run of this task met the lock, or got it at once."""
     if holder.metadata.get("task") != task.name or "id" not in holder.metadata:
         return 0
     if "triggered" not in holder.metadata:
@@ -203,20 +214,20 @@ def _met_of(task: Task[..., Any], holder: Holder) -> int:
     return (datetime.fromisoformat(holder.metadata["triggered"]) - EPOCH) // timedelta(microseconds=1)
 
 
-def _may_want(options: LockOptions) -> bool:
+def _may_record(options: LockOptions) -> bool:
     return callable(options.on_conflict) or options.on_conflict in {"coalesce", "replace"}
 
 
 def _keep(options: LockOptions) -> str:
-    """Return which runs a run stands for that got the lock: none if its task does not coalesce."""
+    """Return which pending runs a run supersedes that got the lock: none if its task does not coalesce."""
     if options.on_conflict == "replace":
         return "latest"
-    return options.keep if _may_want(options) else "first"
+    return options.keep if _may_record(options) else "first"
 
 
 def _end_superseded(task: Task[..., Any], runs: Any, recorded: Recorded, successor: str) -> None:
     for run in recorded.superseded:
         try:
-            wanted.end_superseded(task, runs, run, successor)
-        except Exception as error:  # noqa: BLE001 - their ends are claimed, and stored later by a worker
+            end_superseded(task, runs, run, successor)
+        except Exception as error:  # noqa: BLE001 - its end is claimed, and stored later by a worker
             logger.warning("the end of superseded task %s is stored later: %s", run.id, error)

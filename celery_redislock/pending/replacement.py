@@ -1,8 +1,8 @@
-"""Replacement: a run that is asked to stop for a newer one: how it is told, how it ends, who ends it.
+"""Replacement: a holder is asked to stop for a newer run, ends by itself, or is terminated.
 
-The newcomer has left the wish in Redis (`coalescing.want`). The holder learns of it from the answer to its
-next renewal, which is within a second for tasks that replace, and has ``LockLost(name, "replaced")`` raised
-in its body. If it still runs after `lock_replace_after`, the step of any worker has it terminated.
+The newer run has left the wish in Redis (``record.py``). The holder learns of it from the answer to its next
+renewal, within a second if its task replaces: `LockLost` with the reason "replaced" is raised in its body. If
+it still runs after `lock_replace_after`, any worker has it terminated (``rescue.py``).
 """
 
 from __future__ import annotations
@@ -18,43 +18,42 @@ from ..engine import RedisLock, inspect, store_of
 from ..errors import LockLost
 from ..messages.ending import is_stored, revoke
 from ..messages.outcomes import Skipped
-from . import publish as wanted
-from .publish import FOREIGN_MS, superseded_reason
+from .publish import FOREIGN_MS, runs_of, superseded_reason
 
 logger = logging.getLogger(__name__)
 
-#: Why a body is interrupted that is to make room.
+#: The reason of the `LockLost` that is raised in a body that is asked to stop.
 REPLACED = "replaced"
-#: How soon a run is told whose task replaces, seconds.
-TOLD_WITHIN_S = 1.0
-#: The command to all workers to terminate a run, which `worker.py` obeys.
+#: How soon a run whose task replaces learns that it is asked to stop, seconds.
+NOTICE_WITHIN_S = 1.0
+#: The remote control command that has the workers terminate a run: see `worker/control.py`.
 TERMINATE = "redislock_terminate"
-#: How long a termination may take before another is sent, milliseconds.
+#: How long a termination may take before the command is sent again, milliseconds.
 AGAIN_MS = 30_000
 
 
-def told_within_s(options: LockOptions) -> float | None:
-    """Return how soon a run wants to be told, seconds; None: it is never replaced, and need not hurry."""
-    return TOLD_WITHIN_S if options.on_conflict == "replace" else None
+def notice_within_s(options: LockOptions) -> float | None:
+    """Return how soon a run must learn that it is asked to stop, seconds; None: it never is."""
+    return NOTICE_WITHIN_S if options.on_conflict == "replace" else None
 
 
 def is_replaced(error: BaseException) -> bool:
-    """Whether a body ended because it was to make room."""
+    """Whether a body ended because it was asked to stop."""
     return isinstance(error, LockLost) and error.reason == REPLACED
 
 
-def reason(app: Celery, lock_name: str, token: str) -> str | None:
-    """Return why the run that holds a lock with this token makes room; None: it was not asked to."""
-    successor = wanted.runs_of(app, lock_name).successor(token)
+def reason_to_stop(app: Celery, lock_name: str, token: str) -> str | None:
+    """Return why the run that holds a lock with this token is asked to stop; None: it is not."""
+    successor = runs_of(app, lock_name).successor(token)
     return superseded_reason(lock_name, successor) if successor else None
 
 
-def end(task: Task[..., Any], lock: RedisLock) -> Skipped:
-    """Store the end of a run that has made room, and return what Celery is told."""
+def end_replaced(task: Task[..., Any], lock: RedisLock) -> Skipped:
+    """Store the end of a run that has stopped for another, and return what Celery is told."""
     why = f"replaced by another task under lock {lock.name!r}"
     try:
-        why = reason(task.app, lock.name, lock.token or "") or why
-    except Exception as error:  # noqa: BLE001 - without the successor's name it ends all the same
+        why = reason_to_stop(task.app, lock.name, lock.token or "") or why
+    except Exception as error:  # noqa: BLE001 - it ends without the name of its successor
         logger.debug("lock %r: who replaces is not known: %s", lock.name, error)
     logger.info("Task %s[%s] stopped: %s", task.name, task.request.id, why)
     if is_stored(task):
@@ -63,7 +62,7 @@ def end(task: Task[..., Any], lock: RedisLock) -> Skipped:
 
 
 def expel(app: Celery, lock_name: str) -> int | None:
-    """Terminate the holder that was asked to stop and has had its time, where its pool can.
+    """Have the holder terminated that was asked to stop and has had its time, where its pool can do that.
 
     Returns:
         Milliseconds until somebody should look again; None: nobody is asked to stop.
@@ -71,12 +70,12 @@ def expel(app: Celery, lock_name: str) -> int | None:
     Raises:
         StoreUnavailable: Redis could not be reached.
     """
-    runs = wanted.runs_of(app, lock_name)
+    runs = runs_of(app, lock_name)
     if not runs.is_stop_wanted():
         return None
     seen = inspect(store_of(provider_of(app).client), lock_name)
     if seen is not None and seen.holder.metadata.get("task") not in {None, *app.tasks}:
-        # Another app's, which may have another broker: it does that.
+        # The holder is of another app, which may have another broker: that app does it.
         return FOREIGN_MS
     left_ms, holder = runs.expel(AGAIN_MS)
     task_id = holder.metadata.get("id") if holder else None

@@ -1,7 +1,8 @@
-"""Rescue: the step of a worker that publishes wanted runs of locks that nobody releases any more.
+"""Rescue: a step of each worker publishes the pending runs of locks that nobody releases any more.
 
-A lease that ended with its dead holder, a releaser that died before it published, a lock kept for its
-min_hold: each worker looks now and then at the locks that are due. Of several that do, one publishes.
+A lease has ended with its dead holder, a process died between release and publication, or a lock was kept
+for its `lock_min_hold`. Each worker looks now and then at the locks that are due; of several workers that
+look at one lock, one publishes.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ from celery import Celery, bootsteps
 
 from ..config.mode import is_off
 from ..errors import RedislockError
-from . import publish as wanted
-from . import replacement
+from .publish import index_of, serve
+from .replacement import expel
 
 logger = logging.getLogger(__name__)
 
-#: How often a worker asks for locks that are due, seconds; and how soon again at the soonest.
+#: How often a worker asks which locks are due, seconds; and how soon it asks again at the earliest.
 ASK_S, LEAST_S = 2.0, 0.02
-#: A lock that could not be served is due again after this, milliseconds: those behind it come first.
+#: When a lock that could not be served is due again, milliseconds: the other locks come first.
 AGAIN_MS = 5000
 
 
@@ -32,11 +33,17 @@ class Rescuer:
 
     Args:
         app: Whose locks.
-        is_over: Asked before each look; once it says so, there is no other.
+        is_over: Asked before each look; when it says so, the thread ends.
+        serve: Publishes the pending runs of a lock.
     """
 
-    def __init__(self, app: Celery, is_over: Callable[[], bool] = lambda: False) -> None:
-        self._app, self._is_over = app, is_over
+    def __init__(
+        self,
+        app: Celery,
+        is_over: Callable[[], bool] = lambda: False,
+        serve: Callable[[Celery, str], int | None] = serve,
+    ) -> None:
+        self._app, self._is_over, self._publish = app, is_over, serve
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="redislock-rescue", daemon=True)
 
@@ -56,10 +63,10 @@ class Rescuer:
             try:
                 pause_s = self.look()
             except RedislockError as error:
-                logger.debug("could not look for wanted runs: %s", error)
+                logger.debug("could not look for pending runs: %s", error)
                 pause_s = ASK_S
             except Exception:
-                logger.exception("could not look for wanted runs")
+                logger.exception("could not look for pending runs")
                 pause_s = ASK_S
 
     def look(self) -> float:
@@ -70,7 +77,7 @@ class Rescuer:
         """
         if is_off(self._app):
             return ASK_S
-        index = wanted.index_of(self._app)
+        index = index_of(self._app)
         next_ms, due = index.due()
         for lock_name, due_at in due:
             index.schedule(lock_name, self._serve(lock_name), due_at)
@@ -79,9 +86,9 @@ class Rescuer:
 
     def _serve(self, lock_name: str) -> int | None:
         try:
-            looks = (wanted.serve(self._app, lock_name), replacement.expel(self._app, lock_name))
+            looks = (self._publish(self._app, lock_name), expel(self._app, lock_name))
         except Exception as error:  # noqa: BLE001 - one lock's trouble must not keep the others waiting
-            logger.warning("lock %r: what is wanted of it is published later: %s", lock_name, error)
+            logger.warning("lock %r: its pending runs are published later: %s", lock_name, error)
             return AGAIN_MS
         return min((look for look in looks if look is not None), default=None)
 
@@ -96,7 +103,7 @@ class RescueStep(bootsteps.StartStopStep):
         return Rescuer(parent.app)
 
 
-#: Of a worker that was running already when it was seen to.
+#: Attribute of a worker that ran already when it got its rescuer.
 _ATTRIBUTE = "redislock_rescuer"
 
 
@@ -104,7 +111,7 @@ def see_to(worker: Any) -> None:
     """Have a `Rescuer` run beside a worker that runs already, unless it has one."""
     if any(isinstance(step, RescueStep) for step in worker.steps) or hasattr(worker, _ATTRIBUTE):
         return
-    # No step any more: a worker counts its steps when it starts, and does not stop with one more.
+    # Too late for a step: a worker counts its steps when it starts, and does not stop with one more.
     rescuer = Rescuer(worker.app, is_over=lambda: worker.blueprint.state != bootsteps.RUN)  # type: ignore[attr-defined]
     setattr(worker, _ATTRIBUTE, rescuer)
     rescuer.start()

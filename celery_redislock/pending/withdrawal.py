@@ -1,8 +1,8 @@
-"""Withdrawal: a wanted run has ended before it began, and the one that stood back behind it is wanted now.
+"""Withdrawal: a pending run ended before it began, so one that stood back behind it is pending now.
 
-It was revoked, or had expired; its task was not known or its message refused by a worker; it failed, or
-its process died, before it had its lock. Whoever hears of such an end, see ``ended.py``, says so in Redis,
-and publishes.
+It was revoked, or expired; a worker did not know its task, or refused its message; it failed, or its process
+died, before it had its lock. Whoever hears of such an end (see ``worker/abandoned.py``) tells Redis, and
+publishes the next run.
 """
 
 from __future__ import annotations
@@ -17,33 +17,33 @@ from celery import Celery, Task
 
 from ..errors import StoreUnavailable
 from ..messages.headers import pending_in
-from . import publish as wanted
+from .publish import publish_pending, runs_of
 
 logger = logging.getLogger(__name__)
 
-#: How long a worker goes on trying while Redis is away, and how often, seconds. What was not withdrawn by
+#: For how long, and how often, a worker tries while Redis is away, seconds. A run that is not withdrawn by
 #: then is taken for lost an hour after its publication.
 PATIENCE_S, PAUSE_S = 60.0, 1.0
 
 
 def withdraw(app: Celery, task_name: str, task_id: str, headers: Mapping[str, Any]) -> None:
-    """Have the next in line wanted, if the message with these headers was that of a wanted run.
+    """Let the next run be pending, if the message with these headers was to start a pending run.
 
-    A run that has begun, and a message that does not count, are left as they are.
+    Nothing is done for a run that has begun, or for a message that does not count.
 
     Raises:
         StoreUnavailable: Redis could not be reached.
     """
-    note = _note_of(headers)
-    if note is None:
+    pending = _pending_in(headers)
+    if pending is None:
         return
-    lock_name = note["lock"]
-    if wanted.runs_of(app, lock_name).withdraw(task_name, task_id, note["token"]):
+    lock_name = pending["lock"]
+    if runs_of(app, lock_name).withdraw(task_name, task_id, pending["token"]):
         logger.info(
             "Task %s[%s] did not begin: under lock %r the next one does", task_name, task_id, lock_name
         )
-        # Should we die here: while somebody stands back, a worker's step looks at the lock now and then.
-        wanted.publish_what_is_wanted(app, lock_name)
+        # If this process dies here, a worker publishes: it looks at a lock while a run stands back.
+        publish_pending(app, lock_name)
 
 
 def withdraw_here(task: Task[..., Any]) -> None:
@@ -52,8 +52,8 @@ def withdraw_here(task: Task[..., Any]) -> None:
 
 
 def withdraw_apart(app: Celery, headers: Mapping[str, Any]) -> None:
-    """Do `withdraw` for a message in a thread: a worker's parent has others to take; never raises."""
-    if _note_of(headers) is None:
+    """Do `withdraw` for a message in a thread: the worker's parent must not wait for Redis; never raises."""
+    if _pending_in(headers) is None:
         return
     arguments = (app, str(headers.get("task")), str(headers.get("id")), headers)
     try:
@@ -62,9 +62,10 @@ def withdraw_apart(app: Celery, headers: Mapping[str, Any]) -> None:
         _try(*arguments)
 
 
-def _note_of(headers: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    note = pending_in(headers)
-    return note if "lock" in note and "token" in note else None
+def _pending_in(headers: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return what the message of a pending run says; None: it is none, or a retry of one that has begun."""
+    pending = pending_in(headers)
+    return pending if "lock" in pending and "token" in pending else None
 
 
 def _patiently(*arguments: Any) -> None:

@@ -13,8 +13,8 @@ from celery.result import AsyncResult
 from ..config.call import Call
 from ..conflicts.conflict import Conflict, announce
 from ..errors import RedislockError
-from ..pending import record as coalescing
 from ..pending.publish import superseded_reason
+from ..pending.record import record_call
 from .publication import Publication, Send
 
 logger = logging.getLogger(__name__)
@@ -89,22 +89,22 @@ def coalesce(publication: Publication, conflict: Conflict) -> AsyncResult[Any] |
     holder = conflict.holder
     if holder.since is None and "id" in holder.metadata:
         return skip(publication, conflict)
-    asked = coalescing.want_call(
+    recorded = record_call(
         publication.task,
         publication.signature(),
         conflict.lock_name,
         conflict.lease_left,
         conflict.options.keep,
     )
-    if asked.is_free:
+    if recorded.is_free:
         return None
     announce(conflict, "coalesce")
-    if not asked.successor:
-        return publication.result(asked.behind)
+    if not recorded.successor:
+        return publication.result(recorded.behind)
     if publication.is_fixed:
-        reason = superseded_reason(conflict.lock_name, asked.successor)
+        reason = superseded_reason(conflict.lock_name, recorded.successor)
         publication.end(TaskRevokedError(reason), states.REVOKED)
-    return publication.is_answered_by(asked.successor)
+    return publication.is_answered_by(recorded.successor)
 
 
 #: What each policy does about a call that meets an equal one when it is published.

@@ -20,7 +20,7 @@ from ..engine import RedisLock
 from ..holder import Holder
 from ..messages.headers import OF_EARLIER_TRIES, TOKEN_HEADER
 from ..messages.outcomes import LockFreed
-from ..pending import record as coalescing
+from ..pending.record import run_began
 
 
 class Outcome(Enum):
@@ -81,7 +81,7 @@ def confirm(call: Call, lock: RedisLock) -> None:
         StoreUnavailable: Redis could not be reached.
     """
     task = call.task
-    coalescing.begin(task, lock, call.plan.options)
+    run_began(task, lock, call.plan.options)
     redelivery.drop_if_done(task, lock)
     headers = task.request.headers or {}
     for header in OF_EARLIER_TRIES:

@@ -21,9 +21,9 @@ from ..engine.threads import here
 from ..errors import LockLost, StoreUnavailable
 from ..holder import holder_metadata
 from ..messages.outcomes import Skipped
-from ..pending import publish as wanted
-from ..pending import record as coalescing
 from ..pending import replacement
+from ..pending.publish import publish_pending_apart
+from ..pending.record import trigger_metadata
 from ..publish_lock.ticket import Ticket
 from ..signals import lock_acquired, lock_lost, lock_released
 from . import acquisition
@@ -79,7 +79,7 @@ class Run:
             ticket.end()
             self.lock = held
             return
-        metadata = {**holder_metadata(task.name, self._request.id), **coalescing.triggered(self._request)}
+        metadata = {**holder_metadata(task.name, self._request.id), **trigger_metadata(self._request)}
         # Weak: the run has the lock, and a lock that is dropped must not be renewed for ever.
         lock = provider_of(task.app).lock_of(
             lock_name,
@@ -87,7 +87,7 @@ class Run:
             metadata,
             on_lost=WeakMethod(self.report_lost),
             on_stop_wanted=WeakMethod(self.report_stop_wanted),
-            stop_within=replacement.told_within_s(options),
+            stop_within=replacement.notice_within_s(options),
             ticket=ticket.token_under(lock_name),
         )
         try:
@@ -175,7 +175,7 @@ class Run:
         lock = self.lock
         if not isinstance(lock, RedisLock):
             return Skipped(replacement.REPLACED)
-        told = replacement.end(self._task, lock)
+        told = replacement.end_replaced(self._task, lock)
         self.give_back(done=str(self._request.id))
         return told
 
@@ -213,7 +213,7 @@ class Run:
         if released and not unused:
             lock_released.send(sender=self._task, lock=self.lock)
         if self.lock.has_pending:
-            wanted.publish_apart(self._task.app, self.lock.name)
+            publish_pending_apart(self._task.app, self.lock.name)
 
 
 def current_lock() -> RedisLock | Unlocked:

@@ -11,7 +11,7 @@ from celery import Celery
 from ..config.call import Call
 from ..config.provider import provider_of
 from ..engine import release_orphan
-from ..pending.publish import publish_what_is_wanted
+from ..pending.publish import publish_pending
 from ..pending.withdrawal import withdraw_apart
 from ..publish_lock import ticket
 
@@ -46,4 +46,4 @@ def release(call: Call, token: str) -> None:
     if release_orphan(provider_of(app).client, lock_name, token, call.plan.options.min_hold_ms):
         logger.info("lock %r: released for the dead child of task %s", lock_name, call.task.name)
     # Also if the child had released it: it may have died before it published the pending runs.
-    publish_what_is_wanted(app, lock_name)
+    publish_pending(app, lock_name)

@@ -73,7 +73,9 @@ class LockedRequest(Request):
         with suppress(Exception):  # whatever fails: the run must end, and its end be announced
             call = self._call
             if call.runs_locked:
-                return replacement.reason(call.task.app, call.lock_name, self._request_dict[TOKEN_HEADER])
+                return replacement.reason_to_stop(
+                    call.task.app, call.lock_name, self._request_dict[TOKEN_HEADER]
+                )
         return None
 
     def lock_view(self) -> dict[str, Any]:

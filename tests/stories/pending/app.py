@@ -9,7 +9,7 @@ from typing import Any
 from celery import Celery
 
 from celery_redislock import LockedTask
-from celery_redislock.pending import publish as wanted
+from celery_redislock.pending import publish
 from celery_redislock.pending.runs import Claimed, PendingRun, PendingRuns
 
 from ...support.stores import STORE
@@ -86,4 +86,4 @@ STEPS["request"] = request
 if STORE in os.environ:
     app = build(os.environ[STORE])
     doubles = {"": Mortal, "drops what is wanted": DropsWhatIsWanted}
-    wanted.PendingRuns = doubles[os.environ.get(WRONG, "")]  # type: ignore[attr-defined, misc]
+    publish.PendingRuns = doubles[os.environ.get(WRONG, "")]  # type: ignore[attr-defined, misc]

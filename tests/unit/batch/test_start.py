@@ -13,7 +13,7 @@ from celery import Celery, chain
 
 from celery_redislock import ConfigurationError, RedisLock, locked_batch
 from celery_redislock.pending import runs as engine_wanted
-from celery_redislock.pending.publish import publish_what_is_wanted
+from celery_redislock.pending.publish import publish_pending
 
 from ...support.applications import application, shared_tasks_forgotten
 from ...support.broker import Broker, as_sent
@@ -59,7 +59,7 @@ def members_message(app: Celery, client: redis.Redis, broker: Broker, policy: st
             assert as_sent(again) == as_sent(started)
         lock.release()
     if policy == "coalesce":
-        publish_what_is_wanted(app, "redislock:b")
+        publish_pending(app, "redislock:b")
         again = broker.message(queue)
     broker.run(again)
     return broker.message(queue)
@@ -137,7 +137,7 @@ def test_an_option_of_a_task_is_refused_where_a_batch_is_published(
 
 def is_published(app: Celery, broker: Broker) -> bool:
     """Publish what an app can; return whether something is in its queue."""
-    publish_what_is_wanted(app, "redislock:b")
+    publish_pending(app, "redislock:b")
     return broker.count(app.conf.task_default_queue) > 0
 
 

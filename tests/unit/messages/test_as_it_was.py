@@ -17,7 +17,7 @@ from celery_redislock import RedisLock, locked_batch
 from celery_redislock.batch.member_run import watch
 from celery_redislock.messages.delivery import travelling_headers
 from celery_redislock.messages.headers import BATCH_HEADER, DELIVERY_HEADER
-from celery_redislock.pending.publish import publish_what_is_wanted
+from celery_redislock.pending.publish import publish_pending
 
 from ...support.applications import application, busy, locked, shared_tasks_forgotten
 from ...support.broker import Broker, as_sent
@@ -136,7 +136,7 @@ def sent_once_more(app: Celery, client: redis.Redis, broker: Broker, way: str, q
         with busy(task):
             broker.run(first)
         if way != "retry":
-            publish_what_is_wanted(app, task.lock_name())
+            publish_pending(app, task.lock_name())
     return first, broker.message(queue)
 
 
@@ -189,7 +189,7 @@ def test_the_times_of_a_call_that_is_wanted_count_from_the_call(
     with RedisLock(client, task.lock_name(), metadata={"id": "holder"}):
         task.apply_async(countdown=100, **expires)
         time.sleep(0.5)
-    publish_what_is_wanted(app, task.lock_name())
+    publish_pending(app, task.lock_name())
     headers = broker.message(app.conf.task_default_queue).headers
 
     for header, after_s in (("eta", 100), ("expires", 200)):

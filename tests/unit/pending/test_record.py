@@ -12,8 +12,8 @@ from celery import Celery
 from celery_redislock import ConfigurationError, RedisLock, StoreUnavailable
 from celery_redislock.config.resolution import resolve
 from celery_redislock.messages.headers import PENDING_HEADER
-from celery_redislock.pending.publish import publish_what_is_wanted
-from celery_redislock.pending.record import want_call
+from celery_redislock.pending.publish import publish_pending
+from celery_redislock.pending.record import record_call
 from celery_redislock.pending.runs import PendingRuns
 
 from ...support.applications import busy, locked
@@ -58,7 +58,7 @@ def test_an_eager_call_is_wanted_and_says_so(app: Celery, client: redis.Redis, p
 
     assert result.state == "RETRY"
     assert wanted(client) == [b"next t"]
-    publish_what_is_wanted(app, "redislock:t")
+    publish_pending(app, "redislock:t")
     (sent,) = messages(app)
     assert sent["id"] == result.id
     assert sent[PENDING_HEADER]["token"]
@@ -70,7 +70,7 @@ def test_an_eager_call_that_stands_back_is_revoked_when_the_other_begins_and_nam
         first, second = task.apply((1,)), task.apply((2,))
     assert (first.state, second.state) == ("RETRY", "RETRY")
 
-    publish_what_is_wanted(app, "redislock:t")
+    publish_pending(app, "redislock:t")
     (sent,) = messages(app)
     assert task.apply((1,), task_id=sent["id"], headers={PENDING_HEADER: sent[PENDING_HEADER]}).get() == 1
 
@@ -170,7 +170,7 @@ def test_what_another_app_wants_under_a_shared_lock_is_left_to_it(app: Celery, c
     with busy(task, 1):
         task.apply((1,))
 
-    publish_what_is_wanted(other, "redislock:t")
+    publish_pending(other, "redislock:t")
 
     assert wanted(client) == [b"next t"]
     assert client.zcard("redislock.index:{redislock:}") == 1
@@ -181,8 +181,8 @@ def test_a_call_that_is_not_published_can_be_wanted(app: Celery, client: redis.R
     task = coalescing(app)
     signature = task.s(5).set(task_id="the id", queue="a queue")
     with busy(task, 1) as lock:
-        assert not want_call(task, signature, lock.name, lock.remaining, "latest").is_free
-    assert want_call(task, task.s(6).set(task_id="another"), lock.name, None, "latest").is_free
+        assert not record_call(task, signature, lock.name, lock.remaining, "latest").is_free
+    assert record_call(task, task.s(6).set(task_id="another"), lock.name, None, "latest").is_free
 
     assert wanted(client) == [b"next t"]
 

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 import redis
 from celery import Celery
 
-from celery_redislock.pending import publish as wanted
-from celery_redislock.pending.publish import index_of, publish_what_is_wanted
+from celery_redislock.pending.publish import index_of, publish_pending
 from celery_redislock.pending.rescue import AGAIN_MS, Rescuer
 from celery_redislock.pending.runs import DUE_AT_ONCE
 
 from ...support.applications import busy, locked
 
 
-def test_locks_that_cannot_be_served_do_not_keep_the_others_waiting(
-    app: Celery, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_locks_that_cannot_be_served_do_not_keep_the_others_waiting(app: Celery, client: redis.Redis) -> None:
     served = []
 
     def serve(app: Celery, lock_name: str) -> None:
@@ -26,12 +22,11 @@ def test_locks_that_cannot_be_served_do_not_keep_the_others_waiting(
             raise ValueError("cannot be published")
         served.append(lock_name)
 
-    monkeypatch.setattr(wanted, "serve", serve)
     index = index_of(app)
     for number in range(DUE_AT_ONCE):
         index.schedule(f"bad {number}", 0)
     index.schedule("good", 1)
-    rescuer = Rescuer(app)
+    rescuer = Rescuer(app, serve=serve)
 
     rescuer.look()
     rescuer.look()
@@ -58,7 +53,7 @@ def test_a_busy_lock_is_looked_at_again_long_before_its_lease_ends(app: Celery, 
     )
     with busy(task, 1):
         task.apply((1,))
-        publish_what_is_wanted(app, "redislock:t")
+        publish_pending(app, "redislock:t")
         look_at_us = client.zscore("redislock.index:{redislock:}", "redislock:t")
 
     seconds, micros = client.time()

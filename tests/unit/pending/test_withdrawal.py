@@ -1,4 +1,4 @@
-"""Withdrawal: every way in which a wanted run can end before it begins lets the next in line be wanted."""
+"""Withdrawal: every way in which a pending run can end before it begins lets the next one be pending."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from celery.signals import task_rejected, task_revoked, task_unknown
 from celery_redislock import StoreUnavailable
 from celery_redislock.messages.headers import PENDING_HEADER
 from celery_redislock.pending import withdrawal
-from celery_redislock.pending.publish import publish_what_is_wanted
+from celery_redislock.pending.publish import publish_pending
 from celery_redislock.pending.runs import PendingRuns
 from celery_redislock.worker import orphans
 
@@ -40,7 +40,7 @@ class Line:
         )
         with busy(self.task, 1):
             self.back, self.published = self.task.apply((1,)), self.task.apply((2,))
-        publish_what_is_wanted(app, "redislock:t")
+        publish_pending(app, "redislock:t")
         self.message = self._message()
         assert self.message.headers["id"] == self.published.id
 
@@ -52,8 +52,8 @@ class Line:
         return self.task.apply((2,), task_id=self.published.id, headers=self.note, lock=lock or None)
 
     def moves_up(self) -> None:
-        """The one that stood back is wanted; while the lock is busy it is not published."""
-        eventually(lambda: self.app_client.hexists(KEY, "next t"), message="it should be wanted")
+        """The one that stood back is pending; while the lock is busy it is not published."""
+        eventually(lambda: self.app_client.hexists(KEY, "next t"), message="it should be pending")
         assert not self.app_client.hexists(KEY, f"back t {self.back.id}")
 
     @property
@@ -133,10 +133,10 @@ def test_redis_may_be_away_for_a_while(line: Line, monkeypatch: pytest.MonkeyPat
         line.moves_up()
 
 
-def test_a_message_of_ours_that_was_never_wanted_asks_nothing_of_redis(
+def test_a_message_of_ours_that_was_never_pending_asks_nothing_of_redis(
     line: Line, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(withdrawal.wanted, "runs_of", lambda *_: pytest.fail("it asked"))
+    monkeypatch.setattr(PendingRuns, "withdraw", lambda *_: pytest.fail("it asked"))
     headers = {name: value for name, value in line.message.headers.items() if name != PENDING_HEADER}
 
     task_unknown.send(sender=Consumer(line.app), message=SimpleNamespace(headers=headers))

@@ -21,7 +21,7 @@ from celery.exceptions import TaskRevokedError
 from celery_redislock import ConfigurationError, LockBusy, LockKeyError, StoreUnavailable
 from celery_redislock.config.provider import provider_of
 from celery_redislock.messages.headers import TICKET_HEADER
-from celery_redislock.pending.publish import publish_what_is_wanted
+from celery_redislock.pending.publish import publish_pending
 from celery_redislock.publish_lock.record import PublishLock
 from celery_redislock.publishing import publication
 from celery_redislock.signals import lock_conflict
@@ -614,7 +614,7 @@ def test_calls_that_meet_a_run_are_one_more_run_with_the_latest_arguments(app: C
     with busy_run(app, task, "the one that runs") as lock:
         first, second, third = (task.delay(path) for path in ("a", "b", "c"))
         assert published(app) == 0
-    publish_what_is_wanted(app, lock.name)
+    publish_pending(app, lock.name)
 
     assert {first.state, second.state, third.state} == {"PENDING"}, "it may still be revoked, or expire"
     assert published(app) == 1
@@ -630,7 +630,7 @@ def test_with_first_the_later_calls_are_answered_with_the_one_that_is_wanted(app
     with busy_run(app, task, "the one that runs") as lock:
         results = [task.delay() for _ in range(3)]
         fixed = task.apply_async(task_id="given")
-    publish_what_is_wanted(app, lock.name)
+    publish_pending(app, lock.name)
 
     assert len({result.id for result in results} | {fixed.id}) == 1
     begin_what_was_published(app, task)
@@ -649,7 +649,7 @@ def test_a_wanted_run_takes_the_publish_lock_when_its_turn_has_come(app: Celery)
     task = scoped(app, lock_on_conflict="coalesce")
     with busy_run(app, task, "the one that runs") as lock:
         wanted = task.delay()
-    publish_what_is_wanted(app, lock.name)
+    publish_pending(app, lock.name)
 
     assert task.delay().id == wanted.id
     assert published(app) == 1

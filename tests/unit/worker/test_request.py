@@ -52,7 +52,7 @@ def test_a_terminated_run_names_its_successor_though_that_has_begun_by_then(
 ) -> None:
     """Where the pool waits for the end of a run, its lock is free and taken before the end is announced."""
     asked_to_stop, announced = ["superseded by another"], []
-    monkeypatch.setattr(replacement, "reason", lambda *_: asked_to_stop[0])
+    monkeypatch.setattr(replacement, "reason_to_stop", lambda *_: asked_to_stop[0])
     monkeypatch.setattr(Request, "_announce_revoked", lambda self, reason, *_: announced.append(reason))
 
     class Pool:
