@@ -12,7 +12,7 @@ from celery import Celery
 from celery.utils.imports import symbol_by_name
 from celery.worker.request import Request
 
-from ..messages.delivery import noted
+from ..messages.delivery import delivery_headers
 from ..messages.headers import BATCH_HEADER
 from ..worker.deaths import LARGEST_PID, deaths_here
 from .membership import depart, step_aside
@@ -41,7 +41,7 @@ class MemberRequest(Request):
         if note is not None:
             self._batch = note.of_delivery(parent=os.getpid())
             self._request_dict[BATCH_HEADER] = self._batch.as_dict()
-            self._request_dict.update(noted(self.message))
+            self._request_dict.update(delivery_headers(self.message))
 
     def on_accepted(self, pid: Any, time_accepted: float) -> Any:
         """Watch the child that now runs the member."""

@@ -21,7 +21,7 @@ from ..errors import LockBusy, StoreUnavailable
 from ..holder import Holder
 from ..messages import sentry
 from ..messages.delays import delayed
-from ..messages.delivery import noted
+from ..messages.delivery import delivery_headers
 from ..messages.ending import StandsForOthers
 from ..messages.headers import pending_in
 from ..messages.outcomes import LockFreed
@@ -43,7 +43,7 @@ class StartRequest(Request):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._request_dict.update(noted(self.message))
+        self._request_dict.update(delivery_headers(self.message))
 
     def revoked(self) -> Any:
         """Whether the task is revoked; it is, too, when each task of its batch is."""

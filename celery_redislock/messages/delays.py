@@ -1,4 +1,4 @@
-"""Delays: how long a message may be put off, by what its broker, or the worker that has it, keeps."""
+"""Delays: how a message is delayed, and for how long its broker, or the worker that has it, can keep it."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ except ImportError:  # Celery before 5.5 knows no delay queues
 
 __all__ = ["delayed"]
 
-#: What RabbitMQ's delay queues carry, whole seconds, https://docs.celeryq.dev/en/stable/userguide/calling.html
+#: The delays of RabbitMQ's delay queues, seconds, https://docs.celeryq.dev/en/stable/userguide/calling.html
 SHORTEST_S, LONGEST_S = 1.0, 2.0**28 - 1
-#: RabbitMQ closes the channel of a worker that keeps a message for longer, unless it is told otherwise,
+#: By default RabbitMQ closes the channel of a worker that keeps a message for longer, seconds,
 #: https://www.rabbitmq.com/docs/consumers#acknowledgement-timeout
 CONSUMER_TIMEOUT_S = 1800.0
 
 
 def delayed(task: Task[..., Any], options: Mapping[str, Any], delay_s: float) -> dict[str, Any]:
-    """Return the options that have a call begin after a delay; sooner, if it cannot be kept so long.
+    """Return the options that have a call begin after a delay, or earlier if it cannot be kept for so long.
 
     Args:
         task: The task.
-        options: Of its publication, as far as they say where it goes.
+        options: Those of its publication that say where it goes.
         delay_s: Seconds; 0: at once.
     """
     if delay_s <= 0:
@@ -40,8 +40,9 @@ def delayed(task: Task[..., Any], options: Mapping[str, Any], delay_s: float) ->
         queue = _queue(task, options)
         if queue.exchange.type != "direct":
             return {"countdown": min(max(delay_s, SHORTEST_S), LONGEST_S), "queue": queue}
-    # A worker holds a delayed message unacknowledged. Were it delivered a second time meanwhile, each copy
-    # would be again: so it is put off for half of that, and then again.
+    # A worker keeps a delayed message unacknowledged. If it kept the message for too long, the broker would
+    # deliver a copy, and later copies of the copies. So the message is delayed for half of that time, and
+    # then again.
     kept_s = _kept_s(app, driver)
     return {"countdown": min(delay_s, kept_s / 2) if kept_s else delay_s}
 
@@ -51,11 +52,12 @@ def _has_delay_queues(app: Celery, driver: Any) -> bool:
 
 
 def _queue(task: Task[..., Any], options: Mapping[str, Any]) -> Queue:
-    """Return where Celery would send it.
+    """Return the queue to which Celery would send it.
 
-    By name or as an object of no name: for an exchange and a key Celery would take the default queue's.
+    For a call that names an exchange and no queue this is a queue without a name: Celery's router would
+    answer with the default queue.
     """
-    where = {word: options[word] for word in ("queue", "exchange", "routing_key") if options.get(word)}
+    where = {name: options[name] for name in ("queue", "exchange", "routing_key") if options.get(name)}
     routed: Any = task.app.amqp.router.route(dict(where), task.name, (), {}, task)  # type: ignore[arg-type]
     queue: Queue = routed["queue"]
     if "queue" in where or "exchange" not in where:
@@ -64,7 +66,7 @@ def _queue(task: Task[..., Any], options: Mapping[str, Any]) -> Queue:
 
 
 def _kept_s(app: Celery, driver: Any) -> float | None:
-    """Return how long a worker may keep a message before it is delivered to another, seconds."""
+    """Return how long a worker may keep a message until it is delivered again, seconds; None: for ever."""
     given = (app.conf.broker_transport_options or {}).get("visibility_timeout")
     channel = getattr(driver, "Channel", None)
     for kept in (

@@ -1,4 +1,4 @@
-"""Republish: a task goes back to the broker as it is, to run later."""
+"""Republish: a task is published again as it was, to run later."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ logger = logging.getLogger(__name__)
 def retry_later(task: Task[..., Any], delay_s: float, header: str, value: Any, error: Exception) -> NoReturn:
     """Store the state ``RETRY``, publish the task again as `publish_again` does, and end this run.
 
-    In this order: Celery stores ``RETRY`` after the publication, and where results are slow that could
-    overwrite the result of the retried run, for which ``get()`` would then wait for ever.
+    In this order: Celery itself stores ``RETRY`` after the publication. With a slow result backend this could
+    overwrite the result of the retried run, and ``get()`` would then wait for ever.
 
     Args:
         task: The task; its request is the one that runs.
-        delay_s: Seconds until it runs.
+        delay_s: Seconds until the task runs.
         header: Name of a header that its message gets.
         value: Of that header, JSON: what the next run of it should know.
         error: Why.
@@ -47,13 +47,13 @@ def store_retry(task: Task[..., Any], error: Exception) -> None:
 
 
 def publish_again(task: Task[..., Any], delay_s: float, header: str, value: Any) -> Any:
-    """Publish the task that is being run again, with a delay, and return its signature.
+    """Publish the task that runs here again, with a delay, and return its signature.
 
-    It keeps its id, its place in a canvas, its options and its count of retries.
+    The task keeps its id, its place in a canvas, its options and its count of retries.
 
     Args:
         task: The task; its request is the one that runs.
-        delay_s: Seconds until it runs.
+        delay_s: Seconds until the task runs.
         header: Name of a header that its message gets.
         value: Of that header, JSON: what the next run of it should know.
     """
@@ -72,7 +72,7 @@ def signature_again(task: Task[..., Any], delay_s: float, header: str, value: An
 
 
 def bounded_delay(task: Task[..., Any], delay_s: float) -> float:
-    """Return the delay, seconds, that the broker keeps if the task that runs here is published again."""
+    """Return the delay, seconds, of the task that runs here if it is published again: see `delayed`."""
     to = destination(task.app, task.request.delivery_info)
     return float(delayed(task, to, delay_s).get("countdown", 0.0))
 
@@ -80,13 +80,13 @@ def bounded_delay(task: Task[..., Any], delay_s: float) -> float:
 def as_it_was(task: Task[..., Any]) -> Any:
     """Return the call of the task that runs here as it was sent.
 
-    Every publication of a call that was sent before begins with this: with its id, its place in a canvas, its
-    options, the way it was written, its count of retries, and those of its headers that are its own.
+    Every publication of a call that was sent before begins with this. The call keeps its id, its place in a
+    canvas, its options, its serialization, its count of retries, and the headers that are its own.
     """
     request = task.request
     signature = task.signature_from_request(request, retries=request.retries)
-    for word in _DELIVERIES:
-        signature.options.pop(word, None)
+    for name in _OF_A_DELIVERY:
+        signature.options.pop(name, None)
     headers = travelling_headers(request.headers)
     if request.parent_id is None and not request.is_eager:
         # Celery would make the task its own parent.
@@ -95,5 +95,5 @@ def as_it_was(task: Task[..., Any]) -> Any:
     return signature.set(headers=headers, **how_sent(request), **how_shown(request), **to)
 
 
-#: What Celery takes over from a delivery, though it is none of the call's: see `destination`.
-_DELIVERIES = ("exchange", "routing_key", "queue", "redelivered", "is_eager")
+#: Options that Celery takes from a delivery, and that are not the call's: see `destination`.
+_OF_A_DELIVERY = ("exchange", "routing_key", "queue", "redelivered", "is_eager")

@@ -1,8 +1,8 @@
-"""Sentry: what its own integration for Celery cannot see, where a process uses that; never imported by us.
+"""Sentry: tells it what its own integration for Celery cannot see, where a process uses that.
 
-It closes the check-in that beat opened for a tick when Celery says that a task has succeeded or failed. Of
-a tick that is skipped Celery says neither. And it leaves out what a task declares as expected: `LockBusy`
-is declared so by us, for the sake of the log.
+Beat opens a check-in for a tick, and the integration closes it when the task of the tick has succeeded or
+failed; a tick that is skipped does neither. The integration also leaves out the errors that a task declares
+as expected, and we declare `LockBusy` as one, for the sake of the log. We never import ``sentry_sdk``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _SLUG, _ID, _CONFIG, _START = (
 
 
 def close_check_in(headers: Mapping[str, Any] | None) -> None:
-    """Close the check-in of a tick that does not run, and had not to; never raises.
+    """Close the check-in of a tick that is skipped; never raises.
 
     Args:
         headers: Of its message.
@@ -34,16 +34,16 @@ def close_check_in(headers: Mapping[str, Any] | None) -> None:
         return
     try:
         _close(flat)
-    except Exception as error:  # noqa: BLE001 - who watches breaks nothing
+    except Exception as error:  # noqa: BLE001 - monitoring must break nothing
         logger.debug("sentry: a check-in is not closed: %r", error)
 
 
 def report(error: Exception) -> None:
-    """Tell of an error that Celery is told to expect; never raises."""
+    """Report an error that the task declares as expected; never raises."""
     try:
         if _integration() is not None:
             _module().capture_exception(error)
-    except Exception as unreported:  # noqa: BLE001 - who watches breaks nothing
+    except Exception as unreported:  # noqa: BLE001 - monitoring must break nothing
         logger.debug("sentry: an error is not reported: %r", unreported)
 
 

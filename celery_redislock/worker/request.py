@@ -14,7 +14,7 @@ from celery.worker.request import Request
 from ..config.call import Call
 from ..config.call_options import take_from_properties
 from ..config.plan import Planned
-from ..messages.delivery import noted
+from ..messages.delivery import delivery_headers
 from ..messages.headers import TOKEN_HEADER
 from ..messages.outcomes import ComesAgain, Skipped
 from ..pending import replacement
@@ -38,7 +38,7 @@ class LockedRequest(Request):
         super().__init__(*args, **kwargs)
         self._request_dict[TOKEN_HEADER] = uuid4().hex
         take_from_properties(self._request_dict)
-        self._request_dict.update(noted(self.message))
+        self._request_dict.update(delivery_headers(self.message))
 
     def on_accepted(self, pid: Any, time_accepted: float) -> Any:
         """Watch the child that runs the task now."""
@@ -73,9 +73,8 @@ class LockedRequest(Request):
         with suppress(Exception):  # whatever fails: the run must end, and its end be announced
             call = self._call
             if call.runs_locked:
-                return replacement.reason_to_stop(
-                    call.task.app, call.lock_name, self._request_dict[TOKEN_HEADER]
-                )
+                token = self._request_dict[TOKEN_HEADER]
+                return replacement.reason_to_stop(call.task.app, call.lock_name, token)
         return None
 
     def lock_view(self) -> dict[str, Any]:
