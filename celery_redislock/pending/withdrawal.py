@@ -51,13 +51,21 @@ def withdraw_here(task: Task[..., Any]) -> None:
     _try(task.app, task.name, str(task.request.id), task.request.headers or {})
 
 
-def withdraw_apart(app: Celery, headers: Mapping[str, Any]) -> None:
-    """Do `withdraw` for a message in a thread: the worker's parent must not wait for Redis; never raises."""
+def withdraw_apart(app: Celery, headers: Mapping[str, Any], *, pause_s: float = PAUSE_S) -> None:
+    """Do `withdraw` for a message in a thread: the worker's parent must not wait for Redis; never raises.
+
+    Args:
+        app: Its app.
+        headers: Of the message.
+        pause_s: How often it is tried while Redis is away, seconds.
+    """
     if _pending_in(headers) is None:
         return
     arguments = (app, str(headers.get("task")), str(headers.get("id")), headers)
     try:
-        threading.Thread(target=_patiently, args=arguments, name="redislock-withdraw", daemon=True).start()
+        threading.Thread(
+            target=_patiently, args=(pause_s, *arguments), name="redislock-withdraw", daemon=True
+        ).start()
     except RuntimeError:  # no thread can be started just now
         _try(*arguments)
 
@@ -68,10 +76,10 @@ def _pending_in(headers: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return pending if "lock" in pending and "token" in pending else None
 
 
-def _patiently(*arguments: Any) -> None:
+def _patiently(pause_s: float, *arguments: Any) -> None:
     deadline = time.monotonic() + PATIENCE_S
     while not _try(*arguments) and time.monotonic() < deadline:
-        time.sleep(PAUSE_S)
+        time.sleep(pause_s)
 
 
 def _try(app: Celery, task_name: str, task_id: str, headers: Mapping[str, Any]) -> bool:

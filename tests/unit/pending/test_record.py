@@ -1,4 +1,4 @@
-"""Coalescing: eager calls, callables, options and outages, without a worker."""
+"""Record: what becomes of a trigger that meets a busy lock, in eager calls that need no worker."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def coalescing(app: Celery, **options: Any) -> Any:
     return locked(app, body, name="t", bind=True, lock_args=(), **options)
 
 
-def wanted(client: redis.Redis) -> list[bytes]:
+def pending(client: redis.Redis) -> list[bytes]:
     return [field for field in client.hkeys("redislock.pending:{redislock:t}") if field != b"stop"]
 
 
@@ -50,14 +50,14 @@ def _empty_queue(app: Celery) -> None:
 
 
 @pytest.mark.parametrize("policy", ["coalesce", "replace"])
-def test_an_eager_call_is_wanted_and_says_so(app: Celery, client: redis.Redis, policy: str) -> None:
+def test_an_eager_call_is_pending_and_says_so(app: Celery, client: redis.Redis, policy: str) -> None:
     task = coalescing(app, lock_on_conflict=policy)
 
     with busy(task, 1):
         result = task.apply((1,))
 
     assert result.state == "RETRY"
-    assert wanted(client) == [b"next t"]
+    assert pending(client) == [b"next t"]
     publish_pending(app, "redislock:t")
     (sent,) = messages(app)
     assert sent["id"] == result.id
@@ -92,7 +92,7 @@ def test_a_callable_may_coalesce_or_replace(
     with busy(task, 1):
         assert task.apply((1,)).state == "RETRY"
 
-    assert wanted(client) == [b"next t"]
+    assert pending(client) == [b"next t"]
     assert client.hexists("redislock.pending:{redislock:t}", "stop") == (policy == "replace")
 
 
@@ -141,14 +141,14 @@ def test_an_outage_as_a_run_begins_frees_the_lock_again(app: Celery, monkeypatch
     assert not task.lock_for(1).locked()
 
 
-def test_a_run_that_gets_a_free_lock_stands_for_what_is_wanted(app: Celery, client: redis.Redis) -> None:
+def test_a_run_that_gets_a_free_lock_supersedes_the_pending_one(app: Celery, client: redis.Redis) -> None:
     task = coalescing(app)
     with busy(task, 1):
         older = task.apply((1,))
 
     assert task.apply((2,)).get() == 2
 
-    assert wanted(client) == []
+    assert pending(client) == []
     assert app.AsyncResult(older.id).state == "REVOKED"
     assert messages(app) == []
 
@@ -172,19 +172,19 @@ def test_what_another_app_wants_under_a_shared_lock_is_left_to_it(app: Celery, c
 
     publish_pending(other, "redislock:t")
 
-    assert wanted(client) == [b"next t"]
+    assert pending(client) == [b"next t"]
     assert client.zcard("redislock.index:{redislock:}") == 1
     other.close()
 
 
-def test_a_call_that_is_not_published_can_be_wanted(app: Celery, client: redis.Redis) -> None:
+def test_a_call_that_is_not_published_can_be_pending(app: Celery, client: redis.Redis) -> None:
     task = coalescing(app)
     signature = task.s(5).set(task_id="the id", queue="a queue")
     with busy(task, 1) as lock:
         assert not record_call(task, signature, lock.name, lock.remaining, "latest").is_free
     assert record_call(task, task.s(6).set(task_id="another"), lock.name, None, "latest").is_free
 
-    assert wanted(client) == [b"next t"]
+    assert pending(client) == [b"next t"]
 
 
 def test_a_retry_of_an_older_run_yields_to_a_newer_one_that_runs(app: Celery) -> None:

@@ -12,9 +12,9 @@ from celery.signals import task_rejected, task_revoked, task_unknown
 
 from celery_redislock import StoreUnavailable
 from celery_redislock.messages.headers import PENDING_HEADER
-from celery_redislock.pending import withdrawal
 from celery_redislock.pending.publish import publish_pending
 from celery_redislock.pending.runs import PendingRuns
+from celery_redislock.pending.withdrawal import withdraw_apart
 from celery_redislock.worker import orphans
 
 from ...support.applications import busy, locked
@@ -118,7 +118,6 @@ def test_a_run_that_comes_again_is_not_withdrawn(line: Line) -> None:
 
 
 def test_redis_may_be_away_for_a_while(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(withdrawal, "PAUSE_S", 0.01)
     really, tried = PendingRuns.withdraw, []
 
     def away_at_first(self: PendingRuns, *args: Any) -> bool:
@@ -129,7 +128,7 @@ def test_redis_may_be_away_for_a_while(line: Line, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(PendingRuns, "withdraw", away_at_first)
     with busy(line.task, 1):
-        told_by_the_parent(line, task_revoked)
+        withdraw_apart(line.app, line.message.headers, pause_s=0.01)
         line.moves_up()
 
 
