@@ -13,7 +13,7 @@ from ..config.provider import provider_of
 from ..engine.threads import Bell, begin
 from ..messages.ending import StandsForOthers, request_of, revoke
 from ..messages.headers import PENDING_HEADER, pending_value
-from ..publish_lock import ticket as queued
+from ..publish_lock.ticket import free_of_message
 from .message import signature_of
 from .runs import PendingIndex, PendingRun, PendingRuns
 
@@ -144,7 +144,7 @@ def end_superseded(task: Task[..., Any], runs: PendingRuns, run: PendingRun, suc
     logger.info("Task %s[%s] skipped: %s", task.name, run.id, reason)
     signature = signature_of(task, run)
     revoke(task, request_of(signature.options, task.name, signature.args, signature.kwargs), reason)
-    queued.free_of_message(task.app, signature.options.get("headers"), run.id)
+    free_of_message(task.app, signature.options.get("headers"), run.id)
     runs.ended(run)
     return True
 

@@ -12,7 +12,7 @@ import redis
 from celery import Celery, chain
 
 from celery_redislock import ConfigurationError, RedisLock, locked_batch
-from celery_redislock.pending import runs as engine_wanted
+from celery_redislock.pending import runs as records
 from celery_redislock.pending.publish import publish_pending
 
 from ...support.applications import application, shared_tasks_forgotten
@@ -155,8 +155,8 @@ def test_it_is_published_by_an_app_that_knows_its_tasks(
 def test_of_two_apps_each_ends_its_own_batches(
     app: Celery, other: Celery, client: redis.Redis, broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of all batches that meet one lock the last is wanted, whichever app has it."""
-    monkeypatch.setattr(engine_wanted, "CLAIM_MS", 100)
+    """Of all batches that meet one lock the last is pending, whichever app has it."""
+    monkeypatch.setattr(records, "CLAIM_MS", 100)
     theirs = other.task(step, name="theirs", shared=False, lazy=False)
     with RedisLock(client, "redislock:b"):
         superseded = batch(app, "coalesce", serializer="pickle").delay()

@@ -1,4 +1,4 @@
-"""Wanted runs: triggers, releasers and messages in any order, some dead half-way; each trigger ends once.
+"""Runs: triggers, releasers and messages in any order, some dead half-way; each trigger ends once.
 
 Some messages end before their run begins: revoked, or expired. Then a trigger that stood back runs.
 """
@@ -16,7 +16,7 @@ from uuid import uuid4
 import pytest
 import redis
 
-from celery_redislock.pending import runs as engine_wanted
+from celery_redislock.pending import runs as records
 from celery_redislock.pending.runs import Claimed, PendingIndex, PendingRun, PendingRuns, Recorded
 
 TASK = "a task"
@@ -25,7 +25,7 @@ SEEDS = range(80)
 
 @dataclass
 class Message:
-    """A message in the broker: of a trigger (no token), or of a run that was wanted."""
+    """A message in the broker: of a trigger (no token), or of a pending run."""
 
     id: str
     token: str = ""
@@ -151,7 +151,7 @@ class World:
         acts += [self.publish, self.confirm, self.deliver, self.die]
         acts += [self.revoke] if self.revokes else []
         for _ in range(steps):
-            with mock.patch.object(engine_wanted, "CLAIM_MS", 0):
+            with mock.patch.object(records, "CLAIM_MS", 0):
                 self.chance.choice(acts)()
         self.all_live = True
         for _ in range(100):
@@ -186,7 +186,7 @@ def played(
         assert world.begun[-1] == stays[-1], "the last run is not that of the last trigger"
     rest = client.hgetall(f"redislock.pending:{{lock {seed}}}").items()
     assert all(field.startswith(b"sent ") and entry.startswith(b"-") for field, entry in rest), (
-        "something is wanted still"
+        "something is pending still"
     )
     return world
 
@@ -218,22 +218,22 @@ def test_the_scripts_do_the_same_on_fakeredis(fake_client: redis.Redis) -> None:
 
 
 class ClaimsNothing(PendingRuns):
-    """Whoever looks publishes what is wanted, and it is forgotten when it was published."""
+    """Whoever looks publishes what is pending, and it is forgotten when it was published."""
 
     def claim(self, task: str) -> Claimed:
         """Read what is wanted, and leave it."""
-        entry = self._call("HGET", self._keys.pending, b"next " + engine_wanted._word(task))
+        entry = self._call("HGET", self._keys.pending, b"next " + records._word(task))
         free = not self._call("EXISTS", self._keys.lock)
         return Claimed(uuid4().hex, None, (PendingRun.of_entry(entry),) if entry and free else (), ())
 
     def confirm(self, run: PendingRun, token: str) -> bool:
         """Forget it."""
-        self._call("HDEL", self._keys.pending, b"next " + engine_wanted._word(run.task))
+        self._call("HDEL", self._keys.pending, b"next " + records._word(run.task))
         return False
 
 
 class DropsWhatItClaims(PendingRuns):
-    """A release that takes what is wanted out of Redis before it is published."""
+    """A release that takes what is pending out of Redis before it is published."""
 
     def claim(self, task: str) -> Claimed:
         """Take, and keep no record."""
@@ -331,14 +331,14 @@ def test_a_wish_does_not_supersede_itself(runs: PendingRuns) -> None:
 
 
 def claimed(runs: PendingRuns, client: redis.Redis) -> tuple[str, list[str]]:
-    """Claim what is wanted of the free lock; return the token and the ids."""
+    """Claim what is pending of the free lock; return the token and the ids."""
     client.delete("lock")
     claim = runs.claim(TASK)
     return claim.token, [run.id for run in claim.to_publish]
 
 
 @pytest.mark.parametrize(("keep", "first", "then"), [("latest", "3", "2"), ("first", "1", "2")])
-def test_the_next_in_line_is_wanted_where_a_run_ends_before_it_begins(
+def test_the_next_in_line_is_pending_where_a_run_ends_before_it_begins(
     runs: PendingRuns, client: redis.Redis, keep: str, first: str, then: str
 ) -> None:
     for task_id in "123":
@@ -391,7 +391,7 @@ def test_the_line_is_bounded_and_keeps_one_that_never_expires(runs: PendingRuns,
         recorded = runs.record(run, keep=keep, question=uuid4().hex, is_listed=True)
         told += [each.id for each in recorded.superseded] + ([run.id] if recorded.successor else [])
 
-    assert len(told) == count - (1 + 16 + 1), "one is wanted, 16 and the one that lasts stand back"
+    assert len(told) == count - (1 + 16 + 1), "one is pending, 16 and the one that lasts stand back"
     assert f"{lasting}" not in told
 
 
@@ -405,7 +405,7 @@ def test_what_was_purged_gives_way_to_the_next_in_line(runs: PendingRuns, client
     assert claim.to_publish == ()
     assert claim.look_again_ms == 15_000
 
-    client.hset("redislock.pending:{lock}", "late " + engine_wanted._word(TASK).decode(), 1)
+    client.hset("redislock.pending:{lock}", "late " + records._word(TASK).decode(), 1)
 
     assert claimed(runs, client)[1] == ["1"]
 
@@ -433,7 +433,7 @@ def test_nobody_publishes_while_the_lock_is_busy_or_another_has_claimed(
 
     assert later.to_publish == ()
     assert later.look_again_ms is not None
-    assert 0 < later.look_again_ms <= engine_wanted.CLAIM_MS
+    assert 0 < later.look_again_ms <= records.CLAIM_MS
 
 
 def test_what_is_kept_survives_any_name_and_content() -> None:
