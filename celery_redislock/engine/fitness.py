@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import redis
 
 from . import Client, ClusterAddress, store_of
 
-__all__ = ["complaints", "weaknesses"]
+__all__ = ["Finding", "check", "findings"]
 
 logger = logging.getLogger(__name__)
 
@@ -18,22 +19,38 @@ logger = logging.getLogger(__name__)
 OLDEST = (6, 2)
 
 
-def complaints(client: Client) -> list[str]:
-    """Ask each master about itself, and return what is wrong with it for people to read.
+@dataclass(frozen=True)
+class Finding:
+    """Something that makes a server unfit.
+
+    Attributes:
+        fact: The field of INFO that shows it.
+        text: What is wrong and what to do, for people to read.
+    """
+
+    fact: str
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def check(client: Client) -> list[Finding]:
+    """Ask each master about itself, and return what makes it unfit.
 
     Where an ACL forbids INFO, or nobody answers, nothing can be said.
     """
-    found: list[str] = []
+    found: list[Finding] = []
     try:
         for master in store_of(client).masters():
             facts = _facts(master.call(("INFO",)))
-            found += weaknesses(facts, in_cluster=isinstance(client, ClusterAddress))
+            found += findings(facts, in_cluster=isinstance(client, ClusterAddress))
     except (redis.RedisError, OSError) as error:
         logger.debug("locks: the server could not be asked about itself: %s", error)
     return list(dict.fromkeys(found))
 
 
-def weaknesses(facts: Mapping[str, str], *, in_cluster: bool) -> list[str]:
+def findings(facts: Mapping[str, str], *, in_cluster: bool) -> list[Finding]:
     """Return what makes a server unfit.
 
     Args:
@@ -43,17 +60,21 @@ def weaknesses(facts: Mapping[str, str], *, in_cluster: bool) -> list[str]:
     found = []
     version = re.match(r"(\d+)\.(\d+)", facts.get("redis_version", ""))
     if version and (int(version[1]), int(version[2])) < OLDEST:
-        found.append(f"it is version {facts['redis_version']}, locks need 6.2 or later")
+        text = f"it is version {facts['redis_version']}, locks need 6.2 or later"
+        found.append(Finding("redis_version", text))
     if facts.get("role") == "slave":
-        found.append("it is a replica, which takes no locks: name its master, or the Sentinels that know it")
+        text = "it is a replica, which takes no locks: name its master, or the Sentinels that know it"
+        found.append(Finding("role", text))
     policy = facts.get("maxmemory_policy", "noeviction")
     if policy != "noeviction":
-        found.append(
+        text = (
             f"its maxmemory-policy {policy} evicts locks when memory is short, and an evicted lock is lost: "
             "set noeviction, or keep the locks on another server"
         )
+        found.append(Finding("maxmemory_policy", text))
     if facts.get("cluster_enabled") == "1" and not in_cluster:
-        found.append("it is one node of a cluster, and has some of the locks only: use redis+cluster://")
+        text = "it is one node of a cluster, and has some of the locks only: use redis+cluster://"
+        found.append(Finding("cluster_enabled", text))
     return found
 
 

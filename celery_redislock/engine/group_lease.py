@@ -18,7 +18,8 @@ from weakref import WeakMethod
 from .companion import Client, Companion, Script, now
 from .lease.holding import Holding
 from .lease.lease import Lease
-from .lease.renewal import Renewal, pace_of, renewal_of
+from .lease.per_client import renewal_of
+from .lease.renewal import Renewal, pace_of
 from .threads import here
 
 _SCRIPTS = files(__package__) / "scripts" / "group"

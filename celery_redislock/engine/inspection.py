@@ -40,7 +40,7 @@ def inspect_all(client: Client, prefix: str) -> Iterator[Inspection]:
         StoreUnavailable: Redis could not be reached.
     """
     store = store_of(client)
-    line = store.line(ATTEMPT_S)
+    connection = store.connection(ATTEMPT_S)
     try:
         with translated(prefix + "*"):
             masters = store.masters()
@@ -48,14 +48,14 @@ def inspect_all(client: Client, prefix: str) -> Iterator[Inspection]:
             for names in _scanned(master, prefix):
                 commands = [Script.command(*exclusive.inspect(keys_of(name))) for name in names]
                 with translated(prefix + "*"):
-                    replies = line.exchange([("SCRIPT", "LOAD", INSPECT.source), *commands], CALL_S)[1:]
+                    replies = connection.exchange([("SCRIPT", "LOAD", INSPECT.source), *commands], CALL_S)[1:]
                 for name, reply in zip(names, replies, strict=True):
                     # A key of another type under the prefix is no lock.
                     seen = None if isinstance(reply, Exception) else exclusive.inspected(name, reply)
                     if seen is not None:
                         yield seen
     finally:
-        line.close()
+        connection.close()
 
 
 def release_orphan(client: Client, lock_name: str, token: str, min_hold_ms: int) -> bool:

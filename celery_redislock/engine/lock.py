@@ -2,8 +2,8 @@
 
 The lock is the key ``lock_name`` whose value is the holder's token, set with NX and PX and deleted
 only by its owner: what redis-py's own ``Lock``, redsync or a shell script do on the same key excludes
-us, and we them. Around it, in keys of the same hash slot, stand who holds it, the last fencing
-token, and the queue of those who wait.
+us, and we them. Around it, in keys of the same hash slot, stand the holder's record, the last fencing
+token, and the queue of the waiters.
 
 A lock that ends by itself is a *lease*: it frees what a crashed holder left behind, and for the same
 reason it can end while a paused holder still believes in it. Within the bounds of clocks we know:
@@ -30,7 +30,8 @@ from ..holder import Holder
 from .inspection import inspect
 from .lease.holding import Holding, chain_loss, weakly
 from .lease.lease import Lease, now
-from .lease.renewal import Renewal, pace_of, renewal_of
+from .lease.per_client import renewal_of
+from .lease.renewal import Renewal, pace_of
 from .lease.terms import Duration, terms_of
 from .lease.verbs import LockVerbs
 from .lease.waiting import Waiter, leave
@@ -139,7 +140,7 @@ class RedisLock:
 
     @property
     def last_done(self) -> str:
-        """The work that was done last under this name, by whoever said so in `release`; known when held."""
+        """What the last `release` under this name said was done; known while this object holds the lock."""
         return self._last_done
 
     @property
@@ -230,7 +231,7 @@ class RedisLock:
         except StoreUnavailable:
             raise
         except BaseException:
-            # Interrupted: whoever hears of that seldom releases again.
+            # Interrupted: a caller that is interrupted seldom releases again.
             self._release_once_more(done, unused)
             raise
 
@@ -376,7 +377,7 @@ class RedisLock:
             self._undo(token)
 
     def _undo(self, token: str) -> None:
-        """Give back what may have been granted to this token: whoever asked is not told of it."""
+        """Give back what may have been granted to this token: the caller is not told of a grant."""
         if self._renewal is not None:
             self._renewal.forget(token)
         leave(self._verbs, token)

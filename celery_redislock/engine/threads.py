@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import _thread
 import logging
-import os
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 class Bell:
-    """Rung by some, waited for by one; rung while nobody waits, it wakes the next who does."""
+    """Rung by some threads, waited for by one; rung while none waits, it wakes the next that does."""
 
     def __init__(self) -> None:
         # Of C, or a greenlet library's own.
@@ -27,7 +26,7 @@ class Bell:
         self._silence.acquire()
 
     def ring(self) -> None:
-        """Wake who waits."""
+        """Wake the thread that waits."""
         with suppress(RuntimeError):  # it rings already
             self._silence.release()
 
@@ -70,9 +69,7 @@ def here() -> Process:
     return _here
 
 
-def _after_fork() -> None:
+def begin_afresh() -> None:
+    """Be another process from now on: so begins the child of a fork, see ``lease/per_client.py``."""
     global _here
     _here = Process()
-
-
-os.register_at_fork(after_in_child=_after_fork)

@@ -13,8 +13,7 @@ from ..config.options import OPTIONS
 from ..config.plan import Planned
 from ..config.provider import provider_of
 from ..config.unknown_settings import check_unknown_settings
-from ..engine import meaning_of, reaches
-from ..engine.fitness import complaints
+from ..engine import fitness, meaning_of, reaches
 from ..messages import replies
 
 logger = logging.getLogger(__name__)
@@ -48,8 +47,8 @@ class LockStep(bootsteps.Step):
             )
         else:
             logger.info("locks: Redis at %s, prefix %r", provider.shown, provider.prefix)
-            for complaint in complaints(provider.client):
-                logger.warning("locks: Redis at %s: %s", provider.shown, complaint)
+            for finding in fitness.check(provider.client):
+                logger.warning("locks: Redis at %s: %s", provider.shown, finding)
 
 
 def warn_of_unlocked_tasks(instance: Any = None, **_: Any) -> None:

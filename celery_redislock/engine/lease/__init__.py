@@ -5,11 +5,12 @@ it. A lease is renewed every third of its length, and is lost when its count end
 waits stands in line in Redis, and sleeps until it is woken.
 
 * ``terms.py`` the durations of a lock, checked, in milliseconds
-* ``lease.py`` what one grant gave and for how long it can be believed (pure)
+* ``lease.py`` what one grant gave and for how long it can be believed
 * ``holding.py`` what one lock object holds, and whom to tell when it is lost
 * ``verbs.py`` sends a question about one lock, and translates what goes wrong
 * ``waiting.py`` one attempt to get a lock, from the first question to grant, refusal or leave
 * ``mailroom.py`` waiters of one process that sleep on one connection
 * ``watch.py`` one lease that is renewed or only watched
 * ``renewal.py`` the threads that renew leases in time and report the lost
+* ``per_client.py`` what a process keeps once for each client, and forgets after a fork
 """

@@ -1,4 +1,4 @@
-"""Lease: what one grant gave, and for how long it can be believed on the local clock (pure)."""
+"""Lease: what one grant gave, and for how long it can be believed on the local clock."""
 
 from __future__ import annotations
 

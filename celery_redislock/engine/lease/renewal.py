@@ -13,12 +13,11 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
-from weakref import WeakKeyDictionary, ref
+from weakref import ref
 
 import redis
 from redis.exceptions import NoScriptError
@@ -57,14 +56,14 @@ class Renewal:
 
     def begin_afresh(self) -> None:
         """Know of no lease. So begins the child of a fork: thread and leases stay with the parent."""
-        self._line: Exchange | None = None
+        self._connection: Exchange | None = None
         self._watches: dict[str, Watch] = {}
         self._bell = Bell()
         #: Held by the thread that renews for as long as it does.
         self._runs = threading.Lock()
         #: Whether one has been started that has not begun.
         self._is_coming = False
-        #: When that thread looks next; for ever while it looks: who comes then rings.
+        #: When that thread looks next; infinite while it looks: a watch that comes then rings.
         self._wakes_at = math.inf
         #: When it should have been heard of again.
         self._back_by = math.inf
@@ -128,7 +127,7 @@ class Renewal:
     def _give_up_the_thread(self) -> None:
         """Let another take the place of a thread that hangs, in whatever it was interrupted by."""
         logger.error("the thread that renews locks is %.1f s late: another is started", now() - self._back_by)
-        self._back_by, self._line = math.inf, None
+        self._back_by, self._connection = math.inf, None
         self._bell, self._runs, self._is_coming = Bell(), threading.Lock(), False
 
     def _run(self) -> None:
@@ -163,7 +162,7 @@ class Renewal:
             if watches:
                 idle_until = now() + IDLE_S
             wakes_at = min((watch.due for watch in watches), default=idle_until)
-            if self._line is None and self._pace_s and watches:
+            if self._connection is None and self._pace_s and watches:
                 wakes_at = self._open_ahead(watches, wakes_at)
             pause_s = wakes_at - now()
             if pause_s <= 0:
@@ -208,13 +207,13 @@ class Renewal:
     def _renew(self, watches: list[Watch], acks: int, verb: Script) -> None:
         self._back_by = now() + 2 * CALL_S + LATE_S
         sent_at, ttls_ms, commands = self._questions(watches, verb)
-        # Not beyond the end of a lease: whoever loses it is told before another can have it.
+        # Not beyond the end of a lease: its holder is told of the loss before another can have the lock.
         ends_at = sent_at + min(watch.remaining_at(sent_at) for watch in watches)
         try:
-            line = self._open(commands, ends_at - sent_at)
+            connection = self._open(commands, ends_at - sent_at)
             # What it took to open is not counted: neither against the lease, nor against the answer.
             sent_at, ttls_ms, commands = self._questions(watches, verb)
-            replies = self._exchange(line, commands, ends_at - sent_at, acks, verb)
+            replies = self._exchange(connection, commands, ends_at - sent_at, acks, verb)
         except (redis.RedisError, OSError) as error:
             logger.warning("could not renew %d lock(s): %s", len(watches), error)
             replies = [error] * len(watches)
@@ -230,23 +229,23 @@ class Renewal:
 
     def _open(self, commands: Sequence[Command], remaining_s: float) -> Exchange:
         """Open the connection if it is not; what that takes is nobody's time for an answer."""
-        if self._line is None:
+        if self._connection is None:
             store = self._store()
             if store is None:
                 raise redis.ConnectionError("the locks and their client are gone")
-            self._line = store.line(self._pace_s)
-        self._line.open(commands, max(min(CALL_S, remaining_s), LEAST_PAUSE_S))
-        return self._line
+            self._connection = store.connection(self._pace_s)
+        self._connection.open(commands, max(min(CALL_S, remaining_s), LEAST_PAUSE_S))
+        return self._connection
 
     def _exchange(
-        self, line: Exchange, commands: Sequence[Command], remaining_s: float, acks: int, verb: Script
+        self, connection: Exchange, commands: Sequence[Command], remaining_s: float, acks: int, verb: Script
     ) -> list[Any]:
         within = max(min(self._pace_s, remaining_s), LEAST_PAUSE_S)
         try:
-            replies = line.exchange(commands, within, acks)
+            replies = connection.exchange(commands, within, acks)
             if any(isinstance(reply, NoScriptError) for reply in replies):
                 load = ("SCRIPT", "LOAD", verb.source)
-                loaded, *replies = line.exchange([load, *commands], within, acks)
+                loaded, *replies = connection.exchange([load, *commands], within, acks)
                 if isinstance(loaded, Exception):
                     replies = [loaded] * len(commands)
         except BaseException:
@@ -282,13 +281,9 @@ class Renewal:
             watch.schedule(now() + watch.pause_s, failure=watch.failure)
 
     def _hang_up(self) -> None:
-        line, self._line = self._line, None
-        if line is not None:
-            line.close()
-
-
-#: Of each store, by their pace.
-_renewals: WeakKeyDictionary[Store, dict[float, Renewal]] = WeakKeyDictionary()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
 
 
 def pace_of(ttl_ms: int, interval_s: float = math.inf) -> float:
@@ -298,21 +293,3 @@ def pace_of(ttl_ms: int, interval_s: float = math.inf) -> float:
     and another can be made, before the next is due.
     """
     return min(ATTEMPT_S, 2.0 ** math.floor(math.log2(min(ttl_ms / 3000, interval_s))) / 2)
-
-
-def renewal_of(store: Store, pace_s: float) -> Renewal:
-    """Return the renewal of a store and pace, the only one in this process; leases without have pace 0."""
-    paces = _renewals.setdefault(store, {})
-    try:
-        return paces[pace_s]
-    except KeyError:
-        return paces.setdefault(pace_s, Renewal(store, pace_s))
-
-
-def _after_fork() -> None:
-    for paces in list(_renewals.values()):
-        for renewal in paces.values():
-            renewal.begin_afresh()
-
-
-os.register_at_fork(after_in_child=_after_fork)

@@ -1,4 +1,4 @@
-"""Terms: on which a lock is taken, from what its user says (pure)."""
+"""Terms: the durations of a lock, checked, in milliseconds (pure)."""
 
 from __future__ import annotations
 

@@ -49,8 +49,8 @@ class LockVerbs:
             within: Seconds that Redis has for the answer.
         """
         began_at = now()
-        asked = (token, ttl_ms, patience_ms, metadata)
-        answer = self._acquire(*asked, began_at, ticket, mark, within)
+        question = exclusive.acquire(self.keys, token, ttl_ms, patience_ms, metadata, began_at, ticket, mark)
+        answer = self._acquire(question, began_at, within)
         late_s = now() - began_at
         if isinstance(answer, Granted) and late_s <= ttl_ms / 2000:
             return answer
@@ -59,10 +59,10 @@ class LockVerbs:
             if left > 0:
                 # Half of the lease is over, or all of it: the same question again begins it anew.
                 with suppress(StoreUnavailable):
-                    return self._acquire(*asked, now(), ticket, mark, left) or answer
+                    return self._acquire_again(question, left) or answer
             return answer
         if answer is None:
-            answer = self._acquire(*asked, now(), ticket, mark, max(left, LEAST_ATTEMPT_S))
+            answer = self._acquire_again(question, max(left, LEAST_ATTEMPT_S))
         elif patience_ms == 0 and late_s > LEAST_ATTEMPT_S:
             # It may have been sent twice: the first copy is not to take the lock when it arrives.
             with suppress(StoreUnavailable):
@@ -73,27 +73,20 @@ class LockVerbs:
             )
         return answer
 
-    def _acquire(
-        self,
-        token: str,
-        ttl_ms: int,
-        patience_ms: int,
-        metadata: str,
-        sent_at: float,
-        ticket: str,
-        mark: str,
-        within: float,
-    ) -> Granted | Busy | None:
+    def _acquire_again(self, question: Question, within: float) -> Granted | Busy | None:
+        asked_at = now()
+        return self._acquire(exclusive.acquire_again(question, asked_at), asked_at, within)
+
+    def _acquire(self, question: Question, sent_at: float, within: float) -> Granted | Busy | None:
         """Ask once; None: what this question was granted is gone already."""
-        keys = self.keys
-        question = exclusive.acquire(keys, token, ttl_ms, patience_ms, metadata, sent_at, ticket, mark)
-        undo = exclusive.leave(keys, token, sent_at, mark)
+        script, keys, arguments = question
+        undo = exclusive.undo_of(self.keys, question)
         try:
-            reply = self.store.run(*question, within, self.min_replicas, undo)
+            reply = self.store.run(script, keys, arguments, within, self.min_replicas, undo)
         except REDIS_ERRORS as error:
             if isinstance(error, NotReplicated):
                 with suppress(StoreUnavailable):
-                    self.leave(token, within=1.0, mark=mark)
+                    self._run(undo, within=1.0)
             raise unavailable(self.lock_name, error) from error
         return exclusive.acquired(reply, sent_at)
 
@@ -135,9 +128,9 @@ class LockVerbs:
             token, min_hold_ms, done, ticket: As in `exclusive.release`.
             within: As in `acquire`.
         """
-        question = exclusive.release(self.keys, token, min_hold_ms, done, ticket)
+        script, keys, arguments = exclusive.release(self.keys, token, min_hold_ms, done, ticket)
         try:
-            return exclusive.released(self.store.run(*question, within))
+            return exclusive.released(self.store.run(script, keys, arguments, within))
         except REDIS_ERRORS as error:
             raise unavailable(self.lock_name, error) from error
 

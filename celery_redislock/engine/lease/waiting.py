@@ -27,8 +27,9 @@ from ...errors import StoreUnavailable
 from ..protocol.exclusive import Busy, Granted
 from ..transport.outages import is_refusal
 from ..transport.store import CALL_S, LEAST_ATTEMPT_S, Store
-from . import mailroom
 from .lease import now
+from .mailroom import Mailroom
+from .per_client import mailroom_with
 from .verbs import LockVerbs
 
 logger = logging.getLogger(__name__)
@@ -59,7 +60,7 @@ class Waiter:
         self._metadata = metadata
         self._ticket = ticket
         self._mailbox = verbs.keys.mailbox(token)
-        self._room: mailroom.Mailroom | None = None
+        self._room: Mailroom | None = None
 
     def ask(self, patience_s: float = 0.0, within: float = CALL_S) -> Granted | Busy:
         """Ask for the lock once.
@@ -80,7 +81,7 @@ class Waiter:
     def wait(self, timeout_s: float | None, outage_s: float) -> Granted | Busy:
         """Wait in line for the lock.
 
-        A wait that fails gives up the place in the queue; whoever interrupts it has to, see `leave`.
+        A wait that fails gives up its place in the queue. One that is interrupted does not: see `leave`.
 
         Args:
             timeout_s: Seconds; None waits without end.
@@ -151,7 +152,7 @@ class Waiter:
         until_the_end = busy.holder.lease_left == busy.sleep_s or left <= sleep_s
         lateness_s = PUNCTUAL_S if until_the_end else LATE_S
         if self._room is None:
-            self._room = mailroom.enter(self._verbs, self._mailbox)
+            self._room = mailroom_with(self._verbs, self._mailbox)
         self._room.sleep(self._mailbox, min(sleep_s, left), lateness_s)
 
 
@@ -186,7 +187,7 @@ class _Sleepless:
         return float(min(AWAY_FIRST_S * 2**self._failures, SLEEPLESS_S))
 
 
-#: Of which it was said.
+#: Stores of which it was said.
 _sleepless: WeakSet[Store] = WeakSet()
 
 

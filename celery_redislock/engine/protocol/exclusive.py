@@ -130,6 +130,18 @@ def acquire(
     return ACQUIRE, asked, (token, ttl_ms, patience_ms, metadata, number_of(asked_at), ticket)
 
 
+def acquire_again(question: Question, asked_at: float) -> Question:
+    """Return a question that `acquire` made, to be asked anew at another time."""
+    script, keys, (token, ttl_ms, patience_ms, metadata, _, *ticket) = question
+    return script, keys, (token, ttl_ms, patience_ms, metadata, number_of(asked_at), *ticket)
+
+
+def undo_of(keys: LockKeys, question: Question) -> Question:
+    """Return what undoes a question that `acquire` made, and none that was asked later; see `leave`."""
+    _, asked, arguments = question
+    return LEAVE, (*keys.left, asked[6]), (arguments[0], arguments[4])
+
+
 def acquired(reply: Any, sent_at: float) -> Granted | Busy | None:
     """Read the reply to `acquire`.
 

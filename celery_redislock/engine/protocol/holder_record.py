@@ -1,4 +1,4 @@
-"""Holder: reads what the scripts say of who has a lock, and writes what a holder says of itself."""
+"""Holder record: what Redis keeps of a lock's holder, read, and the metadata in it, written."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from json.encoder import encode_basestring_ascii as quoted
 from ...errors import ConfigurationError
 from ...holder import Holder
 
-#: It stops where the metadata ends: what follows is for the scripts.
+#: It stops where the metadata ends: the number behind it is for the scripts.
 _DECODER = json.JSONDecoder()
 
 
@@ -24,7 +24,7 @@ def write(metadata: Mapping[str, str] | None) -> str:
         return "{}"
     try:
         # Texts only: an encoder of whole objects takes ten times as long, for each task.
-        pairs = [f"{quoted(name)}:{quoted(said)}" for name, said in metadata.items()]
+        pairs = [f"{quoted(name)}:{quoted(value)}" for name, value in metadata.items()]
     except (AttributeError, TypeError):
         raise ConfigurationError("a lock's metadata must be a dict of str to str") from None
     return "{" + ",".join(pairs) + "}"

@@ -1,4 +1,4 @@
-"""Names: a lock's name -> its companion keys, all in the lock's own hash slot (pure)."""
+"""Keys: a lock's name -> its companion keys, all in the lock's own hash slot (pure)."""
 
 from __future__ import annotations
 

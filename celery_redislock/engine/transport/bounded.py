@@ -222,11 +222,24 @@ def _bounded_class(connection_class: type) -> type:
     return type(f"Bounded{connection_class.__name__}", (_Bounded, connection_class), own)
 
 
+def private(owner: Any, name: str) -> Any:
+    """Return what an object of redis-py keeps private; None where its version has no such thing.
+
+    The only place that reads such attributes. Those are, in redis-py 5.0 to 8.1:
+
+    * ``_sock`` of a connection: the socket, on which one deadline holds for a whole exchange. The time-out
+      that ``read_response`` takes from 8.0 on is one for each piece of a reply. fakeredis has none.
+    * ``_parser`` of a connection: reads a reply and nothing else. What ``read_response`` does around that
+      is for others, and takes as long as to parse a reply.
+    * ``_force_master_ip`` of a Sentinel, from 5.1 on: the host at which the user reaches each master.
+    """
+    return getattr(owner, name, None)
+
+
 def reader_of(connection: Any) -> Callable[[], Any]:
     """Return what reads a reply; what Redis refused is returned or raised, and nothing is closed."""
     if type(connection).read_response is AbstractConnection.read_response:
-        # What redis-py does around it is for others, and takes as long as to parse a reply.
-        read: Callable[[], Any] = connection._parser.read_response
+        read: Callable[[], Any] = private(connection, "_parser").read_response
         return read
     return partial(connection.read_response, disconnect_on_error=False)
 
@@ -246,7 +259,7 @@ def connected(
     except BaseException:
         connection.disconnect()
         raise
-    sock = connection._sock
+    sock = private(connection, "_sock")
     if not isinstance(sock, BoundedSocket):
         return connection, NoSocket(connection)
     sock.is_open()

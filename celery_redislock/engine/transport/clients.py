@@ -1,4 +1,4 @@
-"""Topology: which store a client leads to: one server, a master behind sentinels, or a cluster."""
+"""Clients: which store a client leads to: one server, a master behind sentinels, or a cluster."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from redis.connection import Connection, SSLConnection
 from redis.sentinel import SentinelConnectionPool, SentinelManagedConnection
 
 from ...errors import ConfigurationError
+from .bounded import private
 from .cluster import ClusterAddress, ClusterStore
 from .pools import ClusterOptions, PoolOptions, when_closed
 from .routing import LOOK_UP_S
@@ -109,7 +110,7 @@ def _behind_sentinels(pool: SentinelConnectionPool) -> SentinelStore:
     if issubclass(connection_class, SentinelManagedConnection):
         # Those would ask the sentinels themselves, in a time of their own.
         connection_class = SSLConnection if issubclass(connection_class, SSLConnection) else Connection
-    force_host = getattr(manager, "_force_master_ip", None)
+    force_host = private(manager, "_force_master_ip")
     return SentinelStore(sentinels, pool.service_name, connection_class, PoolOptions(pool), force_host)
 
 

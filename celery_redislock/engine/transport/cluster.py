@@ -15,7 +15,7 @@ from redis.exceptions import ClusterDownError
 
 from ..protocol.script import Question
 from ..protocol.wire import Command
-from .cluster_pipeline import ClusterLine
+from .cluster_pipeline import ClusterPipeline
 from .redirection import Redirection, key_of, redirection
 from .routing import AGAIN_S, LOOK_UP_S, Address, RoutedStore, passes, placed, share_of
 from .server import Server
@@ -50,7 +50,7 @@ class ClusterStore(RoutedStore):
 
     def __init__(self, address: ClusterAddress) -> None:
         super().__init__(address.options)
-        # Not the address itself: whoever keeps stores by it must be able to forget it.
+        # Not the address itself: stores are kept by it, weakly, and must be able to go with it.
         self._seeds, self._remap = address.seeds, address.remap
         self._connection_class, self._options = address.connection_class, address.options
         self._servers: dict[Address, Server] = {}
@@ -90,14 +90,14 @@ class ClusterStore(RoutedStore):
             address, is_asking = onward.address, onward.is_asking
         raise ClusterDownError("CLUSTERDOWN the nodes do not agree on who has the slot")
 
-    def line(self, timeout_s: float) -> ClusterLine:
+    def connection(self, timeout_s: float) -> ClusterPipeline:
         """Return one connection to each master that is needed."""
-        return ClusterLine(self, timeout_s)
+        return ClusterPipeline(self, timeout_s)
 
-    def rest(self) -> None:
+    def close_idle(self) -> None:
         """Close connections to masters that nobody uses."""
         for server in list(self._servers.values()):
-            server.rest()
+            server.close_idle()
 
     def take_back(self, undo: Question | None) -> None:
         """Take back what the masters were asked."""

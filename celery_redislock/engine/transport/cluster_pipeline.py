@@ -1,4 +1,4 @@
-"""Cluster line: many commands at a time to a cluster, in one pipeline for each master."""
+"""Cluster pipeline: many commands at a time to a cluster, in one pipeline for each master."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import redis
 
 from ..protocol.wire import Command
-from .connection import Line
+from .connection import BoundedConnection
 from .redirection import Redirection, key_of
 from .routing import Address, left_until
 from .server import Server
@@ -21,7 +21,7 @@ ROUNDS = 3
 
 
 class Cluster(Protocol):
-    """What a line needs to know: `ClusterStore` knows it."""
+    """What a pipeline needs to know: `ClusterStore` knows it."""
 
     def owner_of(self, key: bytes | None, deadline: float) -> Address:
         """Return the master that has a key."""
@@ -40,7 +40,7 @@ class Cluster(Protocol):
 _Way = tuple[Address, bool]
 
 
-class ClusterLine:
+class ClusterPipeline:
     """A connection to each master that is needed.
 
     A command without a key goes ahead of the others to each of them. A master that fails spoils the
@@ -50,7 +50,7 @@ class ClusterLine:
     def __init__(self, cluster: Cluster, timeout_s: float) -> None:
         self._cluster = cluster
         self._timeout_s = timeout_s
-        self._lines: dict[Address, Line] = {}
+        self._connections: dict[Address, BoundedConnection] = {}
         #: Nodes that failed last, which are served behind the others.
         self._slow: set[Address] = set()
 
@@ -60,7 +60,7 @@ class ClusterLine:
         keys = [key for key in map(key_of, commands) if key is not None]
         for address in {self._cluster.owner_of(key, deadline) for key in keys}:
             with suppress(redis.RedisError, OSError):
-                self._line_to((address, False)).open(commands, left_until(deadline) / 2)
+                self._connection_to((address, False)).open(commands, left_until(deadline) / 2)
 
     def exchange(self, commands: Sequence[Command], within: float, acks: int = 0) -> list[Any]:
         """Send all commands at once and return their replies.
@@ -86,9 +86,9 @@ class ClusterLine:
 
     def close(self) -> None:
         """Close the connections; they open again when they are used."""
-        for line in self._lines.values():
-            line.close()
-        self._lines.clear()
+        for connection in self._connections.values():
+            connection.close()
+        self._connections.clear()
 
     def _round(
         self,
@@ -109,14 +109,14 @@ class ClusterLine:
             try:
                 # Half of the time that is left: a node that takes no connection leaves some for the others.
                 within = left_until(deadline) / 2
-                self._line_to(way).send(_behind_asking(commands, everything, way), within, acks)
+                self._connection_to(way).send(_behind_asking(commands, everything, way), within, acks)
                 sent.append((way, everything))
             except (redis.RedisError, OSError) as error:
                 replies.update(self._failed(way, indices, error))
         for way, everything in sent:
             try:
                 count = len(everything) * (2 if way[1] else 1)
-                received = self._line_to(way).receive(count, deadline, acks)
+                received = self._connection_to(way).receive(count, deadline, acks)
             except (redis.RedisError, OSError) as error:
                 replies.update(self._failed(way, everything, error))
             else:
@@ -137,15 +137,15 @@ class ClusterLine:
                 onward[index] = (found.address, found.is_asking)
         return onward
 
-    def _line_to(self, way: _Way) -> Line:
+    def _connection_to(self, way: _Way) -> BoundedConnection:
         address, _ = way
-        if address not in self._lines:
-            self._lines[address] = self._cluster.server_at(address).line(self._timeout_s)
-        return self._lines[address]
+        if address not in self._connections:
+            self._connections[address] = self._cluster.server_at(address).connection(self._timeout_s)
+        return self._connections[address]
 
     def _failed(self, way: _Way, indices: list[int], error: Exception) -> dict[int, Any]:
         self._slow.add(way[0])
-        self._lines.pop(way[0]).close()
+        self._connections.pop(way[0]).close()
         return dict.fromkeys(indices, error)
 
 

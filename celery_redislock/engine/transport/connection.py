@@ -1,4 +1,4 @@
-"""Line: one connection, used again only after an exchange that ended cleanly."""
+"""BoundedConnection: one connection, used again only after an exchange that ended cleanly."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .replication import missing_acks, wait_for
 #: Makes an open connection of redis-py, and its socket, until the clock's deadline.
 Connect = Callable[[Clock], tuple[Any, BoundedSocket | NoSocket]]
 
-#: What an idle line is given for a sign of life, seconds; or so many round trips.
+#: What an idle connection is given for a sign of life, seconds; or so many round trips.
 SIGN_OF_LIFE_S, ROUND_TRIPS = 0.1, 4
 #: With less than this left none is opened, seconds: certificates alone take some of it.
 OPENING_S = 0.03
@@ -28,11 +28,11 @@ OPENING_S = 0.03
 LAST_WORD_S = 0.02
 
 
-class Line:
+class BoundedConnection:
     """One connection.
 
     Whatever ends an exchange before its last reply was read, an exception of a signal handler at any
-    point included, the line is not ready: what it reads next may be another's answer. It opens a new
+    point included, the connection is not ready: what it reads next may be another's answer. It opens a new
     connection then.
 
     Args:
@@ -50,7 +50,7 @@ class Line:
     def __init__(self, connect: Connect, step_s: float) -> None:
         self._connect = connect
         self._step_s = step_s
-        self._connection: Any = None
+        self._inner: Any = None
         self._sock: Any = None
         self._read: Callable[[], Any] = _nothing
         self._round_trip_s = 0.0
@@ -143,7 +143,7 @@ class Line:
     def has_gone_bad(self) -> bool:
         """Whether the server has closed it, or there is something to read that nobody asked for."""
         try:
-            return bool(self._connection.can_read(timeout=0))
+            return bool(self._inner.can_read(timeout=0))
         except (redis.RedisError, OSError):
             return True
 
@@ -168,9 +168,9 @@ class Line:
     def close(self) -> None:
         """Close the connection; it opens again when it is used."""
         self.is_ready = self.is_owed = False
-        connection, self._connection, self._sock, self._read = self._connection, None, None, _nothing
-        if connection is not None:
-            connection.disconnect()
+        inner, self._inner, self._sock, self._read = self._inner, None, None, _nothing
+        if inner is not None:
+            inner.disconnect()
 
     def _ready(self, deadline: float) -> float:
         """Open the connection if it is not, and return the seconds that are left."""
@@ -186,12 +186,12 @@ class Line:
             raise RedisTimeoutError("no time is left to open a connection")
         clock = Clock(deadline, self._step_s)
         try:
-            connection, sock = self._connect(clock)
+            inner, sock = self._connect(clock)
         except RedisTimeoutError:
             self.was_slow = clock.is_answered and time.monotonic() >= deadline
             raise
         self._round_trip_s = clock.round_trip_s
-        self._connection, self._sock, self._read = connection, sock, reader_of(connection)
+        self._inner, self._sock, self._read = inner, sock, reader_of(inner)
         self.used_at = time.monotonic()
         self.is_ready = True
         return self.used_at

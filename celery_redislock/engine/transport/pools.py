@@ -114,5 +114,5 @@ def when_closed(place: Any, store: Store) -> None:
         # None while both are collected.
         return None if known_place is None else original(known_place, *args, **kwargs)
 
-    with suppress(AttributeError):  # a pool that takes no attributes: its lines go when it goes
+    with suppress(AttributeError):  # a pool that takes no attributes: its connections go when it goes
         setattr(place, name, closing)

@@ -1,4 +1,4 @@
-"""Routed: a store that finds its server anew when a failover, or the move of a slot, is under way."""
+"""Routing: a store that finds its server anew when a failover, or the move of a slot, is under way."""
 
 from __future__ import annotations
 
@@ -7,16 +7,13 @@ from collections import ChainMap
 from collections.abc import Mapping
 from typing import Any
 
-import redis
 from redis.exceptions import AuthenticationError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from ..protocol.script import Question
-from ..protocol.wire import Command
 from .bounded import step_of
 from .outages import code_of
-from .store import CALL_S, Store
+from .store import Store
 
 #: Pauses of a call between two attempts, seconds: the first, and the longest that it grows to.
 PAUSE_FIRST_S, PAUSE_LONGEST_S = 0.02, 0.25
@@ -45,23 +42,14 @@ class RoutedStore(Store):
     def __init__(self, options: Mapping[str, Any]) -> None:
         self._attempt_s = step_of(options)
 
-    def call(
-        self, command: Command, within: float = CALL_S, acks: int = 0, undo: Question | None = None
-    ) -> Any:
-        """Send a command, again if its reply is lost, or if another server may take it soon."""
-        now, pause_s = time.monotonic(), PAUSE_FIRST_S
-        deadline = now + min(within, CALL_S)
-        while True:
-            try:
-                return self.attempt(command, now, deadline, self._attempt_s, acks, undo)
-            except (redis.RedisError, OSError) as error:
-                # After a silence the next attempt may take as long as the last one.
-                needed_s = self._attempt_s if isinstance(error, RedisTimeoutError) else pause_s
-                if not passes(error) or time.monotonic() + needed_s + AGAIN_S >= deadline:
-                    self.take_back(undo)
-                    raise
-            time.sleep(pause_s)
-            now, pause_s = time.monotonic(), min(2 * pause_s, PAUSE_LONGEST_S)
+    def pause_after(self, error: Exception, failures: int, deadline: float) -> float | None:
+        """Return how long a call waits before a server may serve it; None: it gives up."""
+        pause_s = min(PAUSE_FIRST_S * 2.0 ** (failures - 1), PAUSE_LONGEST_S)
+        # After a silence the next attempt may take as long as the last one.
+        needed_s = self._attempt_s if isinstance(error, RedisTimeoutError) else pause_s
+        if not passes(error) or time.monotonic() + needed_s + AGAIN_S >= deadline:
+            return None
+        return pause_s
 
 
 def passes(error: Exception) -> bool:

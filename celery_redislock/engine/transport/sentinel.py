@@ -13,7 +13,7 @@ from redis.sentinel import MasterNotFoundError
 
 from ..protocol.script import Question
 from ..protocol.wire import Command
-from .connection import Line
+from .connection import BoundedConnection
 from .routing import AGAIN_S, LOOK_UP_S, Address, RoutedStore, left_until, passes, placed, share_of
 from .server import Server
 
@@ -71,14 +71,14 @@ class SentinelStore(RoutedStore):
             self.doubt(error)
             raise
 
-    def line(self, timeout_s: float) -> SentinelLine:
-        """Return a connection to whoever is the master."""
-        return SentinelLine(self, timeout_s)
+    def connection(self, timeout_s: float) -> SentinelConnection:
+        """Return a connection to the master of the moment."""
+        return SentinelConnection(self, timeout_s)
 
-    def rest(self) -> None:
+    def close_idle(self) -> None:
         """Close connections to the master that nobody uses."""
         if self._known is not None:
-            self._known[1].rest()
+            self._known[1].close_idle()
 
     def take_back(self, undo: Question | None) -> None:
         """Take back what the master was asked."""
@@ -140,21 +140,21 @@ class SentinelStore(RoutedStore):
         self._is_stale = False
 
 
-class SentinelLine:
+class SentinelConnection:
     """A connection to the master of the moment, for many commands at a time."""
 
     def __init__(self, store: SentinelStore, timeout_s: float) -> None:
         self._store = store
         self._timeout_s = timeout_s
         self._master: Server | None = None
-        self._line: Line | None = None
+        self._connection: BoundedConnection | None = None
 
     def open(self, commands: Sequence[Command], within: float) -> None:
         """Open the connection."""
         deadline = time.monotonic() + within
-        line = self._line_to(self._store.master(deadline))
+        connection = self._connection_to(self._store.master(deadline))
         try:
-            line.open(commands, left_until(deadline))
+            connection.open(commands, left_until(deadline))
         except (redis.RedisError, OSError) as error:
             self._store.doubt(error)
             raise
@@ -162,9 +162,9 @@ class SentinelLine:
     def exchange(self, commands: Sequence[Command], within: float, acks: int = 0) -> list[Any]:
         """Send all commands at once to the master and return their replies."""
         deadline = time.monotonic() + within
-        line = self._line_to(self._store.master(deadline))
+        connection = self._connection_to(self._store.master(deadline))
         try:
-            replies = line.exchange(commands, left_until(deadline), acks)
+            replies = connection.exchange(commands, left_until(deadline), acks)
         except (redis.RedisError, OSError) as error:
             self._store.doubt(error)
             raise
@@ -175,11 +175,11 @@ class SentinelLine:
 
     def close(self) -> None:
         """Close the connection; it opens again when it is used."""
-        if self._line is not None:
-            self._line.close()
+        if self._connection is not None:
+            self._connection.close()
 
-    def _line_to(self, master: Server) -> Line:
-        if self._line is None or self._master is not master:
+    def _connection_to(self, master: Server) -> BoundedConnection:
+        if self._connection is None or self._master is not master:
             self.close()
-            self._master, self._line = master, master.line(self._timeout_s)
-        return self._line
+            self._master, self._connection = master, master.connection(self._timeout_s)
+        return self._connection

@@ -1,6 +1,6 @@
-"""Server: the store that is one server, and its lines that nobody uses at the moment.
+"""Server: the store that is one server, and its connections that nobody uses at the moment.
 
-What can be trusted of an idle line is asked when it is used again: that the server has not closed it,
+What can be trusted of an idle connection is asked when it is used again: that the server has not closed it,
 and, after a long time, that it still answers. What is too many goes some seconds after its last use.
 """
 
@@ -25,20 +25,20 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from ..protocol.script import Question
 from ..protocol.wire import Command
 from .bounded import BoundedSocket, Clock, NoSocket, connected, step_of
-from .connection import Line
+from .connection import BoundedConnection
 from .store import CALL_S, KEPT, Store
 
 #: Attempts after the first, and the pauses before them: many clients do not all come back at once.
 RETRIES = 3
 _BACKOFF = FullJitterBackoff(cap=0.2, base=0.02)
-#: An idle line is looked at after this long, seconds: a look costs a system call.
+#: An idle connection is looked at after this long, seconds: a look costs a system call.
 LOOKED_AT_S = 0.01
-#: An idle line must give a sign of life after this long if `health_check_interval` is not set, seconds:
+#: An idle connection must give a sign of life after this long if `health_check_interval` is not set, seconds:
 #: a firewall may have forgotten it.
 TRUSTED_S = 15.0
-#: With a round trip of more than this, seconds, to open a connection takes longer than who asks may have.
+#: With a longer round trip than this, seconds, opening a connection may take more than a question has.
 FAR_S = 0.02
-#: Surplus lines are closed so long after their last use, looked for so often; seconds.
+#: Surplus connections are closed so long after their last use, looked for so often; seconds.
 SURPLUS_S, TIDIED_EACH_S = 3.0, 1.0
 
 
@@ -64,10 +64,10 @@ class Server(Store):
 
     def begin_afresh(self) -> None:
         """Know of no connection. So begins the child of a fork: the sockets are the parent's."""
-        #: Who has a line brings it back to where he took it from: this one is exchanged to forget all.
-        self._idle: deque[Line] = deque()
+        #: Who took a connection out of a deque brings it back to that one: a new deque forgets them all.
+        self._idle: deque[BoundedConnection] = deque()
         #: Not answered in time, kept open for some seconds: what was sent arrives, and can be taken back.
-        self._left: deque[Line] = deque()
+        self._left: deque[BoundedConnection] = deque()
         self._tidier: threading.Thread | None = None
         self._opener: threading.Thread | None = None
 
@@ -76,27 +76,18 @@ class Server(Store):
         """What a question and its answer took when a connection was opened last."""
         return self._round_trip_s
 
-    def call(
-        self, command: Command, within: float = CALL_S, acks: int = 0, undo: Question | None = None
-    ) -> Any:
-        """Send a command, again if its reply is lost."""
+    def pause_after(self, error: Exception, failures: int, deadline: float) -> float | None:
+        """Return how long a call waits before its next attempt; None: it gives up."""
+        if isinstance(error, AuthenticationError) or not isinstance(
+            error, (RedisConnectionError, RedisTimeoutError)
+        ):
+            return None
+        # After a silence the next attempt may take as long as the last one.
+        needed_s = self._attempt_s if isinstance(error, RedisTimeoutError) else 0.0
         now = time.monotonic()
-        deadline = now + (within if within < CALL_S else CALL_S)
-        failures = 0
-        while True:
-            try:
-                return self.attempt(command, now, deadline, self._attempt_s, acks, undo)
-            except AuthenticationError:
-                raise
-            except (RedisConnectionError, RedisTimeoutError) as error:
-                failures += 1
-                # After a silence the next attempt may take as long as the last one.
-                needed_s = self._attempt_s if isinstance(error, RedisTimeoutError) else 0.0
-                if failures > RETRIES or time.monotonic() + needed_s >= deadline:
-                    self.take_back(undo)
-                    raise
-            time.sleep(min(_BACKOFF.compute(failures), max(deadline - time.monotonic(), 0)))
-            now = time.monotonic()
+        if failures > RETRIES or now + needed_s >= deadline:
+            return None
+        return min(float(_BACKOFF.compute(failures)), max(deadline - now, 0))
 
     def attempt(
         self,
@@ -110,24 +101,24 @@ class Server(Store):
         """Send a command once."""
         idle = self._idle
         try:
-            line = idle.pop()
+            connection = idle.pop()
         except IndexError:
-            line = self.line(self._attempt_s)
+            connection = self.connection(self._attempt_s)
         else:
-            if now - line.used_at > LOOKED_AT_S:
-                self._look_at(line, now, deadline)
+            if now - connection.used_at > LOOKED_AT_S:
+                self._look_at(connection, now, deadline)
         if within == math.inf and self._round_trip_s > FAR_S and not idle:
-            # It may sleep for long: who asks next should find another open, so far away.
+            # It may sleep for long: the next question should find another connection open, so far away.
             self._open_later()
         try:
             if acks:
-                reply = line.ask_replicated(command, now, deadline, acks, within)
+                reply = connection.ask_replicated(command, now, deadline, acks, within)
             else:
-                reply = line.ask(command, now, deadline, within)
+                reply = connection.ask(command, now, deadline, within)
         except BaseException as error:
-            self._after_failure(idle, line, error, is_call=within < math.inf, undo=undo)
+            self._after_failure(idle, connection, error, is_call=within < math.inf, undo=undo)
             raise
-        idle.append(line)
+        idle.append(connection)
         if len(idle) > KEPT:
             self._tidy_later()
         return reply
@@ -138,24 +129,24 @@ class Server(Store):
         """Send some commands at once, on a connection for this time; an error stands in its place."""
         now, idle = time.monotonic(), self._idle
         try:
-            line = idle.pop()
-            self._look_at(line, now, deadline)
+            connection = idle.pop()
+            self._look_at(connection, now, deadline)
         except IndexError:
-            line = self.line(self._attempt_s)
+            connection = self.connection(self._attempt_s)
         try:
-            line.open(commands, deadline - now)
-            replies = line.exchange(commands, min(within, deadline - time.monotonic()), acks)
+            connection.open(commands, deadline - now)
+            replies = connection.exchange(commands, min(within, deadline - time.monotonic()), acks)
         except BaseException as error:
-            self._after_failure(idle, line, error, is_call=True, undo=None)
+            self._after_failure(idle, connection, error, is_call=True, undo=None)
             raise
-        idle.append(line)
+        idle.append(connection)
         return replies
 
-    def line(self, timeout_s: float) -> Line:
+    def connection(self, timeout_s: float) -> BoundedConnection:
         """Return a connection of its own, each step of which takes at most `timeout_s` seconds."""
-        return Line(self._connect, timeout_s)
+        return BoundedConnection(self._connect, timeout_s)
 
-    def rest(self) -> None:
+    def close_idle(self) -> None:
         """Close connections that nobody uses, those first that were not used for longest."""
         self._close_surplus(math.inf)
 
@@ -166,10 +157,10 @@ class Server(Store):
 
     def take_back(self, undo: Question | None) -> None:
         """Send what takes back the question of a call behind each copy of it that was not answered."""
-        for line in list(self._left):
-            if undo is not None and line.undo is undo:
+        for connection in list(self._left):
+            if undo is not None and connection.undo is undo:
                 script, keys, arguments = undo
-                line.say(script.in_full(keys, arguments))
+                connection.say(script.in_full(keys, arguments))
 
     def masters(self) -> Sequence[Server]:
         """Return this one."""
@@ -180,49 +171,49 @@ class Server(Store):
         self._round_trip_s = clock.round_trip_s
         return connection
 
-    def _look_at(self, line: Line, now: float, deadline: float) -> None:
-        """Close an idle line that cannot be trusted: it opens anew."""
-        is_old = now - line.used_at > self._trusted_s
-        if line.has_gone_bad() or (is_old and not line.is_alive(deadline)):
-            line.close()
+    def _look_at(self, connection: BoundedConnection, now: float, deadline: float) -> None:
+        """Close an idle connection that cannot be trusted: it opens anew."""
+        is_old = now - connection.used_at > self._trusted_s
+        if connection.has_gone_bad() or (is_old and not connection.is_alive(deadline)):
+            connection.close()
             # Those below were not used for longer.
             _close_all(self._idle)
 
     def _after_failure(
         self,
-        idle: deque[Line],
-        line: Line,
+        idle: deque[BoundedConnection],
+        connection: BoundedConnection,
         error: BaseException,
         *,
         is_call: bool,
         undo: Question | None,
     ) -> None:
-        if line.is_ready:
+        if connection.is_ready:
             # Redis refused, or nothing was sent.
-            idle.append(line)
+            idle.append(connection)
             return
-        if isinstance(error, RedisTimeoutError) and line.is_owed and undo is not None:
-            line.undo = undo
-            self._left.append(line)
+        if isinstance(error, RedisTimeoutError) and connection.is_owed and undo is not None:
+            connection.undo = undo
+            self._left.append(connection)
             self._tidy_later()
             return
-        line.close()
-        if line.was_slow:
+        connection.close()
+        if connection.was_slow:
             self._open_later()
         elif isinstance(error, RedisConnectionError) or is_call:
             # Those that were not used for longer have met the same fate.
             _close_all(idle)
 
     def _open_later(self) -> None:
-        """Open a connection for the next who asks: this one had too little time for it."""
+        """Open a connection for the next question: this one had too little time for it."""
         if self._opener is None or not self._opener.is_alive():
             self._opener = _started(self._open_for_the_next, "redislock-opening")
 
     def _open_for_the_next(self) -> None:
-        line, idle = self.line(self._attempt_s), self._idle
+        connection, idle = self.connection(self._attempt_s), self._idle
         with suppress(redis.RedisError, OSError):
-            line.open((), CALL_S)
-            idle.append(line)
+            connection.open((), CALL_S)
+            idle.append(connection)
 
     def _tidy_later(self) -> None:
         if self._tidier is None or not self._tidier.is_alive():
@@ -242,19 +233,19 @@ class Server(Store):
         idle = self._idle
         while len(idle) > KEPT:
             try:
-                line = idle.popleft()
+                connection = idle.popleft()
             except IndexError:  # somebody uses it now
                 return
-            if line.used_at > before:
-                idle.appendleft(line)
+            if connection.used_at > before:
+                idle.appendleft(connection)
                 return
-            line.close()
+            connection.close()
 
 
-def _close_all(lines: deque[Line]) -> None:
-    while lines:
+def _close_all(connections: deque[BoundedConnection]) -> None:
+    while connections:
         with suppress(IndexError):  # somebody uses it now
-            lines.popleft().close()
+            connections.popleft().close()
 
 
 def _tidy(server: ref[Server]) -> None:

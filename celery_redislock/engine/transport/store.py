@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+import redis
 from redis.exceptions import NoScriptError, ResponseError
 
 from ..protocol.script import Question, Script
@@ -18,7 +19,7 @@ from .bounded import STEP_S
 CALL_S = 5.0
 #: One attempt of a call, once the connection is open: so that a lost reply leaves time for a second one.
 ATTEMPT_S = STEP_S
-#: The end of a timeout does not cut off a healthy answer: who waits asks for so long at least; seconds.
+#: A question gets at least so long, seconds: the end of a timeout does not cut off a healthy answer.
 LEAST_ATTEMPT_S = 0.1
 #: Connections that are kept while nobody uses them.
 KEPT = 4
@@ -31,12 +32,14 @@ class Store(ABC):
     replies, and a waiter would occupy its pool. Ours go to the same place with the same credentials.
     """
 
+    #: What one attempt of a call takes at most, seconds.
+    _attempt_s: float
+
     @property
     @abstractmethod
     def round_trip_s(self) -> float:
         """What a question and its answer took when a connection was opened last, seconds; 0.0: not known."""
 
-    @abstractmethod
     def call(
         self, command: Command, within: float = CALL_S, acks: int = 0, undo: Question | None = None
     ) -> Any:
@@ -54,6 +57,30 @@ class Store(ABC):
 
         Raises:
             redis.RedisError: Redis refused, or could not be reached.
+        """
+        now = time.monotonic()
+        deadline = now + (within if within < CALL_S else CALL_S)
+        failures = 0
+        while True:
+            try:
+                return self.attempt(command, now, deadline, self._attempt_s, acks, undo)
+            except (redis.RedisError, OSError) as error:
+                failures += 1
+                pause_s = self.pause_after(error, failures, deadline)
+                if pause_s is None:
+                    self.take_back(undo)
+                    raise
+            time.sleep(pause_s)
+            now = time.monotonic()
+
+    @abstractmethod
+    def pause_after(self, error: Exception, failures: int, deadline: float) -> float | None:
+        """Return how long a call waits before its next attempt, seconds; None: it gives up.
+
+        Args:
+            error: Of the last attempt.
+            failures: How many attempts have failed.
+            deadline: When the call must be over, on the monotonic clock.
         """
 
     def run(
@@ -140,12 +167,12 @@ class Store(ABC):
         """Send what takes back the question of a call behind each copy of it that was not answered."""
 
     @abstractmethod
-    def line(self, timeout_s: float) -> Exchange:
+    def connection(self, timeout_s: float) -> Exchange:
         """Return a connection of its own, each step of which takes at most `timeout_s` seconds."""
 
     @abstractmethod
-    def rest(self) -> None:
-        """Close connections that nobody uses, but for a few: some who asked are going to sleep."""
+    def close_idle(self) -> None:
+        """Close connections that nobody uses, but for a few: some of the callers are going to sleep."""
 
     @abstractmethod
     def close(self) -> None:

@@ -57,9 +57,9 @@ def test_a_question_is_sent_on_to_the_mapped_address(cluster: tuple[ClusterStore
 
 def test_renewals_are_sent_on_to_the_mapped_address(cluster: tuple[ClusterStore, list[Any]]) -> None:
     store, mapped = cluster
-    line = store.line(0.5)
+    connection = store.connection(0.5)
 
-    assert [line.exchange([GET, GET], 2.0) for _ in range(2)] == [[b"right"] * 2] * 2
+    assert [connection.exchange([GET, GET], 2.0) for _ in range(2)] == [[b"right"] * 2] * 2
 
     assert set(mapped) == {FIRST, SECOND}
-    line.close()
+    connection.close()

@@ -12,7 +12,7 @@ import pytest
 import redis
 
 from celery_redislock import Holder, RedisLock
-from celery_redislock.engine.lease import mailroom
+from celery_redislock.engine.lease import per_client
 from celery_redislock.engine.lease.mailroom import Mailroom
 from celery_redislock.engine.transport.clients import store_of
 
@@ -89,7 +89,7 @@ class Stand:
         return {each._name for each in held if each is not None}  # type: ignore[attr-defined]
 
     def _waiters(self) -> list[Any]:
-        rooms = list(mailroom._rooms.get(store_of(self.client), {}).values())
+        rooms = list(per_client._mailrooms.get(store_of(self.client), {}).values())
         return [mailbox for room in rooms for mailbox in room._places]
 
 
@@ -328,7 +328,7 @@ def test_a_wrong_lock_is_caught(
 
 
 def test_a_wrong_mailroom_is_caught(client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mailroom, "Mailroom", StaysTheReader)
+    monkeypatch.setattr(per_client, "Mailroom", StaysTheReader)
 
     with pytest.raises(AssertionError, match="served late"):
         at_every_line(waiting_as_reader, Stand(client))

@@ -14,7 +14,7 @@ import pytest
 import redis
 
 from celery_redislock import RedisLock
-from celery_redislock.engine.lease import mailroom
+from celery_redislock.engine.lease import mailroom, per_client
 from celery_redislock.engine.lease.mailroom import PLACES, Mailroom
 from celery_redislock.engine.lease.verbs import LockVerbs
 from celery_redislock.engine.protocol.keys import keys_of
@@ -36,7 +36,7 @@ StartContender = Callable[..., Contender]
 class TellsNobody(Mailroom):
     """A newcomer goes to sleep, whoever reads knowing nothing of him."""
 
-    def _tell_reader(self, mailbox: bytes) -> None:
+    def _interrupt_reader(self, mailbox: bytes) -> None:
         pass
 
 
@@ -188,7 +188,9 @@ def test_thirty_waiters_of_a_process_keep_few_connections_and_are_served_in_turn
 
     assert all(each.answer(within=10) for each in waiting)
     assert order == list(range(30))
-    eventually(lambda: not mailroom._rooms[store_of(client)], message="an empty mailroom should be gone")
+    eventually(
+        lambda: not per_client._mailrooms[store_of(client)], message="an empty mailroom should be gone"
+    )
 
 
 def test_more_than_have_a_place_sleep_in_a_second_room(

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from celery_redislock.engine.fitness import weaknesses
+from celery_redislock.engine.fitness import findings
 
 FIT = {"redis_version": "7.0.15", "role": "master", "maxmemory_policy": "noeviction", "cluster_enabled": "0"}
 
 
 def test_nothing_is_said_of_a_fit_server() -> None:
-    assert weaknesses(FIT, in_cluster=False) == []
-    assert weaknesses({**FIT, "cluster_enabled": "1"}, in_cluster=True) == []
+    assert findings(FIT, in_cluster=False) == []
+    assert findings({**FIT, "cluster_enabled": "1"}, in_cluster=True) == []
 
 
 def test_nothing_is_said_where_nothing_is_known() -> None:
-    assert weaknesses({}, in_cluster=False) == []
-    assert weaknesses({"redis_version": "unstable"}, in_cluster=False) == []
+    assert findings({}, in_cluster=False) == []
+    assert findings({"redis_version": "unstable"}, in_cluster=False) == []
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def test_nothing_is_said_where_nothing_is_known() -> None:
     ],
 )
 def test_what_makes_a_server_unfit_is_said(fact: str, value: str, told: str) -> None:
-    found = weaknesses({**FIT, fact: value}, in_cluster=False)
+    found = findings({**FIT, fact: value}, in_cluster=False)
 
-    assert len(found) == 1
-    assert told in found[0]
+    assert [finding.fact for finding in found] == [fact]
+    assert told in str(found[0])

@@ -12,7 +12,8 @@ import redis
 from celery_redislock.engine import threads
 from celery_redislock.engine.lease import renewal, watch
 from celery_redislock.engine.lease.lease import Lease
-from celery_redislock.engine.lease.renewal import Renewal, pace_of, renewal_of
+from celery_redislock.engine.lease.per_client import renewal_of
+from celery_redislock.engine.lease.renewal import Renewal, pace_of
 from celery_redislock.engine.threads import Bell
 from celery_redislock.engine.transport.store import ATTEMPT_S
 
@@ -28,7 +29,7 @@ class Clock:
         return self.now
 
 
-class FakeLine:
+class FakeConnection:
     """A connection that notes what is sent and answers as it was told."""
 
     def __init__(self) -> None:
@@ -58,9 +59,9 @@ class FakeStore:
     """The Redis that hears of renewals."""
 
     def __init__(self) -> None:
-        self.hears = FakeLine()
+        self.hears = FakeConnection()
 
-    def line(self, _timeout_s: float) -> FakeLine:
+    def connection(self, _timeout_s: float) -> FakeConnection:
         """Return the connection."""
         return self.hears
 
@@ -301,13 +302,13 @@ def test_all_leases_released_in_the_midst_of_a_renewal_are_no_error(
     stepper: Stepper, caplog: pytest.LogCaptureFixture
 ) -> None:
     holding = stepper.hold()
-    line = stepper.store.line
+    connection = stepper.store.connection
 
-    def release_meanwhile(timeout_s: float) -> FakeLine:
+    def release_meanwhile(timeout_s: float) -> FakeConnection:
         stepper.renewal.forget("a")
-        return line(timeout_s)
+        return connection(timeout_s)
 
-    with mock.patch.object(stepper.store, "line", release_meanwhile):
+    with mock.patch.object(stepper.store, "connection", release_meanwhile):
         stepper.step_to_next()
 
     assert not holding.lost

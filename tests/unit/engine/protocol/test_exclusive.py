@@ -98,6 +98,32 @@ def test_what_was_granted_unseen_is_left_again(client: redis.Redis, keys: LockKe
     assert not client.exists(NAME)
 
 
+def test_the_undo_of_a_question_leaves_what_a_later_one_was_granted(
+    client: redis.Redis, keys: LockKeys
+) -> None:
+    token, asked_at = uuid4().hex, now()
+    question = exclusive.acquire(keys, token, TTL_MS, 0, METADATA, asked_at)
+    asked(client, question)
+    later = exclusive.acquire_again(question, asked_at + 1)
+
+    assert isinstance(exclusive.acquired(asked(client, later), asked_at + 1), Granted)
+    asked(client, exclusive.undo_of(keys, question))
+
+    assert client.get(NAME) == token.encode()
+    asked(client, exclusive.undo_of(keys, later))
+    assert not client.exists(NAME)
+
+
+@pytest.mark.parametrize("more", [{}, {"ticket": "t" * 32}, {"mark": "m" * 32}, {"ticket": "t", "mark": "m"}])
+def test_a_question_that_is_asked_again_differs_by_its_number(keys: LockKeys, more: Any) -> None:
+    question = exclusive.acquire(keys, "token", TTL_MS, 0, METADATA, 1.0, **more)
+
+    assert exclusive.acquire_again(question, 2.0) == exclusive.acquire(
+        keys, "token", TTL_MS, 0, METADATA, 2.0, **more
+    )
+    assert exclusive.undo_of(keys, question) == exclusive.leave(keys, "token", 1.0, more.get("mark", ""))
+
+
 def test_a_lock_is_looked_at_and_taken_away(client: redis.Redis, keys: LockKeys) -> None:
     token = uuid4().hex
     acquire(client, keys, token)

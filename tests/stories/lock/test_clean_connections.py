@@ -1,4 +1,4 @@
-"""Clean lines: whatever interrupts a question, nobody reads its answer in place of his own."""
+"""Clean connections: whatever interrupts a question, nobody reads its answer in place of their own."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ ECHO = ("ECHO", "right")
 
 
 class KeepsWhateverHappened(Server):
-    """A store that takes each of its lines for clean, as this one did once."""
+    """A store that takes each of its connections for clean, as this one did once."""
 
     def begin_afresh(self) -> None:
-        """Keep a line of which nothing is known."""
+        """Keep a connection of which nothing is known."""
         super().begin_afresh()
         self._idle = _Trusting()
 
-    def _after_failure(self, idle: Any, line: Any, *_: Any, **__: Any) -> None:
-        idle.append(line)
+    def _after_failure(self, idle: Any, connection: Any, *_: Any, **__: Any) -> None:
+        idle.append(connection)
 
 
 class _Trusting(deque[Any]):
-    def append(self, line: Any) -> None:
+    def append(self, connection: Any) -> None:
         """Take it for ready."""
-        line.is_ready = line._connection is not None
-        super().append(line)
+        connection.is_ready = connection._inner is not None
+        super().append(connection)
 
 
 def a_command(store: Store) -> None:
@@ -87,7 +87,7 @@ def test_an_interrupted_call_leaves_no_answer_to_others(client: redis.Redis, cal
 
 
 @pytest.mark.parametrize("call", [a_command, a_pipeline], ids=lambda call: call.__name__)
-def test_a_store_that_keeps_dirty_lines_is_caught(client: redis.Redis, call: Any) -> None:
+def test_a_store_that_keeps_dirty_connections_is_caught(client: redis.Redis, call: Any) -> None:
     pool = client.connection_pool
     store = KeepsWhateverHappened(pool.connection_class, pool.connection_kwargs)
 

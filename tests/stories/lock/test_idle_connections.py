@@ -1,4 +1,4 @@
-"""Idle lines: trusted for as long as they can be, few, and gone with the user's own connections."""
+"""Idle connections: trusted for as long as they can be, few, and gone with the user's own connections."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NAME = "idle"
 AT_ONCE_S = 0.6
 
 
-def lines(client: redis.Redis) -> int:
+def connections(client: redis.Redis) -> int:
     """Count the connections of the clients that these tests make."""
     return sum(known["name"] == NAME for known in client.client_list())
 
@@ -49,7 +49,7 @@ def at_the_same_time(count: int, call: Callable[[int], object]) -> None:
 
 
 def use(client: redis.Redis, count: int = 6) -> None:
-    """Leave some idle lines."""
+    """Leave some idle connections."""
     store = store_of(client)
     at_the_same_time(count, lambda _: store.ask(("BLPOP", "nothing there", "0.1"), 2.0))
 
@@ -68,13 +68,13 @@ def own(one_arena: Arena) -> redis.Redis:
 
 
 @pytest.mark.usefixtures("quick")
-def test_surplus_lines_go_some_seconds_after_their_last_use(own: redis.Redis, one_arena: Arena) -> None:
+def test_surplus_connections_go_some_seconds_after_their_last_use(own: redis.Redis, one_arena: Arena) -> None:
     use(own, 20)
-    assert lines(one_arena.client) > KEPT
+    assert connections(one_arena.client) > KEPT
 
-    eventually(lambda: lines(one_arena.client) <= KEPT, 3)
+    eventually(lambda: connections(one_arena.client) <= KEPT, 3)
 
-    assert lines(one_arena.client) > 0
+    assert connections(one_arena.client) > 0
     eventually(lambda: not any("tidying" in thread.name for thread in threading.enumerate()), 2)
 
 
@@ -85,28 +85,30 @@ def test_surplus_lines_go_some_seconds_after_their_last_use(own: redis.Redis, on
         "disconnect",
     ],
 )
-def test_no_line_is_left_when_the_users_own_connections_are_closed(
+def test_no_connection_is_left_when_the_users_own_connections_are_closed(
     own: redis.Redis, one_arena: Arena, how: str
 ) -> None:
     use(own)
-    assert lines(one_arena.client) > 1
+    assert connections(one_arena.client) > 1
 
     (own.close if how == "close" else own.connection_pool.disconnect)()
 
-    eventually(lambda: lines(one_arena.client) == 0, 2)
+    eventually(lambda: connections(one_arena.client) == 0, 2)
     assert RedisLock(own, NAME).acquire(), "it should open anew, as redis-py does"
 
 
-def test_a_line_that_is_used_while_the_pool_is_closed_is_not_kept(own: redis.Redis, one_arena: Arena) -> None:
+def test_a_connection_that_is_used_while_the_pool_is_closed_is_not_kept(
+    own: redis.Redis, one_arena: Arena
+) -> None:
     store = store_of(own)
     using = threading.Thread(target=store.ask, args=(("BLPOP", "nothing there", "0.3"), 2.0))
     using.start()
-    eventually(lambda: lines(one_arena.client) == 1, 2)
+    eventually(lambda: connections(one_arena.client) == 1, 2)
 
     own.connection_pool.disconnect()
     using.join()
 
-    eventually(lambda: lines(one_arena.client) == 0, 2)
+    eventually(lambda: connections(one_arena.client) == 0, 2)
 
 
 def test_a_pool_is_not_kept_alive(server: Server) -> None:
@@ -121,7 +123,7 @@ def test_a_pool_is_not_kept_alive(server: Server) -> None:
 
 
 @pytest.mark.parametrize("interval", [0.2, 0])
-def test_no_call_pays_for_lines_that_a_firewall_has_forgotten(
+def test_no_call_pays_for_connections_that_a_firewall_has_forgotten(
     one_arena: Arena, interval: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not interval:
@@ -137,7 +139,7 @@ def test_no_call_pays_for_lines_that_a_firewall_has_forgotten(
     assert time.monotonic() - began_at < AT_ONCE_S
 
 
-def test_a_line_that_answers_is_used_again_however_long_it_was_idle(
+def test_a_connection_that_answers_is_used_again_however_long_it_was_idle(
     own: redis.Redis, one_arena: Arena, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(servers, "TRUSTED_S", 0.05)
@@ -151,7 +153,7 @@ def test_a_line_that_answers_is_used_again_however_long_it_was_idle(
     assert one_arena.client.info("stats")["total_connections_received"] == before
 
 
-def test_lines_that_the_server_has_closed_cost_nothing(own: redis.Redis, one_arena: Arena) -> None:
+def test_connections_that_the_server_has_closed_cost_nothing(own: redis.Redis, one_arena: Arena) -> None:
     use(own)
     one_arena.client.client_kill_filter(_type="normal", skipme=True)
     began_at = time.monotonic()
@@ -162,7 +164,7 @@ def test_lines_that_the_server_has_closed_cost_nothing(own: redis.Redis, one_are
     assert time.monotonic() - began_at < AT_ONCE_S
 
 
-def test_a_line_with_something_to_read_is_not_used(own: redis.Redis) -> None:
+def test_a_connection_with_something_to_read_is_not_used(own: redis.Redis) -> None:
     store: Any = store_of(own)
     assert store.call(("ECHO", "right")) == b"right"
     store._idle[-1]._sock.sendall(b"*2\r\n$4\r\nECHO\r\n$5\r\nwrong\r\n")
