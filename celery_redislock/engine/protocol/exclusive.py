@@ -123,7 +123,9 @@ def acquire(
         ticket: Token of the publish lock that the grant ends; or nothing.
         mark: In place of the token, where that was given back and takes the lock once more.
     """
-    asked: tuple[bytes, ...] = (*keys.acquired, keys.questions_of(mark or token))
+    k = keys
+    asked: tuple[bytes, ...]
+    asked = (k.lock, k.holder, k.fence, k.waiters, k.seen, k.pending, k.questions_of(mark or token))
     if not ticket:
         return ACQUIRE, asked, (token, ttl_ms, patience_ms, metadata, number_of(asked_at))
     asked = (*asked, keys.reservation, keys.questions_of(ticket))
@@ -139,7 +141,8 @@ def acquire_again(question: Question, asked_at: float) -> Question:
 def undo_of(keys: LockKeys, question: Question) -> Question:
     """Return what undoes a question that `acquire` made, and none that was asked later; see `leave`."""
     _, asked, arguments = question
-    return LEAVE, (*keys.left, asked[6]), (arguments[0], arguments[4])
+    left = (keys.lock, keys.holder, keys.waiters, keys.seen, asked[6])
+    return LEAVE, left, (arguments[0], arguments[4])
 
 
 def acquired(reply: Any, sent_at: float) -> Granted | Busy | None:
@@ -165,7 +168,8 @@ def leave(keys: LockKeys, token: str, asked_at: float, mark: str = "") -> Questi
 
     It undoes the questions of this token that were asked until `asked_at`.
     """
-    return LEAVE, (*keys.left, keys.questions_of(mark or token)), (token, number_of(asked_at))
+    left = (keys.lock, keys.holder, keys.waiters, keys.seen, keys.questions_of(mark or token))
+    return LEAVE, left, (token, number_of(asked_at))
 
 
 def release(keys: LockKeys, token: str, min_hold_ms: int, done: str, ticket: str = "") -> Question:
@@ -178,7 +182,9 @@ def release(keys: LockKeys, token: str, min_hold_ms: int, done: str, ticket: str
         done: The work that was done under the lock, for the next holder to know; or nothing.
         ticket: As in `acquire`: if it had one, the publish lock of a copy of the work ends too.
     """
-    asked: tuple[bytes, ...] = (*keys.released, keys.questions_of(token))
+    k = keys
+    asked: tuple[bytes, ...]
+    asked = (k.lock, k.holder, k.waiters, k.seen, k.fence, k.pending, k.questions_of(token))
     if ticket:
         asked = (*asked, keys.reservation)
     return RELEASE, asked, (token, min_hold_ms, done)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from functools import cache, cached_property, lru_cache
+from functools import cache, lru_cache
 
 from redis.crc import key_slot
 
@@ -29,39 +29,22 @@ class LockKeys:
     inflight: bytes
     ledger: bytes
 
-    # What each script declares, in its order; made once for each lock.
-
-    @cached_property
-    def acquired(self) -> tuple[bytes, ...]:
-        """The keys of a question for the lock, before its own."""
-        return self.lock, self.holder, self.fence, self.waiters, self.seen, self.pending
-
-    @cached_property
-    def released(self) -> tuple[bytes, ...]:
-        """The keys of a release, before its own."""
-        return self.lock, self.holder, self.waiters, self.seen, self.fence, self.pending
-
-    @cached_property
-    def left(self) -> tuple[bytes, ...]:
-        """The keys of a leave, before its own."""
-        return self.lock, self.holder, self.waiters, self.seen
-
-    @cached_property
+    @property
     def forced(self) -> tuple[bytes, ...]:
         """The keys of a release by force."""
         return self.lock, self.holder, self.waiters, self.seen
 
-    @cached_property
+    @property
     def renewed(self) -> tuple[bytes, ...]:
         """The keys of a renewal."""
         return self.lock, self.holder, self.fence, self.pending
 
-    @cached_property
+    @property
     def inspected(self) -> tuple[bytes, bytes, bytes]:
         """The keys that tell who has the lock."""
         return self.lock, self.holder, self.waiters
 
-    @cached_property
+    @property
     def shared(self) -> tuple[bytes, bytes, bytes, bytes, bytes]:
         """The keys that the members of a batch keep alive."""
         return self.lock, self.holder, self.members, self.inflight, self.fence
