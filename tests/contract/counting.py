@@ -11,10 +11,13 @@ from typing import Any
 
 import redis
 
+from ..support.deadlines import eventually
 from ..support.places import ROOT
 from .trial import Trial
 
 PROCESSES = 5
+#: What each of them adds, one at a time; all begin at the same moment.
+ROUNDS = 100
 
 
 def count(trial: Trial, folder: Path, times: int) -> tuple[int, int]:
@@ -28,7 +31,7 @@ def count(trial: Trial, folder: Path, times: int) -> tuple[int, int]:
         subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         for _ in range(PROCESSES)
     ]
-    outputs = [process.communicate(timeout=60)[0] for process in processes]
+    outputs = [process.communicate(timeout=100)[0] for process in processes]
     met = sum(output.count(b"met another") for output in outputs)
     failed = sum(process.returncode != 0 for process in processes)
     return int((folder / "number").read_text() or 0), met + failed
@@ -39,6 +42,8 @@ def main() -> None:
     port, lock_class, folder, times = sys.argv[1:]
     number, inside = Path(folder) / "number", Path(folder) / "inside"
     client = redis.Redis(port=int(port))
+    client.incr("counting:ready")
+    eventually(lambda: int(client.get("counting:ready") or 0) == PROCESSES, within=60)
     for _ in range(int(times)):
         lock = resolve_name(lock_class)(client, "counting", 10)
         if not lock.acquire(blocking=True, timeout=60):

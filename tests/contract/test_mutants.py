@@ -16,12 +16,12 @@ from . import test_lease as lease
 from . import test_loss as loss
 from . import test_lost_replies as lost_replies
 from . import test_waiting as waiting
-from .counting import PROCESSES, count
+from .counting import PROCESSES, ROUNDS, count
 from .kinds import REDIS_LOCK, Can, LockKind
 from .promises import CONTRACT, Promise, promises_of
 from .trial import Trial
 
-#: Shown to fail by a test of its own, since a wrong lock needs more rounds than a right one.
+#: Shown to fail by a test of its own.
 SHOWN_APART = exclusion.test_processes_that_share_a_file_lose_no_update_and_never_meet
 
 
@@ -240,10 +240,10 @@ def test_a_wrong_lock_is_caught(caught: Caught, one_arena: Arena) -> None:
 
 
 def test_without_a_lock_processes_that_share_a_file_do_meet(one_arena: Arena, tmp_path: Path) -> None:
-    reached, met = count(Trial(kind_of(wrong.IsNeverBusy), one_arena), tmp_path, 400)
+    reached, met = count(Trial(kind_of(wrong.IsNeverBusy), one_arena), tmp_path, ROUNDS)
 
     assert met > 0
-    assert reached < PROCESSES * 400
+    assert reached < PROCESSES * ROUNDS
 
 
 @pytest.mark.parametrize(
