@@ -19,6 +19,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
+from ..protocol.wire import packed
+
 #: One step, to connect, to send or to be answered: so that a lost reply leaves time for a second attempt.
 STEP_S = 2.0
 #: A socket's own time-out is set anew when it is longer than it should be by so much, seconds.
@@ -266,6 +268,18 @@ def connected(
     return connection, sock
 
 
+class _Packer:
+    """Packs what redis-py sends when it opens a connection.
+
+    The packer of hiredis ends the process when a signal handler raises while it packs a number: the
+    database, or the version of the protocol.
+    """
+
+    def pack(self, *words: Any) -> list[bytes]:
+        """Return a command as redis-py sends it; its name may be two words."""
+        return [packed((*words[0].split(), *words[1:]))]
+
+
 def of_our_own(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return options for a connection that is ours alone: replies as bytes, no retries inside."""
     left_out = (*_OF_THE_POOL, *_OF_THE_LIBRARY)
@@ -273,6 +287,7 @@ def of_our_own(options: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **kept,
         **_UNSAID,
+        "command_packer": _Packer(),
         "retry": Retry(NoBackoff(), 0),
         "decode_responses": False,
         "encoding": "utf-8",
