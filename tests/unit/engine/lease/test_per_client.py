@@ -50,6 +50,10 @@ def test_nothing_is_kept_of_a_client_that_is_gone(redis_url: str) -> None:
     assert len(per_client._renewals) == before
 
 
+# Eventlet, and Python from 3.12 on, warn of any fork: other tests have loaded the one, and have threads.
+@pytest.mark.filterwarnings(
+    "ignore:Using fork", "ignore:This process", "ignore::pytest.PytestUnraisableExceptionWarning"
+)
 def test_the_child_of_a_fork_knows_of_no_lease_and_no_waiter(verbs: LockVerbs) -> None:
     room, renewal, parent = mailroom_with(verbs, b"one"), renewal_of(verbs.store, 1.0), here()
     renewal._watches["token"] = None  # type: ignore[assignment]
