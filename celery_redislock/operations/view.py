@@ -63,7 +63,7 @@ class LockView:
             if self.members:
                 known["members"] = [dict(member) for member in self.members]
         if self.waiting is not None:
-            known["queued"] = self.waiting.metadata["id"]
+            known["waiting_to_begin"] = self.waiting.metadata["id"]
         return known
 
     def _values(self) -> dict[str, str]:

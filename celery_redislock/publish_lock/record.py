@@ -1,8 +1,8 @@
-"""PublishLock: under a lock's name at most one work waits, from its publication until it begins.
+"""PublishLock: under a lock's name at most one message waits, from its publication until its task begins.
 
-It is the companion key ``redislock.reservation...`` of the lock: the token of the one publication that has
-it, and the work that waits. It is not renewed: it ends when the work begins (`acquire.lua` does that in
-the step that grants the lock), when it is freed, or with its lease.
+Redis keeps it in the companion key ``redislock.reservation...`` of the lock: the token of the publication
+that has it, and the id of the task that waits. It is not renewed. It ends when the task begins
+(`acquire.lua` frees it in the step that grants the lock), when it is freed, or when its time is over.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Queued: the publish lock that a message carries, for those who run, revoke or bury its task."""
+"""Ticket: what a message carries of its publish lock; freed when its task begins, or never will."""
 
 from __future__ import annotations
 
@@ -15,17 +15,28 @@ from .record import PublishLock
 
 logger = logging.getLogger(__name__)
 
-#: Redis has so long to take back a publish lock, seconds: whoever asks has better things to do.
+#: For how long Redis is asked to free a publish lock, seconds. A worker that asks has others to serve.
 FREE_S = 1.0
 
 
 def publish_lock(app: Celery, lock_name: str) -> PublishLock:
-    """Return the publish lock of a lock, by the Redis key of that."""
+    """Return the publish lock that belongs to a lock.
+
+    Args:
+        app: Its Redis keeps both.
+        lock_name: The Redis key of the lock.
+    """
     return PublishLock(provider_of(app).client, lock_name)
 
 
 def free(lock: PublishLock, token: str, within: float = FREE_S) -> None:
-    """Give a publish lock back, if it is this token's, in so many seconds; never raises."""
+    """Free a publish lock if this token has it; never raises.
+
+    Args:
+        lock: The publish lock.
+        token: Of the ticket.
+        within: Seconds that Redis has for it.
+    """
     try:
         lock.free(token, within=within)
     except StoreUnavailable as error:
@@ -33,9 +44,9 @@ def free(lock: PublishLock, token: str, within: float = FREE_S) -> None:
 
 
 def free_of_message(app: Celery, headers: Mapping[str, Any] | None, task_id: str | None) -> None:
-    """Give back the publish lock that a message came with, if it still has it; never raises.
+    """Free the publish lock of a message, if the message still has it; never raises.
 
-    It is known by what the message says alone: neither its task nor its arguments need be known here.
+    The ticket says all that is needed: this process need not know the task.
     """
     found = ticket_in(headers, task_id)
     if not found:
@@ -47,10 +58,10 @@ def free_of_message(app: Celery, headers: Mapping[str, Any] | None, task_id: str
 
 
 class Ticket:
-    """The publish lock of a task that begins here; none where it was published without.
+    """The ticket of the message whose task begins here.
 
     Attributes:
-        token: Empty where there is none.
+        token: Of the publish lock; empty if the message has no ticket.
     """
 
     def __init__(self, app: Celery, headers: Mapping[str, Any] | None, task_id: str | None) -> None:
@@ -61,17 +72,17 @@ class Ticket:
         self._is_over = not self.token
 
     def token_under(self, lock_name: str) -> str:
-        """Return the token of the publish lock that the grant of this lock is to end; empty: of none."""
+        """Return the token if the ticket is for this lock, whose grant then frees it; else empty."""
         return self.token if lock_name == self._lock_name else ""
 
     def has_begun(self, lock_name: str) -> None:
-        """Take note that the grant of this lock has ended it; free the one of another name."""
+        """Note that the task has this lock. Its grant freed the publish lock, unless that is of another."""
         if self.token_under(lock_name):
             self._is_over = True
         self.end()
 
     def end(self) -> None:
-        """Free it, if that was not done; never raises."""
+        """Free the publish lock, if nothing has freed it yet; never raises."""
         if not self._is_over:
             self._is_over = True
             free_of_message(self._app, self._headers, self._id)

@@ -5,7 +5,7 @@ mailbox of its own, until it is woken or its sleep is over, and asks again. Whoe
 hands it to the first live waiter and wakes that one::
 
     holder                      Redis                          waiter
-      |                           |  <--- ask ------------------- |   refused, queued
+      |                           |  <--- ask ------------------- |   refused, in line
       |                           |  <--- sleep (BLPOP) --------- |
       | ---- release -----------> |  lock := waiter's, for 1 s    |
       |                           |  ---- wake -----------------> |

@@ -254,7 +254,7 @@ def test_one_call_can_be_cleared_and_others_stay(migrated: Any) -> None:
 
     name = task.lock_name(1)
     assert f"published and not begun: id {purged.id}" in run("show", name)
-    assert json.loads(run("show", "--json", name))["queued"] == purged.id
+    assert json.loads(run("show", "--json", name))["waiting_to_begin"] == purged.id
     assert "nothing done" in run("release", name)
     assert task.delay(1).id == purged.id
     assert f"{name}: publish lock freed" in run("release", "--force", name)

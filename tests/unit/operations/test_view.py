@@ -53,7 +53,7 @@ def test_a_lock_that_is_free_says_who_waits_for_its_run() -> None:
     view = LockView(KEY, None, waiting=Holder({"id": "waiting"}))
 
     assert view.text() == f"{KEY}: free\n{KEY}: published and not begun: id waiting"
-    assert view.as_dict() == {"name": KEY, "held": False, "queued": "waiting"}
+    assert view.as_dict() == {"name": KEY, "held": False, "waiting_to_begin": "waiting"}
 
 
 def test_an_object_is_json_and_has_no_more_than_is_known() -> None:
