@@ -6,7 +6,7 @@ it is published, and discounted when its run has ended and all that it published
 * ``locked_batch.py`` `locked_batch`: makes a canvas a batch
 * ``signature.py`` `LockedBatch`: the signature that is published
 * ``launch.py`` takes the lock and publishes the canvas
-* ``start.py`` the task that publishes a batch later
+* ``start_later.py`` the task that publishes a batch later
 * ``note.py`` what each message of a batch says of it
 * ``membership.py`` which messages belong to a batch
 * ``member_run.py`` a member of a batch begins and ends

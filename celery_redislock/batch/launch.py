@@ -20,9 +20,9 @@ from ..engine.group_lease import members_in_flight
 from ..errors import StoreUnavailable
 from ..holder import Holder, holder_metadata
 from ..messages import replies
-from ..messages.ending import request_of
 from ..messages.headers import BATCH_HEADER
 from ..messages.outcomes import LockFreed
+from ..messages.stored_state import request_of
 from ..pending.publish import publish_pending_apart
 from ..pending.record import call_began
 from ..task.acquisition import RETURNING_S

@@ -14,7 +14,7 @@ from celery.worker.request import Request
 
 from ..messages.delivery import delivery_headers
 from ..messages.headers import BATCH_HEADER
-from ..worker.deaths import LARGEST_PID, deaths_here
+from ..worker.child_deaths import LARGEST_PID, deaths_here
 from .membership import depart, step_aside
 from .note import BatchNote, note_in
 

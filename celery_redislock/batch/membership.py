@@ -21,7 +21,7 @@ from ..engine.group_lease import Left, Member
 from ..errors import StoreUnavailable
 from ..messages.headers import BATCH_HEADER
 from ..pending.publish import publish_pending_apart
-from ..task import current
+from ..task import held_locks
 from ..task.unlocked import Unlocked
 from .canvas import app_of, tasks_of, write_header
 from .note import BatchNote, note_in
@@ -108,12 +108,12 @@ class Membership:
 
 def begin(membership: Membership) -> None:
     """Have what is published in this thread from now on belong to the batch if it continues it."""
-    current.enter(membership)
+    held_locks.enter(membership)
 
 
 def end(membership: Membership) -> None:
     """End what `begin` began; a message that was announced and not published is not counted any more."""
-    current.leave(membership)
+    held_locks.leave(membership)
     membership.withdraw()
 
 
@@ -186,7 +186,7 @@ def announce(sender: Any = None, headers: Any = None, body: Any = None, **_: Any
     """At ``before_task_publish``: count a message of a batch before it is published."""
     if headers is None:
         return
-    here = current.innermost(Membership)
+    here = held_locks.innermost(Membership)
     note = note_in(headers)
     arguments = body[0] if isinstance(body, tuple | list) else ()
     if note is None:
@@ -207,7 +207,7 @@ def announce(sender: Any = None, headers: Any = None, body: Any = None, **_: Any
 
 def confirm(headers: Any = None, **_: Any) -> None:
     """At ``after_task_publish``: note that a message of a batch has been published."""
-    here = current.innermost(Membership)
+    here = held_locks.innermost(Membership)
     if here is not None and note_in(headers) is not None:
         here.sent()
 

@@ -45,7 +45,7 @@ class BatchNote:
     parent: int = 0
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as it travels."""
+        """Return it travels."""
         return asdict(self)
 
     def of_new_message(self) -> BatchNote:

@@ -23,7 +23,7 @@ from ..holder import Holder
 from ..pending.publish import publish_pending_apart
 from .canvas import app_of, plain, revived
 from .launch import BatchTerms, Launch
-from .start import LATER
+from .start_later import LATER
 
 #: What says, in a signature that was serialized, that it is one of a batch.
 SUBTASK_TYPE = "locked_batch"

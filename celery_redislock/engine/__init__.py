@@ -8,7 +8,7 @@ cluster. Other folders use the names below and ``companion.py``, never the rooms
 * ``group_lease.py`` one lease that several processes hold until the last of them has ended
 * ``companion.py`` what a feature keeps beside a lock: its key, its scripts, errors translated
 * ``inspection.py`` who holds what; giving back for a process that is dead
-* ``fitness.py`` whether the servers are fit to keep locks
+* ``server_fitness.py`` whether the servers are fit to keep locks
 * ``lease/`` what this process believes of a lock
 * ``protocol/`` what is said to Redis and what the answers mean (pure)
 * ``transport/`` how it gets there, in bounded time
@@ -23,7 +23,7 @@ from .lock import RedisLock
 from .protocol.exclusive import Inspection
 from .transport.clients import Client, reaches, store_of
 from .transport.cluster import ClusterAddress
-from .transport.outages import meaning_of
+from .transport.redis_errors import meaning_of
 from .transport.replication import replicas
 from .transport.store import CALL_S, Store
 

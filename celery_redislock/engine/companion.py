@@ -16,7 +16,7 @@ from .protocol.keys import index_of, keys_of
 from .protocol.script import Question, Script
 from .protocol.wire import Argument
 from .transport.clients import Client, store_of
-from .transport.outages import translated
+from .transport.redis_errors import translated
 from .transport.store import CALL_S
 
 #: The holder that a script described, see ``turn.lua``.

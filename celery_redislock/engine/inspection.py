@@ -13,7 +13,7 @@ from .protocol.exclusive import INSPECT, Inspection
 from .protocol.keys import COMPANION, keys_of
 from .protocol.script import Script
 from .transport.clients import Client, store_of
-from .transport.outages import translated
+from .transport.redis_errors import translated
 from .transport.store import ATTEMPT_S, CALL_S, Store
 
 #: Keys that the server looks at in one step of a scan, and locks that are asked for in one pipeline.

@@ -6,9 +6,9 @@ before, as it was. A task that will not run has an end, and so has whatever wait
 * ``headers.py`` every header of ours, its form, who writes and who reads it
 * ``outcomes.py`` what Celery is told in place of a result
 * ``republish.py`` a task goes back to the broker as it was
-* ``delivery.py`` how a message was sent and delivered
+* ``delivery.py`` how a message was sent and came
 * ``delays.py`` for how long a broker can keep a message
-* ``ending.py`` a task that will not run ends, and so does what waits for it
-* ``replies.py`` results that are sent to the caller only, as with ``rpc://``
+* ``stored_state.py`` a task that will not run ends, and so does what waits for it
+* ``replies.py`` results that are sent to who asked, as with ``rpc://``
 * ``sentry.py`` what Sentry's integration for Celery cannot see
 """

@@ -3,5 +3,5 @@
 ``celery -A APP locks ...`` parses, asks and prints.
 
 * ``commands.py`` ``celery locks``
-* ``view.py`` a lock as a row, a text or a JSON object
+* ``rendering.py`` a lock as a row, a text or a JSON object
 """

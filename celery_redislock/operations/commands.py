@@ -18,7 +18,7 @@ from ..errors import ConfigurationError, RedislockError
 from ..pending.publish import publish_pending
 from ..plugin import install
 from ..publish_lock.record import PublishLock
-from .view import HEADINGS, LockView
+from .rendering import HEADINGS, LockView
 
 __all__ = ["locks"]
 

@@ -11,8 +11,8 @@ from kombu.exceptions import ContentDisallowed
 
 from ..config.provider import provider_of
 from ..engine.threads import Bell, begin
-from ..messages.ending import StandsForOthers, request_of, revoke
 from ..messages.headers import PENDING_HEADER, pending_value
+from ..messages.stored_state import StandsForOthers, request_of, revoke
 from ..publish_lock.ticket import free_of_message
 from .message import signature_of
 from .runs import PendingIndex, PendingRun, PendingRuns

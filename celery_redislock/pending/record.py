@@ -23,10 +23,10 @@ from ..config.options import LockOptions
 from ..durations import EPOCH
 from ..engine import RedisLock
 from ..holder import Holder
-from ..messages.ending import is_stored
 from ..messages.headers import PENDING_HEADER, pending_in, pending_value
 from ..messages.outcomes import LockFreed, Obsolete
 from ..messages.republish import store_retry
+from ..messages.stored_state import is_stored
 from .message import run_of_request, run_of_signature
 from .publish import end_superseded, index_of, runs_of
 from .runs import LOOK_MS, PendingRun, Recorded

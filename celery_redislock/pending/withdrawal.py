@@ -1,8 +1,8 @@
 """Withdrawal: a pending run ended before it began, so one that stood back behind it is pending now.
 
 It was revoked, or expired; a worker did not know its task, or refused its message; it failed, or its process
-died, before it had its lock. Whoever hears of such an end (see ``worker/abandoned.py``) tells Redis, and
-publishes the next run.
+died, before it had its lock. Whoever hears of such an end tells Redis, and publishes the next run: see
+``worker/abandoned_messages.py``.
 """
 
 from __future__ import annotations

@@ -23,8 +23,8 @@ from ..conflicts.conflict import Conflict, announce
 from ..errors import StoreUnavailable
 from ..holder import Holder
 from ..messages import replies, sentry
-from ..messages.ending import request_of, store_end
 from ..messages.headers import PENDING_HEADER, TICKET_HEADER, ticket_in, ticket_value
+from ..messages.stored_state import request_of, store_end
 from ..publish_lock import ticket
 from ..publish_lock.record import PublishLock
 from .expiry import lasting, waiting_ms

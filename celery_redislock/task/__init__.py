@@ -10,7 +10,7 @@ taken before the first of them and given back after the last.
 * ``acquisition.py`` takes the lock, or settles why not
 * ``run.py`` one run: its lock, its body, its end
 * ``interruption.py`` how a running body is made to raise
-* ``current.py`` which locks are held around this thread
+* ``held_locks.py`` which locks are held around this thread
 * ``unlocked.py`` what stands for the lock where there is none
 * ``early_end.py`` what ends a run before its body is raised where the body would begin
 * ``resent.py`` whether a message is one that was published before, as it was

@@ -12,7 +12,7 @@ from celery import Celery, _state, signals
 
 from ..config import call, call_options, masking
 from ..pending.rescue import RescueStep
-from ..worker import abandoned, control, start
+from ..worker import abandoned_messages, control, start
 from . import hooks
 
 #: Which function of ours is called at which signal of Celery's. Its module connects nothing itself.
@@ -24,14 +24,14 @@ RECEIVERS: tuple[tuple[Any, Callable[..., Any]], ...] = (
     (signals.task_received, call_options.warn_of_what_nobody_reads),
     (signals.celeryd_after_setup, start.warn_of_unlocked_tasks),
     (signals.celeryd_after_setup, start.warn_of_missing_settings),
-    (signals.task_unknown, abandoned.on_refused),
-    (signals.task_rejected, abandoned.on_refused),
-    (signals.task_revoked, abandoned.on_revoked),
-    (signals.worker_ready, abandoned.on_ready),
+    (signals.task_unknown, abandoned_messages.on_refused),
+    (signals.task_rejected, abandoned_messages.on_refused),
+    (signals.task_revoked, abandoned_messages.on_revoked),
+    (signals.worker_ready, abandoned_messages.on_ready),
     # where the body runs
     (signals.task_postrun, hooks.release_what_is_left),
-    (signals.task_postrun, abandoned.on_postrun),
-    (signals.task_internal_error, abandoned.on_internal_error),
+    (signals.task_postrun, abandoned_messages.on_postrun),
+    (signals.task_internal_error, abandoned_messages.on_internal_error),
 )
 
 

@@ -28,7 +28,7 @@ from ..publish_lock.ticket import Ticket
 from ..signals import lock_acquired, lock_lost, lock_released
 from . import acquisition
 from .acquisition import Outcome
-from .current import all_around, enter, held_around, innermost, leave
+from .held_locks import all_around, enter, held_around, innermost, leave
 from .interruption import Interruptible, interruptible_here
 from .unlocked import Unknown, Unlocked
 

@@ -6,7 +6,7 @@ give back what the child held. It also hears of messages that never reach a chil
 * ``start.py`` what is checked when a worker starts
 * ``control.py`` remote control: terminate a run, list the locked runs
 * ``request.py`` `LockedRequest`: one delivery, seen from the parent
-* ``deaths.py`` notices at once that a child has died
-* ``orphans.py`` gives back what a dead child held
-* ``abandoned.py`` gives back what came with a message whose task never took its lock
+* ``child_deaths.py`` notices at once that a child has died
+* ``orphaned_locks.py`` gives back what a dead child held
+* ``abandoned_messages.py`` gives back what came with a message whose task never took its lock
 """

@@ -18,8 +18,8 @@ from ..messages.delivery import delivery_headers
 from ..messages.headers import TOKEN_HEADER
 from ..messages.outcomes import ComesAgain, Skipped
 from ..pending import replacement
-from . import orphans
-from .deaths import LARGEST_PID, deaths_here
+from . import orphaned_locks
+from .child_deaths import LARGEST_PID, deaths_here
 
 
 class LockedRequest(Request):
@@ -105,8 +105,8 @@ class LockedRequest(Request):
     def _release_orphan(self) -> None:
         headers = self._request_dict
         # First: it needs neither the task's options nor its arguments.
-        orphans.free_what_it_waited_with(self.task.app, headers)
-        orphans.release(self._call, headers[TOKEN_HEADER])
+        orphaned_locks.free_what_it_waited_with(self.task.app, headers)
+        orphaned_locks.release(self._call, headers[TOKEN_HEADER])
 
 
 def locked_request(request: Any) -> Any:

@@ -13,7 +13,7 @@ from ..config.options import OPTIONS
 from ..config.plan import Planned
 from ..config.provider import provider_of
 from ..config.unknown_settings import check_unknown_settings
-from ..engine import fitness, meaning_of, reaches
+from ..engine import meaning_of, reaches, server_fitness
 from ..messages import replies
 
 logger = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ class LockStep(bootsteps.Step):
             )
         else:
             logger.info("locks: Redis at %s, prefix %r", provider.shown, provider.prefix)
-            for finding in fitness.check(provider.client):
+            for finding in server_fitness.check(provider.client):
                 logger.warning("locks: Redis at %s: %s", provider.shown, finding)
 
 

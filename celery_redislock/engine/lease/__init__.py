@@ -5,7 +5,7 @@ it. A lease is renewed every third of its length, and is lost when its count end
 waits stands in line in Redis, and sleeps until it is woken.
 
 * ``terms.py`` the durations of a lock, checked, in milliseconds
-* ``lease.py`` what one grant gave and for how long it can be believed
+* ``lease.py`` what one grant gave and for how long it can be believed (pure)
 * ``holding.py`` what one lock object holds, and whom to tell when it is lost
 * ``verbs.py`` sends a question about one lock, and translates what goes wrong
 * ``waiting.py`` one attempt to get a lock, from the first question to grant, refusal or leave

@@ -13,7 +13,7 @@ from ..protocol import exclusive
 from ..protocol.exclusive import Busy, Granted, Released
 from ..protocol.keys import keys_of
 from ..protocol.script import Question
-from ..transport.outages import REDIS_ERRORS, translated, unavailable
+from ..transport.redis_errors import REDIS_ERRORS, translated, unavailable
 from ..transport.replication import NotReplicated
 from ..transport.store import CALL_S, LEAST_ATTEMPT_S, Store
 from .lease import now

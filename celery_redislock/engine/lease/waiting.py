@@ -25,7 +25,7 @@ import redis
 
 from ...errors import StoreUnavailable
 from ..protocol.exclusive import Busy, Granted
-from ..transport.outages import is_refusal
+from ..transport.redis_errors import is_refusal
 from ..transport.store import CALL_S, LEAST_ATTEMPT_S, Store
 from .lease import now
 from .mailroom import Mailroom

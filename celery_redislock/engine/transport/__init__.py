@@ -14,6 +14,6 @@ connections are our own. This folder is the only place that another client libra
 * ``cluster_pipeline.py`` many commands, one pipeline for each master
 * ``sentinel.py`` the store whose master is named by Sentinels
 * ``replication.py`` WAIT behind a grant
-* ``outages.py`` what Redis says when it cannot serve, and the cure
+* ``redis_errors.py`` what Redis says when it cannot serve, and the cure
 * ``clients.py`` redis-py client -> store
 """

@@ -12,7 +12,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from .bounded import step_of
-from .outages import code_of
+from .redis_errors import code_of
 from .store import Store
 
 #: Pauses of a call between two attempts, seconds: the first, and the longest that it grows to.

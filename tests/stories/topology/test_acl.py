@@ -14,7 +14,7 @@ import redis
 
 from celery_redislock import RedisLock
 from celery_redislock.config.client import client_from_url
-from celery_redislock.engine import fitness, inspect_all, reaches, store_of
+from celery_redislock.engine import inspect_all, reaches, server_fitness, store_of
 from celery_redislock.engine.lease.verbs import LockVerbs
 from celery_redislock.engine.protocol.exclusive import RENEW, Busy
 
@@ -148,7 +148,7 @@ def test_listing_locks_needs_scan(own: Server) -> None:
 
 
 def test_a_server_that_may_not_be_asked_about_itself_is_no_failure(own: Server) -> None:
-    assert fitness.check(client_of(own, add_user(own, COMMANDS))) == []
+    assert server_fitness.check(client_of(own, add_user(own, COMMANDS))) == []
 
 
 def test_min_replicas_needs_wait(replicated: Replicated) -> None:

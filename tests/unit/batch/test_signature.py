@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from celery_redislock.batch.signature import REFUSED
-from celery_redislock.batch.start import LATER
+from celery_redislock.batch.start_later import LATER
 from celery_redislock.config.options import OF_BATCH
 
 

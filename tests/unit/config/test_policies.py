@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 import pytest
 
-from celery_redislock.batch import start
+from celery_redislock.batch import start_later as start
 from celery_redislock.config.options import OF_BATCH, OPTIONS, POLICIES, WHEN_PUBLISHING, WHEN_RUNNING
 from celery_redislock.conflicts import conflict
 from celery_redislock.publishing import duplicates

@@ -15,7 +15,7 @@ from celery_redislock.messages.headers import PENDING_HEADER
 from celery_redislock.pending.publish import publish_pending
 from celery_redislock.pending.runs import PendingRuns
 from celery_redislock.pending.withdrawal import withdraw_apart
-from celery_redislock.worker import orphans
+from celery_redislock.worker import orphaned_locks
 
 from ...support.applications import busy, locked
 from ...support.deadlines import eventually
@@ -90,7 +90,7 @@ def test_a_message_that_the_worker_throws_away(line: Line, signal: Any) -> None:
 
 def test_a_child_that_dies_before_it_has_its_lock(line: Line) -> None:
     with busy(line.task, 1):
-        orphans.free_what_it_waited_with(line.app, line.message.headers)
+        orphaned_locks.free_what_it_waited_with(line.app, line.message.headers)
         line.moves_up()
 
 

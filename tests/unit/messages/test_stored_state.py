@@ -8,7 +8,7 @@ import pytest
 from celery import Celery, states
 from celery.app.task import Context
 
-from celery_redislock.messages.ending import StandsForOthers, request_of, revoke, store_end
+from celery_redislock.messages.stored_state import StandsForOthers, request_of, revoke, store_end
 
 OPTIONS: dict[str, Any] = {
     "task_id": "a",

@@ -1,4 +1,4 @@
-"""Deaths: a worker's parent notices that a child has died, and gives back what its task held.
+"""Child deaths: a worker's parent notices that a child has died, and gives back what its task held.
 
 Celery notices it up to five seconds later, and on a hard time limit before the child is dead. A pidfd
 becomes readable at the moment when the process ends, however it ends and before anyone has waited for it,

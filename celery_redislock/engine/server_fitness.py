@@ -1,4 +1,4 @@
-"""Fitness: whether the servers behind a client are fit to keep locks; asked when a worker starts."""
+"""Server fitness: whether the servers behind a client are fit to keep locks; asked when a worker starts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Start: the task that publishes a batch later, when it met a busy lock."""
+"""Start later: the task that publishes a batch later, when it met a busy lock."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from ..holder import Holder
 from ..messages import sentry
 from ..messages.delays import delayed
 from ..messages.delivery import delivery_headers
-from ..messages.ending import StandsForOthers
 from ..messages.headers import pending_in
 from ..messages.outcomes import LockFreed
+from ..messages.stored_state import StandsForOthers
 from ..pending import rescue
 from ..pending.publish import superseded_reason
 from ..pending.record import record_call
@@ -65,7 +65,7 @@ class Starter(StandsForOthers):
     """The class of the task that publishes batches: its end is the end of a whole batch."""
 
     abstract = True
-    Request = "celery_redislock.batch.start:StartRequest"
+    Request = "celery_redislock.batch.start_later:StartRequest"
 
     def start_strategy(self, app: Celery, consumer: Any, **kwargs: Any) -> Any:
         """Prepare a worker when it reads its tasks: when it starts, and when it is told to read them again.

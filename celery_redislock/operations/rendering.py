@@ -1,4 +1,4 @@
-"""View: what people are shown of a lock: as a row, as a text, or as a JSON object."""
+"""Rendering: what people are shown of a lock: as a row, as a text, or as a JSON object."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Outages: what Redis says when it cannot serve, what that means, and what to do."""
+"""Redis errors: what Redis says when it cannot serve, what that means, and what to do."""
 
 from __future__ import annotations
 

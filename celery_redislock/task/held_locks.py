@@ -1,4 +1,4 @@
-"""Current: which locks are held around the code that runs in this thread.
+"""Held locks: which locks are held around the code that runs in this thread.
 
 A run enters here when it begins and leaves when it ends; so does a member of a batch. What is called inside
 of it, an eager call say, needs no second lock of the same key.

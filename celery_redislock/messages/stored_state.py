@@ -1,4 +1,4 @@
-"""Ending: a task that will not run ends with a stored state, and so does what waits for its result.
+"""Stored state: a task that will not run ends with a stored state, and so does what waits for its result.
 
 Nobody else would end it: Celery stores what a run returns or raises. A run may end before its body, a
 pending run be superseded, or a call not even be published. In each case the caller, the later members of the

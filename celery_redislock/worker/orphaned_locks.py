@@ -1,4 +1,4 @@
-"""Orphans: gives back what a dead child of this worker held, or its place in line."""
+"""Orphaned locks: gives back what a dead child of this worker held, or its place in line."""
 
 from __future__ import annotations
 

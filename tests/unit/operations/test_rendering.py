@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 
 from celery_redislock import Holder
 from celery_redislock.engine import Inspection
-from celery_redislock.operations.view import HEADINGS, LockView
+from celery_redislock.operations.rendering import HEADINGS, LockView
 
 KEY = "redislock:flights"
 METADATA = {"task": "load", "id": "an-id", "host": "here", "pid": "7"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from celery_redislock.engine.fitness import findings
+from celery_redislock.engine.server_fitness import findings
 
 FIT = {"redis_version": "7.0.15", "role": "master", "maxmemory_policy": "noeviction", "cluster_enabled": "0"}
 

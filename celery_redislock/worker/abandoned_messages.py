@@ -1,4 +1,4 @@
-"""Abandoned: when a message ends without a run, its publish lock is freed and its pending run withdrawn.
+"""Abandoned messages: one ends without a run; its publish lock is freed, its pending run withdrawn.
 
 A run that takes its lock does both itself. These messages have no such run: the worker does not know the
 task, or it is not locked here; the content is refused; the task was revoked or has expired; its arguments
