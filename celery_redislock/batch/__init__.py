@@ -8,7 +8,7 @@ it is published, and discounted when its run has ended and all that it published
 * ``launch.py`` takes the lock and publishes the canvas
 * ``start_later.py`` the task that publishes a batch later
 * ``note.py`` what each message of a batch says of it
-* ``membership.py`` which messages belong to a batch
+* ``counting.py`` which messages belong to a batch, and how Redis counts them
 * ``member_run.py`` a member of a batch begins and ends
 * ``member_request.py`` a member of a batch, seen from the worker's parent
 * ``canvas.py`` copies a canvas, writes a header into each part, lists its results (pure)

@@ -20,13 +20,13 @@ from ..engine.group_lease import members_in_flight
 from ..errors import StoreUnavailable
 from ..holder import Holder, holder_metadata
 from ..messages import replies
+from ..messages.celery_exceptions import LockFreed
 from ..messages.headers import BATCH_HEADER
-from ..messages.outcomes import LockFreed
 from ..messages.stored_state import request_of
 from ..pending.publish import publish_pending_apart
 from ..pending.record import call_began
 from ..task.acquisition import RETURNING_S
-from . import membership
+from . import counting
 from .canvas import plain, results_of, revived, tasks_of, write_header
 from .note import BatchNote
 
@@ -223,7 +223,7 @@ class Launch:
         options = {name: value for name, value in self.call["options"].items() if name != "task_id"}
         if options.get("headers"):
             options["headers"] = {**options["headers"], BATCH_HEADER: note.as_dict()}
-        with membership.publishing(self.app, note, self.metadata):
+        with counting.publishing(self.app, note, self.metadata):
             self.published = self.canvas.apply_async(self.call["args"], self.call["kwargs"], **options)
 
     def _is_returning(self, holder: Holder) -> bool:

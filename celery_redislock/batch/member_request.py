@@ -15,7 +15,7 @@ from celery.worker.request import Request
 from ..messages.delivery import delivery_headers
 from ..messages.headers import BATCH_HEADER
 from ..worker.child_deaths import LARGEST_PID, deaths_here
-from .membership import depart, step_aside
+from .counting import depart, step_aside
 from .note import BatchNote, note_in
 
 logger = logging.getLogger(__name__)

@@ -20,9 +20,9 @@ from ..errors import RedislockError, StoreUnavailable
 from ..holder import holder_metadata
 from ..messages.headers import BATCH_HEADER
 from ..signals import lock_lost
-from . import membership
+from . import counting
+from .counting import Membership
 from .member_request import member_request
-from .membership import Membership
 from .note import BatchNote, note_in
 
 logger = logging.getLogger(__name__)
@@ -96,11 +96,11 @@ def _enter(task: Task[..., Any]) -> None:
         raise
     except BaseException:
         # When this is interrupted the member may be counted already, and would be until its lease ends.
-        membership.depart(task.app, member, note)
+        counting.depart(task.app, member, note)
         raise
     here = Membership(task.app, note, task.request)
     setattr(task.request, _ATTRIBUTE, (here, member))
-    membership.begin(here)
+    counting.begin(here)
 
 
 def _take_again(task: Task[..., Any], note: BatchNote) -> None:
@@ -139,14 +139,14 @@ def leave(sender: Any = None, retval: Any = None, state: str | None = None, **_:
         return
     here, member = found
     setattr(sender.request, _ATTRIBUTE, None)
-    membership.end(here)
+    counting.end(here)
     note: BatchNote = here.note
     comes_again = isinstance(retval, Reject) and bool(getattr(retval, "requeue", False))
     if comes_again or (state is None and note.parent not in (0, os.getpid())):
         # This child is ending: its parent publishes what follows, and then has the member depart.
-        membership.step_aside(member, note, _metadata(sender))
+        counting.step_aside(member, note, _metadata(sender))
     else:
-        membership.depart(sender.app, member, note)
+        counting.depart(sender.app, member, note)
 
 
 def _metadata(task: Task[..., Any]) -> dict[str, str]:

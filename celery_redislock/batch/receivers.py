@@ -12,7 +12,8 @@ from typing import Any
 from celery import Signature, signals
 
 from ..task import receivers as of_tasks
-from . import member_request, member_run, membership
+from . import counting as membership
+from . import member_request, member_run
 from . import start_later as start
 from .signature import SUBTASK_TYPE, LockedBatch
 

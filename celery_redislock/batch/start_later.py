@@ -20,10 +20,10 @@ from ..conflicts.retrying import Attempts
 from ..errors import LockBusy, StoreUnavailable
 from ..holder import Holder
 from ..messages import sentry
+from ..messages.celery_exceptions import LockFreed
 from ..messages.delays import delayed
 from ..messages.delivery import delivery_headers
 from ..messages.headers import pending_in
-from ..messages.outcomes import LockFreed
 from ..messages.stored_state import StandsForOthers
 from ..pending import rescue
 from ..pending.publish import superseded_reason

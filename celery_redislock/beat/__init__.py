@@ -3,7 +3,7 @@
 One beat leads as long as it holds a lease. That nothing is sent twice does not hang on the lease: each due
 time is claimed in Redis first, and only the leader can claim.
 
-* ``scheduler.py`` `LockedScheduler`: leads or stands by
+* ``lead_or_stand_by.py`` `LockedScheduler`: leads or stands by
 * ``settings.py`` the settings of beat, checked
 * ``claiming.py`` any scheduler, made to claim each due time before it sends
 * ``tenure.py`` the time in which one beat leads
@@ -13,6 +13,6 @@ time is claimed in Redis first, and only the leader can claim.
 * ``scripts/`` the Lua files: claim, recall
 """
 
-from .scheduler import LockedScheduler
+from .lead_or_stand_by import LockedScheduler
 
 __all__ = ["LockedScheduler"]

@@ -13,7 +13,7 @@ arguments and its Redis key are one `Call`, which is handed on.
 * ``celery_connection.py`` what Celery gives its own connection beside a URL, for our client too (pure)
 * ``masking.py`` passwords are masked where Celery masks its own settings
 * ``provider.py`` the locks of one app: its client and its prefix
-* ``mode.py`` whether any task of an app takes locks at all
+* ``all_off.py`` whether any task of an app takes locks at all
 * ``plan.py`` what holds for the calls of one task
 * ``call.py`` one call: plan, arguments, Redis key; made once for each message
 * ``call_options.py`` the lock options of one call, into its message and out of it

@@ -15,8 +15,8 @@ from ..config.options import LockOptions
 from ..engine import RedisLock
 from ..errors import ConfigurationError, LockBusy
 from ..holder import Holder
+from ..messages.celery_exceptions import ComesAgain, LockFreed, Obsolete, Skipped
 from ..messages.headers import RETRY_HEADER
-from ..messages.outcomes import ComesAgain, LockFreed, Obsolete, Skipped
 from ..messages.republish import bounded_delay, retry_later, signature_again
 from ..messages.stored_state import is_stored, revoke
 from ..pending.publish import superseded_reason

@@ -22,8 +22,8 @@ from celery import Task, states
 
 from ..engine import RedisLock
 from ..holder import Holder
+from ..messages.celery_exceptions import Done, PutOff
 from ..messages.headers import COPY_HEADER, OUTAGE_HEADER, PUT_OFF_HEADER
-from ..messages.outcomes import Done, PutOff
 from ..messages.republish import publish_again
 from .retrying import Attempts
 

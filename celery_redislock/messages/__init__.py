@@ -4,7 +4,7 @@ Celery knows a task by its message and its result. A task that comes again is th
 before, as it was. A task that will not run has an end, and so has whatever waits for it.
 
 * ``headers.py`` every header of ours, its form, who writes and who reads it
-* ``outcomes.py`` what Celery is told in place of a result
+* ``celery_exceptions.py`` what Celery is told in place of a result
 * ``republish.py`` a task goes back to the broker as it was
 * ``delivery.py`` how a message was sent and came
 * ``delays.py`` for how long a broker can keep a message

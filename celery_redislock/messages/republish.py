@@ -7,9 +7,9 @@ from typing import Any, NoReturn
 
 from celery import Task
 
+from .celery_exceptions import ComesAgain
 from .delays import delayed
 from .delivery import destination, how_sent, how_shown, travelling_headers
-from .outcomes import ComesAgain
 
 logger = logging.getLogger(__name__)
 

@@ -23,8 +23,8 @@ from ..config.options import LockOptions
 from ..durations import EPOCH
 from ..engine import RedisLock
 from ..holder import Holder
+from ..messages.celery_exceptions import LockFreed, Obsolete
 from ..messages.headers import PENDING_HEADER, pending_in, pending_value
-from ..messages.outcomes import LockFreed, Obsolete
 from ..messages.republish import store_retry
 from ..messages.stored_state import is_stored
 from .message import run_of_request, run_of_signature

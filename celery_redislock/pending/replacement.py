@@ -16,7 +16,7 @@ from ..config.options import LockOptions
 from ..config.provider import provider_of
 from ..engine import RedisLock, inspect, store_of
 from ..errors import LockLost
-from ..messages.outcomes import Skipped
+from ..messages.celery_exceptions import Skipped
 from ..messages.stored_state import is_stored, revoke
 from .publish import FOREIGN_MS, runs_of, superseded_reason
 

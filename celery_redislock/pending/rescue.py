@@ -15,7 +15,7 @@ from typing import Any
 
 from celery import Celery, bootsteps
 
-from ..config.mode import is_off
+from ..config.all_off import is_off
 from ..errors import RedislockError
 from .publish import index_of, serve
 from .replacement import expel

@@ -18,8 +18,8 @@ from ..conflicts import redelivery
 from ..conflicts.conflict import Conflict, announce, settle
 from ..engine import RedisLock
 from ..holder import Holder
+from ..messages.celery_exceptions import LockFreed
 from ..messages.headers import OF_EARLIER_TRIES, TOKEN_HEADER
-from ..messages.outcomes import LockFreed
 from ..pending.record import run_began
 
 

@@ -16,9 +16,9 @@ from ..config.provider import provider_of
 from ..engine import RedisLock
 from ..errors import LockBusy
 from ..holder import holder_metadata
+from ..messages.celery_exceptions import ComesAgain, Skipped
 from ..messages.delivery import how_sent, travelling_headers
 from ..messages.headers import CALL_HEADER, RETRY_HEADER
-from ..messages.outcomes import ComesAgain, Skipped
 from ..publishing import duplicates
 from ..publishing.publication import Send
 from ..worker import start as worker

@@ -20,7 +20,7 @@ from ..engine import RedisLock
 from ..engine.threads import here
 from ..errors import LockLost, StoreUnavailable
 from ..holder import holder_metadata
-from ..messages.outcomes import Skipped
+from ..messages.celery_exceptions import Skipped
 from ..pending import replacement
 from ..pending.publish import publish_pending_apart
 from ..pending.record import trigger_metadata

@@ -19,8 +19,8 @@ from typing import Any
 from celery import Celery, states
 from celery.exceptions import Reject
 
+from ..messages.celery_exceptions import ComesAgain, PutOff
 from ..messages.headers import TICKET_HEADER
-from ..messages.outcomes import ComesAgain, PutOff
 from ..pending import withdrawal
 from ..publish_lock import ticket
 

@@ -14,9 +14,9 @@ from celery.worker.request import Request
 from ..config.call import Call
 from ..config.call_options import take_from_properties
 from ..config.plan import Planned
+from ..messages.celery_exceptions import ComesAgain, Skipped
 from ..messages.delivery import delivery_headers
 from ..messages.headers import TOKEN_HEADER
-from ..messages.outcomes import ComesAgain, Skipped
 from ..pending import replacement
 from . import orphaned_locks
 from .child_deaths import LARGEST_PID, deaths_here

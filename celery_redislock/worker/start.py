@@ -8,7 +8,7 @@ from typing import Any
 import redis
 from celery import Celery, bootsteps
 
-from ..config.mode import is_off
+from ..config.all_off import is_off
 from ..config.options import OPTIONS
 from ..config.plan import Planned
 from ..config.provider import provider_of

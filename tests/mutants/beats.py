@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from unittest import mock
 
-from celery_redislock.beat import scheduler as beat
+from celery_redislock.beat import lead_or_stand_by as beat
 from celery_redislock.beat.clock import to_ms
+from celery_redislock.beat.lead_or_stand_by import LockedScheduler
 from celery_redislock.beat.ledger import Sent
-from celery_redislock.beat.scheduler import LockedScheduler
 from celery_redislock.beat.tenure import Tenure
 
 

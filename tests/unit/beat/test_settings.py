@@ -9,7 +9,7 @@ from celery import Celery
 from celery.beat import PersistentScheduler, Scheduler
 
 from celery_redislock import ConfigurationError
-from celery_redislock.beat.scheduler import LockedScheduler
+from celery_redislock.beat.lead_or_stand_by import LockedScheduler
 from celery_redislock.beat.settings import beat_settings
 
 

@@ -14,8 +14,8 @@ from celery.exceptions import Ignore
 from celery_redislock import LockedTask, RedisLock
 from celery_redislock.config.call import Call
 from celery_redislock.config.provider import provider_of
+from celery_redislock.messages.celery_exceptions import ComesAgain
 from celery_redislock.messages.headers import NAME_HEADER, NAMED_HEADER, TICKET_HEADER
-from celery_redislock.messages.outcomes import ComesAgain
 from celery_redislock.publish_lock.record import PublishLock
 
 from ...support.applications import application, locked

@@ -17,7 +17,7 @@ from celery.exceptions import TaskRevokedError
 from celery_redislock import ConfigurationError, Holder, LockBusy, RedisLock
 from celery_redislock.config.resolution import resolve
 from celery_redislock.conflicts.conflict import Conflict
-from celery_redislock.messages.outcomes import Skipped
+from celery_redislock.messages.celery_exceptions import Skipped
 from celery_redislock.signals import lock_conflict
 
 from ...support.applications import busy, locked

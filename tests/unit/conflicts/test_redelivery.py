@@ -8,6 +8,7 @@ import pytest
 from celery import Celery
 
 from celery_redislock import RedisLock
+from celery_redislock.messages.celery_exceptions import Done, PutOff, Skipped
 from celery_redislock.messages.headers import (
     COPY_HEADER,
     OUTAGE_HEADER,
@@ -15,7 +16,6 @@ from celery_redislock.messages.headers import (
     attempts_in,
     attempts_value,
 )
-from celery_redislock.messages.outcomes import Done, PutOff, Skipped
 from celery_redislock.task.run import finish
 
 from ...support.applications import locked

@@ -10,7 +10,7 @@ from celery.app import trace
 from celery.exceptions import Ignore
 
 from celery_redislock import LockBusy, LockKeyError
-from celery_redislock.messages.outcomes import Skipped
+from celery_redislock.messages.celery_exceptions import Skipped
 
 from ...support.applications import application, locked
 from ...support.servers import Server

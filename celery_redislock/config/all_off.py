@@ -1,4 +1,4 @@
-"""Mode: whether any task of an app takes a lock; if none does, no Redis is looked for."""
+"""All off: whether any task of an app takes a lock; if none does, no Redis is looked for."""
 
 from __future__ import annotations
 

@@ -9,10 +9,10 @@ import pytest
 from billiard.einfo import ExceptionInfo
 from celery.exceptions import Ignore
 
-from celery_redislock.messages import outcomes
-from celery_redislock.messages.outcomes import LockFreed
+from celery_redislock.messages import celery_exceptions
+from celery_redislock.messages.celery_exceptions import LockFreed
 
-OUTCOMES = [getattr(outcomes, name) for name in outcomes.__all__]
+OUTCOMES = [getattr(celery_exceptions, name) for name in celery_exceptions.__all__]
 TOLD = [outcome for outcome in OUTCOMES if outcome is not LockFreed]
 
 
@@ -33,4 +33,4 @@ def test_what_celery_never_sees_is_not_ignored_by_it() -> None:
 
 @pytest.mark.parametrize("outcome", TOLD)
 def test_each_outcome_is_in_the_table(outcome: Any) -> None:
-    assert f"`{outcome.__name__}`" in str(outcomes.__doc__)
+    assert f"`{outcome.__name__}`" in str(celery_exceptions.__doc__)

@@ -1,4 +1,4 @@
-"""Scheduler: a beat of which many may run: it leads and sends, or stands by.
+"""Lead or stand by: a beat of which many may run leads and sends, or stands by.
 
 The leader holds a lock. The others wait in line for that lock and have no scheduler at all. A beat that
 comes to lead makes a scheduler of the class that `redislock_beat_scheduler` names: so it reads the schedule

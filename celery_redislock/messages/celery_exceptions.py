@@ -1,4 +1,4 @@
-"""Outcomes: what Celery is told in place of a result, when a run ends without its body or before its time.
+"""Celery exceptions: what Celery is told in place of a result, when a run ends early or without its body.
 
 =============  =========================================  ==================================================
 outcome        state that is stored                       raised by

@@ -16,7 +16,7 @@ from celery import Celery
 from celery.beat import Scheduler, Service
 
 from celery_redislock import RedisLock
-from celery_redislock.beat.scheduler import LockedScheduler
+from celery_redislock.beat.lead_or_stand_by import LockedScheduler
 
 from ...support.applications import application
 from ...support.deadlines import eventually

@@ -1,4 +1,4 @@
-"""Membership: which messages belong to a batch, and how Redis counts them.
+"""Counting: which messages belong to a batch, and how Redis counts them.
 
 Every message of a batch has a header that names the batch. It is counted before it is published, and no
 longer when its run has ended. What a member publishes to continue the batch (the next task of a chain, the
