@@ -16,6 +16,14 @@ import sqlalchemy
 
 from .support.servers import KINDS, Server, available_kinds
 
+# Here, before any of them is imported, in whatever order the tests are collected.
+pytest.register_assert_rewrite(
+    "tests.contract.trial",
+    "tests.stories.pending.pending_checks",
+    "tests.stories.run.task_checks",
+    "tests.support.waiting_threads",
+)
+
 #: In CI nothing is skipped: what a test needs must be there.
 IN_CI = bool(os.environ.get("CI"))
 

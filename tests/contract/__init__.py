@@ -4,7 +4,3 @@ A new kind of lock (asyncio, shared, several keys at once) is one `LockKind` in 
 makes locks as the tests ask for them, and what it can do. A new promise is a test here that takes a `Trial`,
 and a row in ``test_mutants.py`` with a wrong lock that fails it.
 """
-
-import pytest
-
-pytest.register_assert_rewrite(f"{__name__}.trial", "tests.support.waiting_threads")

@@ -60,10 +60,24 @@ class _State:
     serving: set[asyncio.Task[None]] = field(default_factory=set)
     #: One for each connection that there ever was.
     writers: list[asyncio.StreamWriter] = field(default_factory=list)
+    accepted: list[socket.socket] = field(default_factory=list)
     request_delay: float = 0.0
     reply_delay: float = 0.0
     is_blackhole: bool = False
     listener: asyncio.Server | None = None
+
+
+class _Listening(socket.socket):
+    """A socket that listens, and keeps what it has accepted."""
+
+    def __init__(self, accepted: list[socket.socket]) -> None:
+        super().__init__(socket.AF_INET, socket.SOCK_STREAM)
+        self._kept = accepted
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        accepted, address = super().accept()
+        self._kept.append(accepted)
+        return accepted, address
 
 
 class Proxy:
@@ -161,10 +175,11 @@ class Proxy:
         self._run(work())
 
     async def _listen(self) -> None:
-        self._state.listener = await asyncio.start_server(
-            self._let_in, "127.0.0.1", self.port, family=socket.AF_INET
-        )
-        self.port = self._state.listener.sockets[0].getsockname()[1]
+        listening = _Listening(self._state.accepted)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(("127.0.0.1", self.port))
+        self.port = listening.getsockname()[1]
+        self._state.listener = await asyncio.start_server(self._let_in, sock=listening)
 
     async def _stop_listening(self) -> None:
         if self._state.listener is not None:
@@ -197,6 +212,9 @@ class Proxy:
             writer.transport.abort()
         # Asyncio closes the socket of what was aborted in its next turn.
         await asyncio.sleep(0.01)
+        # Now and then it has accepted one of which it tells nobody.
+        for accepted in self._state.accepted:
+            accepted.close()
 
     def _let_in(self, client_in: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
         self._state.writers.append(client)

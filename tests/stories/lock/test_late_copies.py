@@ -381,6 +381,8 @@ def keeps_it_when_the_first_of_two_questions_is_taken_back(late: Late) -> bool:
     token = uuid4().hex
     assert isinstance(late.verbs.acquire(token, TTL_MS, 0, "{}"), Granted)
     first_asked_at = now()
+    while number_of(now()) == number_of(first_asked_at):
+        pass  # two questions of one token are never asked in one microsecond
     assert isinstance(late.verbs.acquire(token, TTL_MS, 0, "{}"), Granted)
     late.store.run(*exclusive.leave(late.verbs.keys, token, first_asked_at))
     return late.verbs.is_held_with(token)

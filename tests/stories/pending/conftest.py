@@ -16,8 +16,6 @@ from .app import WRONG, build
 #: with two of them the triggers would wait behind the run, unseen by any lock.
 _POOLS = {"prefork": 4, "threads": 2, "solo": 1, "gevent": 10}
 
-pytest.register_assert_rewrite("tests.stories.pending.pending_checks")
-
 
 @pytest.fixture(scope="package")
 def store() -> Iterator[str]:

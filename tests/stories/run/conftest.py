@@ -12,8 +12,6 @@ from ...support.workers import Worker, running_worker
 from . import tasks_app
 from .stage import PROCESSES, Stage
 
-pytest.register_assert_rewrite("tests.stories.run.task_checks")
-
 #: Pool -> concurrency. Only the prefork worker sends events.
 _POOLS = {"prefork": PROCESSES, "threads": 4, "solo": 1}
 
