@@ -12,16 +12,14 @@ from typing import Any
 from celery import Signature, signals
 
 from ..task import receivers as of_tasks
-from . import counting as membership
-from . import member_request, member_run
-from . import start_later as start
+from . import counting, member_request, member_run, start_later
 from .signature import SUBTASK_TYPE, LockedBatch
 
 #: Which function of ours is called at which signal of Celery's. Its module connects nothing itself.
 RECEIVERS: tuple[tuple[Any, Callable[..., Any]], ...] = (
     # in the process that publishes
-    (signals.before_task_publish, membership.announce),
-    (signals.after_task_publish, membership.confirm),
+    (signals.before_task_publish, counting.announce),
+    (signals.after_task_publish, counting.confirm),
     # in a worker's parent
     (signals.worker_init, member_run.watch_at_start),
     (signals.task_unknown, member_request.depart_unknown),
@@ -39,4 +37,4 @@ def install() -> None:
     for signal, receiver in RECEIVERS:
         signal.connect(receiver, weak=False)
     Signature.register_type(name=SUBTASK_TYPE)(LockedBatch)
-    of_tasks.for_each_app(start.define)
+    of_tasks.for_each_app(start_later.define)

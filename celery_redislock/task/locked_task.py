@@ -21,7 +21,7 @@ from ..messages.delivery import how_sent, travelling_headers
 from ..messages.headers import CALL_HEADER, RETRY_HEADER
 from ..publishing import duplicates
 from ..publishing.publication import Send
-from ..worker import start as worker
+from ..worker import start
 from ..worker.request import locked_request
 from . import base_class, coroutines, map_calls, run
 from .hooks import called_by_celery, refuse_unless_surrounded, surround_hooks
@@ -98,7 +98,7 @@ class LockedTask(Planned):
             # An expected outcome: logged without a traceback.
             cls.throws = (*throws, LockBusy)
         cls.Request = locked_request(cls.Request)
-        worker.install(app)
+        start.install(app)
         prepare(app)
         return bound
 
