@@ -7,6 +7,7 @@ arguments and its Redis key are one `Call`, which is handed on.
 * ``options.py`` the one table of options, policies among them
 * ``resolution.py`` call > task > settings > default
 * ``location.py`` which Redis keeps the locks
+* ``revision.py`` whether the settings have changed since they were read
 * ``unknown_settings.py`` options and settings that would be ignored, and the name that was meant
 * ``urls.py`` URL -> what it says (pure)
 * ``client.py`` URL -> redis client

@@ -14,6 +14,7 @@ from ..naming.parameters import Declared
 from .location import key_prefix
 from .options import LockOptions
 from .resolution import declared_options, resolve
+from .revision import Revision
 from .unknown_settings import refuse_options_without_prefix
 
 
@@ -49,18 +50,20 @@ class Planned(Task):
     abstract = True
 
     def plan_for(self, per_call: Mapping[str, Any] | None = None) -> Plan:
-        """Return what holds for a call with these options of its own; without any, found out once.
+        """Return what holds for a call with these options of its own.
+
+        Without any it is found out once, and again when the app's settings have changed.
 
         Raises:
             ConfigurationError: An option or a setting is wrong.
         """
         if per_call is not None:
             return plan_of(self, self.app, per_call)
-        try:
-            plan: Plan = self.__dict__["_plan_of_task"]
-        except KeyError:
-            plan = self.__dict__["_plan_of_task"] = plan_of(self, self.app)
-        return plan
+        app = self.app
+        known: tuple[Revision, Plan] | None = self.__dict__.get("_plan_of_task")
+        if known is None or not known[0].is_current(app):
+            known = self.__dict__["_plan_of_task"] = (Revision(app), plan_of(self, app))
+        return known[1]
 
 
 def plan_of(task: Any, app: Celery, per_call: Mapping[str, Any] | None = None) -> Plan:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -12,15 +13,18 @@ from ..engine import RedisLock
 from .client import client_from_url
 from .location import store_settings
 from .options import LockOptions
+from .revision import Revision
 from .unknown_settings import check_unknown_settings
 from .urls import redacted
+
+logger = logging.getLogger(__name__)
 
 
 class LockProvider:
     """The locks of one app.
 
     Args:
-        app: Its settings are read now, and not again.
+        app: Its settings are read now; see `provider_of` for when they change.
 
     Raises:
         ConfigurationError: A setting is wrong; the message names it.
@@ -28,7 +32,7 @@ class LockProvider:
 
     def __init__(self, app: Celery) -> None:
         check_unknown_settings(app.conf)
-        settings = store_settings(app.conf)
+        self.settings = settings = store_settings(app.conf)
         self.client = client_from_url(
             settings.url,
             setting=settings.setting,
@@ -71,16 +75,34 @@ class LockProvider:
         )
 
 
-_providers: WeakKeyDictionary[Any, LockProvider] = WeakKeyDictionary()
+#: With the revision of the settings by which it was made, or looked at last.
+_providers: WeakKeyDictionary[Any, tuple[Revision, LockProvider]] = WeakKeyDictionary()
 
 
 def provider_of(app: Celery) -> LockProvider:
-    """Return the provider of an app, the same one in the whole process.
+    """Return the provider of an app: the same one in the whole process, until its settings change.
 
     Raises:
         ConfigurationError: A setting is wrong.
     """
-    try:
-        return _providers[app]
-    except KeyError:
-        return _providers.setdefault(app, LockProvider(app))
+    known = _providers.get(app)
+    if known is None:
+        known = _providers.setdefault(app, (Revision(app), LockProvider(app)))
+    elif not known[0].is_current(app):
+        known = _providers[app] = (Revision(app), _as_changed(app, known[1]))
+    return known[1]
+
+
+def _as_changed(app: Celery, before: LockProvider) -> LockProvider:
+    """Return the provider by the settings as they are now; the one before if they lead to the same Redis."""
+    check_unknown_settings(app.conf)
+    if store_settings(app.conf) == before.settings:
+        return before
+    provider = LockProvider(app)
+    logger.warning(
+        "locks: the settings of app %r have changed: its locks are at %s, prefix %r, from now on",
+        app.main,
+        provider.shown,
+        provider.prefix,
+    )
+    return provider

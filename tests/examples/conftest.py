@@ -11,8 +11,6 @@ import pytest
 import redis
 from celery import Celery, current_app
 
-from celery_redislock.config import provider
-
 from ..support.workers import Worker, running_worker
 from .meeting import PARTIES, THEY_WAIT
 
@@ -38,9 +36,6 @@ def project(redis_url: str, client: redis.Redis) -> Iterator[Celery]:
     """Give the example project's application, as a publisher on the emptied server."""
     from example_project.app import app
 
-    # It was the current app when the tests were collected. A test of something else may have had it read
-    # the settings that it had then, and its locks would be on the server that these name.
-    provider._providers.pop(app, None)
     before = current_app._get_current_object()
     app.conf.update(broker_url=redis_url, result_backend=redis_url, redislock_url=redis_url)
     app.set_current()
