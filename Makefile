@@ -15,7 +15,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help test scenarios slow ends chaos demo bench lint types contracts check wheel-check ci clean
+.PHONY: help test scenarios slow ends chaos demo bench docs docs-serve lint types contracts check wheel-check ci clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -41,6 +41,12 @@ demo: $(VENV)/.installed-demo ## watch real workers share a lock
 bench: $(VENV)/.installed-bench ## measure against other locks: make bench ARGS=--quick
 	@$(BIN)/python -m benchmarks $(ARGS)
 
+docs: $(VENV)/.installed-docs ## build the site into docs/_build/html; a warning fails
+	@$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
+
+docs-serve: $(VENV)/.installed-docs ## show the site at http://127.0.0.1:8000, built anew when a page changes
+	@$(BIN)/sphinx-autobuild -q --port 8000 docs docs/_build/html
+
 lint: $(VENV)/.installed-dev ## check style and formatting
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -60,7 +66,7 @@ ci: ## everything, as a fresh machine runs it
 	@.ci/run
 
 clean: ## remove what tests and builds leave behind (.venv stays)
-	@rm -rf build dist demo-output *.egg-info .*_cache .hypothesis .coverage celerybeat-schedule*
+	@rm -rf build dist demo-output docs/_build *.egg-info .*_cache .hypothesis .coverage celerybeat-schedule*
 	@find . -path ./$(VENV) -prune -o -name __pycache__ -type d -exec rm -rf {} +
 
 $(VENV)/.installed-%: setup.cfg pyproject.toml

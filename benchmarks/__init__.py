@@ -1,1 +1,1 @@
-"""Benchmarks: this package against its peers, in interleaved rounds; see docs/benchmarks.md."""
+"""Benchmarks: this package against its peers, in interleaved rounds; see docs/explanation/benchmarks.md."""

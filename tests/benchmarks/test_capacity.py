@@ -11,7 +11,7 @@ from benchmarks.simulation import Costs, Plan, answers, busy, drain, simulate
 
 from ..support.places import DOCS
 
-RESULTS = DOCS / "benchmarks" / "results.json"
+RESULTS = DOCS / "explanation" / "benchmarks" / "results.json"
 
 COSTS = Costs(acquire=30, renew=10, release=20, request=15)
 

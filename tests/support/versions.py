@@ -8,7 +8,7 @@ import redis
 
 CELERY = tuple(map(int, celery.__version__.split(".")[:2]))
 
-#: `docs/ends.md` says what Celery 5.4 does otherwise.
+#: `docs/explanation/ends.md` says what Celery 5.4 does otherwise.
 IS_5_4 = CELERY < (5, 5)
 
 

@@ -2,7 +2,8 @@
 
 redis-py's own packers are not used: a free cycle takes 7 % longer with the one for hiredis, and 9 % longer
 with the one in Python. And hiredis ends the process, by a segmentation fault, when a signal handler raises
-while it packs a number: a soft time limit does that. docs/benchmarks.md has the command that measures it.
+while it packs a number: a soft time limit does that. docs/explanation/benchmarks.md has the command that
+measures it.
 
 Nothing is cached. The packed keys of 4,096 locks made a cycle 1 % shorter where one lock is taken again and
 again, and 4 % longer where each cycle takes a lock of another name.

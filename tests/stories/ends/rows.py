@@ -1,4 +1,4 @@
-"""Rows: the operators' table of ``docs/ends.md``, and which test shows which row."""
+"""Rows: the operators' table of ``docs/explanation/ends.md``, and which test shows which row."""
 
 from __future__ import annotations
 

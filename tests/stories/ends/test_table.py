@@ -1,4 +1,4 @@
-"""Table: what operators are told in docs/ends.md is what these tests show, and what was measured."""
+"""Table: docs/explanation/ends.md tells operators what these tests show, and what was measured."""
 
 from __future__ import annotations
 
@@ -21,11 +21,13 @@ def rows_of(text: str, head: str) -> list[str]:
 
 
 def test_the_table_of_the_docs_is_the_table_of_the_tests() -> None:
-    assert rows_of((DOCS / "ends.md").read_text(), HEAD) == [str(row) for row in ROWS.values()]
+    assert rows_of((DOCS / "explanation" / "ends.md").read_text(), HEAD) == [
+        str(row) for row in ROWS.values()
+    ]
 
 
 def test_each_row_was_measured_in_each_of_its_pools_and_no_bodies_overlapped() -> None:
-    measured = (DOCS / "ends_measured.md").read_text()
+    measured = (DOCS / "explanation" / "ends_measured.md").read_text()
     lines = [line.strip("| ").split(" | ") for line in rows_of(measured, MEASURED)]
     places = {(row, pool) for row, pool, *_ in lines}
 

@@ -1,6 +1,6 @@
 """Migration: what users of celery-once and celery-singleton rely on, said in our options.
 
-``docs/migration.md`` maps each option of theirs; the tests below hold what it promises. A docstring
+``docs/howto/migration.md`` maps each option of theirs; the tests below hold what it promises. A docstring
 names the test of theirs that is said anew.
 """
 
@@ -26,7 +26,7 @@ from ...support.deadlines import eventually
 from ...support.places import DOCS
 from ..ends.stage import Stage, new_key
 
-GUIDE = DOCS / "migration.md"
+GUIDE = DOCS / "howto" / "migration.md"
 
 #: Every option, setting and call of theirs that a user can have written.
 THEIRS = {
