@@ -20,6 +20,18 @@ $ python shop/greeting.py
 hello localhost:6379
 ```
 
+```python
+# shop/greeting.py, at the end
+print("goodbye")
+```
+
+```console eventually
+$ echo again >> typed; python shop/greeting.py; wc -l < typed
+hello localhost:6379
+goodbye
+2
+```
+
 ```console terminal=clock
 $ python -u -c "import time; print('tick 1'); time.sleep(60)"
 tick ...
@@ -45,7 +57,7 @@ def test_a_page_is_followed(server: Server, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("right", "wrong"),
-    [("hello localhost", "goodbye localhost"), ("python shop", "python shops"), ("print(", "prin(")],
+    [("hello localhost", "farewell localhost"), ("python shop", "python shops"), ("print(", "prin(")],
 )
 def test_a_page_that_is_wrong_is_found(right: str, wrong: str, server: Server, tmp_path: Path) -> None:
     with pytest.raises(AssertionError):

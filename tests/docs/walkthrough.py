@@ -2,9 +2,11 @@
 
 What is followed:
 
-* A block of code whose first line is a comment with a file's name (``# shop/tasks.py``) is that file.
+* A block of code whose first line is a comment with a file's name (``# shop/tasks.py``) is that file;
+  with ``# shop/settings.py, at the end`` it is added to what is there.
 * A block ``console`` holds commands (``$ celery -A shop locks list``), each with what it prints.
   ``...`` in what it prints stands for anything, at most the rest of a line.
+* ``console eventually`` is typed again until it prints what the page shows: a result that a worker stores.
 * ``console terminal=NAME`` is a terminal of its own: its command goes on until the page ends, or until a
   block ``console stop=NAME`` (Ctrl-C) or ``console kill=NAME`` (SIGKILL). What the page says that it prints
   must come within a deadline.
@@ -91,7 +93,9 @@ class Walkthrough:
         elif named := _FILE.match(step.code):
             path = self.folder / named[1]
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(self._here(step.code))
+            is_added = step.code.splitlines()[0].endswith(", at the end")
+            before = path.read_text() + "\n" if is_added else ""
+            path.write_text(before + self._here(step.code))
 
     def log(self, terminal: str) -> str:
         """Return what stands in a terminal."""
@@ -124,10 +128,18 @@ class Walkthrough:
             if "terminal" in words and words["terminal"] not in self._terminals:
                 self._open(words["terminal"], command)
             elif command:
-                output = self.run(command)
-                assert expected_in(self._here(printed), output), f"{step}: $ {command}\n{output}"
+                self._show(step, command, self._here(printed), "eventually" in words)
                 continue
             self._expect(step, words["terminal"], printed)
+
+    def _show(self, step: Block, command: str, wanted: str, is_repeated: bool) -> None:
+        """Type a command that must print what the page shows, at once or some time."""
+        if is_repeated:
+            message = f"{step}: $ {command} should print\n{wanted}"
+            eventually(lambda: expected_in(wanted, self.run(command)), SHOWN_WITHIN, message)
+        else:
+            output = self.run(command)
+            assert expected_in(wanted, output), f"{step}: $ {command}\n{output}"
 
     def _open(self, name: str, command: str) -> None:
         log = self.folder.parent / f"{self.folder.name}-{name}.log"
