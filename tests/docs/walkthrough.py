@@ -9,7 +9,7 @@ What is followed:
 * ``console eventually`` is typed again until it prints what the page shows: a result that a worker stores.
 * ``console terminal=NAME`` is a terminal of its own: its command goes on until the page ends, or until a
   block ``console stop=NAME`` (Ctrl-C) or ``console kill=NAME`` (SIGKILL). What the page says that it prints
-  must come within a deadline.
+  must come within a deadline. What such an ending block shows is for the reader: it is not typed.
 * ``console skip`` is for what a test has already: a server, an environment with the package.
 """
 
@@ -124,6 +124,7 @@ class Walkthrough:
         for how, number in (("stop", signal.SIGINT), ("kill", signal.SIGKILL)):
             if how in words:
                 self._end(words[how], number)
+                return
         for command, printed in commands_of(step.code):
             if "terminal" in words and words["terminal"] not in self._terminals:
                 self._open(words["terminal"], command)

@@ -1,0 +1,30 @@
+"""Tutorial: followed from an empty folder to two beats, of which one is killed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ..support.places import DOCS
+from ..support.servers import Server
+from .walkthrough import Walkthrough
+
+PAGE = DOCS / "tutorial" / "two_beats.md"
+
+
+#: What a beat writes when it sends, and a worker when it gets a message of the schedule.
+SENT = "Sending due task import"
+
+
+@pytest.mark.timeout(400)
+def test_the_tutorial_shows_what_happens(own_server: Server, tmp_path: Path) -> None:
+    folder = tmp_path / "shop"
+    folder.mkdir()
+
+    with Walkthrough(PAGE, folder, own_server).followed() as shop:
+        leaders = [shop.log(beat) for beat in ("beat-one", "beat-two")]
+
+        assert all(SENT in shop.log(beat) for beat in ("plain-one", "plain-two")), "plain beats send both"
+        assert leaders[0].count("leads now") == leaders[1].count("leads now") == 1
+        assert leaders[1].index("stands by") < leaders[1].index("leads now") < leaders[1].index(SENT)
