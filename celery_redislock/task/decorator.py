@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Concatenate, Literal, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, TypeVar, overload
 
-from celery import Celery, shared_task
+from celery import Celery, Task, shared_task
 
 from .base_class import BASE
 from .locked_task import LockedTask
@@ -13,6 +13,9 @@ from .typed import Locked, LockedOfBase, P, R, TaskOptions
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
+
+#: What a bound function takes first. Nothing but a task: who forgets `self` is told.
+Self = TypeVar("Self", bound="Task[Any, Any]")
 
 
 @overload
@@ -22,7 +25,7 @@ def locked_task(function: Callable[P, R], /) -> Locked[P, R]: ...
 @overload
 def locked_task(
     *, app: Celery | None = None, bind: Literal[True], base: None = None, **options: Unpack[TaskOptions]
-) -> Callable[[Callable[Concatenate[Any, P], R]], Locked[P, R]]: ...
+) -> Callable[[Callable[Concatenate[Self, P], R]], Locked[P, R]]: ...
 
 
 @overload
@@ -38,7 +41,7 @@ def locked_task(
 @overload
 def locked_task(
     *, app: Celery | None = None, bind: Literal[True], base: type | str, **options: Unpack[TaskOptions]
-) -> Callable[[Callable[Concatenate[Any, P], R]], LockedOfBase[P, R]]: ...
+) -> Callable[[Callable[Concatenate[Self, P], R]], LockedOfBase[P, R]]: ...
 
 
 @overload

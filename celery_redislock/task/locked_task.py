@@ -30,7 +30,11 @@ from .resent import is_resent
 from .run import current_lock
 
 if TYPE_CHECKING:
-    from .typed import CallOptions, LockedSignature, TaskLock
+    from datetime import datetime
+
+    from typing_extensions import Unpack
+
+    from .typed import CallOptions, LockedSignature, PublishOptions, TaskLock
 
 __all__ = ["LockedTask", "current_lock"]
 
@@ -63,7 +67,19 @@ class LockedTask(Planned):
 
         def signature(self, args: Any = None, kwargs: Any = None, **options: Any) -> LockedSignature[Any]: ...
 
-        def retry(self, *args: Any, lock: CallOptions | None = None, **options: Any) -> Retry: ...
+        def retry(
+            self,
+            args: Any = None,
+            kwargs: Any = None,
+            exc: BaseException | None = None,
+            throw: bool = True,
+            eta: datetime | None = None,
+            countdown: float | None = None,
+            max_retries: int | None = None,
+            *,
+            lock: CallOptions | None = None,
+            **options: Unpack[PublishOptions],
+        ) -> Retry: ...
 
     #: Whether `LockBusy` is among `throws` because we have put it there.
     _busy_is_expected_by_us = False

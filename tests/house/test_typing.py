@@ -7,7 +7,10 @@ import json
 import re
 import subprocess
 import sys
+import sysconfig
+import venv
 from collections import defaultdict
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import get_args, get_type_hints
 
@@ -18,7 +21,8 @@ from celery_redislock import ConfigurationError, Conflict, LockedTask
 from celery_redislock.config.options import OPTIONS
 from celery_redislock.task.typed import CallOptions, Locked, LockTaskOptions, TaskOptions
 
-from ..support.places import ROOT
+from ..docs.pages import blocks
+from ..support.places import DOCS, ROOT
 
 API = Path(__file__).with_name("typing_api.py")
 
@@ -54,6 +58,71 @@ def test_pyright_sees_what_is_right_and_what_is_wrong() -> None:
 
     found = {error["range"]["start"]["line"] + 1 for error in json.loads(output)["generalDiagnostics"]}
     assert found == expected_errors().keys(), output
+
+
+PAGE = DOCS / "howto" / "typing.md"
+
+
+@pytest.fixture(scope="module")
+def users_code(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write what the page has a user write into a folder of its own: code, and the configuration of mypy."""
+    folder = tmp_path_factory.mktemp("user")
+    of_page = blocks(PAGE)
+    (folder / "shop.py").write_text("".join(block.code for block in of_page if block.language == "python"))
+    (folder / "mypy.ini").write_text("".join(block.code for block in of_page if block.language == "ini"))
+    return folder
+
+
+@pytest.fixture(scope="module", params=["with celery-types", "without celery-types"])
+def users_environment(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make an environment with the package and what is installed here, or without the types of Celery."""
+    folder = tmp_path_factory.mktemp(request.param.replace(" ", "-"))
+    venv.create(folder, symlinks=True)
+    (packages,) = folder.glob("lib/python*/site-packages")
+    types = {path.parts[0] for path in distribution("celery-types").files or ()}
+    left_out = types if "without" in request.param else set()
+    for installed in Path(sysconfig.get_path("purelib")).iterdir():
+        if installed.name not in left_out and "redislock" not in installed.name:
+            (packages / installed.name).symlink_to(installed)
+    (packages / "celery_redislock").symlink_to(ROOT / "celery_redislock")
+    return folder
+
+
+def errors_of_the_page(code: Path, checker: str, environment: Path) -> set[int]:
+    """Read the marks of the page: the lines in which this checker finds an error there."""
+    knows_celery = checker == "pyright" or environment.name.startswith("with-")
+    lines = enumerate(code.read_text().splitlines(), start=1)
+    marks = {number: found[1] for number, line in lines if (found := re.search(r"# error\b([\w -]*)", line))}
+    assert set(marks.values()) == {"", " with celery-types in mypy"}
+    return {number for number, condition in marks.items() if knows_celery or not condition}
+
+
+def test_mypy_finds_in_a_users_code_what_the_page_says(users_code: Path, users_environment: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "mypy",
+        "--no-error-summary",
+        "--cache-dir",
+        str(users_environment / "cache"),
+    ]
+    command += ["--python-executable", str(users_environment / "bin" / "python"), "shop.py"]
+
+    output = subprocess.run(command, cwd=users_code, capture_output=True, text=True, check=False).stdout
+
+    found = {int(line) for line in re.findall(r"^shop\.py:(\d+): error:", output, re.M)}
+    assert found == errors_of_the_page(users_code / "shop.py", "mypy", users_environment), output
+
+
+def test_pyright_finds_in_a_users_code_what_the_page_says(users_code: Path, users_environment: Path) -> None:
+    pytest.importorskip("basedpyright", reason="pyright, with what it runs on")
+    command = [sys.executable, "-m", "basedpyright", "--level", "error", "--outputjson"]
+    command += ["--pythonpath", str(users_environment / "bin" / "python"), "shop.py"]
+
+    output = subprocess.run(command, cwd=users_code, capture_output=True, text=True, check=False).stdout
+
+    found = {error["range"]["start"]["line"] + 1 for error in json.loads(output)["generalDiagnostics"]}
+    assert found == errors_of_the_page(users_code / "shop.py", "pyright", users_environment), output
 
 
 def test_the_checkers_know_every_option() -> None:
