@@ -11,6 +11,7 @@ from celery.beat import Scheduler
 from celery.utils.imports import load_extension_class_names, symbol_by_name
 
 from ..config.options import duration_ms
+from ..config.settings import SETTINGS
 from ..config.unknown_settings import spelled
 from ..errors import ConfigurationError
 
@@ -40,24 +41,21 @@ def beat_settings(conf: Mapping[str, Any], wrapper: type[Scheduler]) -> BeatSett
     Raises:
         ConfigurationError: One is wrong.
     """
-    name = conf.get("redislock_beat_name")
-    name = "beat" if name is None else name
+    name = SETTINGS["redislock_beat_name"].of(conf)
     if not isinstance(name, str) or not name:
         raise ConfigurationError(
             f"{spelled(conf, 'redislock_beat_name')} setting must be a text that is not empty, such as 'beat'"
         )
-    ttl = conf.get("redislock_beat_ttl")
     label = f"{spelled(conf, 'redislock_beat_ttl')} setting"
-    ttl_ms = duration_ms(15 if ttl is None else ttl, label, minimum_ms=1000)
+    ttl_ms = duration_ms(SETTINGS["redislock_beat_ttl"].of(conf), label, minimum_ms=1000)
     label = f"{spelled(conf, 'redislock_beat_scheduler')} setting"
-    scheduler = _scheduler_class(conf.get("redislock_beat_scheduler"), label)
+    scheduler = _scheduler_class(SETTINGS["redislock_beat_scheduler"].of(conf), label)
     if issubclass(scheduler, wrapper):
         raise ConfigurationError(f"{label} must name the scheduler to wrap, not the one that wraps it")
     return BeatSettings(scheduler, name, ttl_ms)
 
 
 def _scheduler_class(named: object, label: str) -> type[Scheduler]:
-    named = "celery.beat:PersistentScheduler" if named is None else named
     if isinstance(named, str):
         try:
             named = symbol_by_name(named, aliases=_aliases())

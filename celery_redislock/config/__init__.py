@@ -5,6 +5,7 @@ is wrong is refused when it is declared, with the valid choices. A call is looke
 arguments and its Redis key are one `Call`, which is handed on.
 
 * ``options.py`` the one table of options, policies among them
+* ``settings.py`` the table of the other settings
 * ``resolution.py`` call > task > settings > default
 * ``location.py`` which Redis keeps the locks
 * ``revision.py`` whether the settings have changed since they were read

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..errors import ConfigurationError
 from .celery_connection import NO_COMPANIONS, Companions, companions_of
+from .settings import SETTINGS
 from .unknown_settings import spelled
 from .urls import SCHEMES
 
@@ -42,7 +43,7 @@ def store_settings(conf: Mapping[str, Any]) -> StoreSettings:
             message shows no value.
     """
     prefix = key_prefix(conf)
-    options = conf.get("redislock_client_options") or {}
+    options = SETTINGS["redislock_client_options"].of(conf)
     if not isinstance(options, Mapping) or not all(isinstance(name, str) for name in options):
         raise ConfigurationError(
             f"{spelled(conf, 'redislock_client_options')} setting must be a dict of arguments for the "
@@ -64,17 +65,17 @@ def key_prefix(conf: Mapping[str, Any]) -> str:
     Raises:
         ConfigurationError: It is no text.
     """
-    prefix = conf.get("redislock_prefix")
-    if not isinstance(prefix, str | None):
+    prefix = SETTINGS["redislock_prefix"].of(conf)
+    if not isinstance(prefix, str):
         raise ConfigurationError(
             f"{spelled(conf, 'redislock_prefix')} setting must be text such as 'redislock:', "
             f"not {type(prefix).__name__}"
         )
-    return "redislock:" if prefix is None else prefix
+    return prefix
 
 
 def _store_url(conf: Mapping[str, Any]) -> tuple[str, str]:
-    own = conf.get("redislock_url")
+    own = SETTINGS["redislock_url"].of(conf)
     if isinstance(own, str) and own.strip():
         return own, "redislock_url"
     ours = spelled(conf, "redislock_url")

@@ -1,4 +1,4 @@
-"""The tables of every lock option (its default, its unit, its check) and of every policy.
+"""The tables of every lock option (its default, its unit, its check, its meaning) and of every policy.
 
 A check takes what a user wrote and what its user calls it, returns what the code uses, or raises
 ConfigurationError with that name. To add an option, add its row to ``OPTIONS`` and its field to
@@ -180,12 +180,14 @@ class Option:
         default: As a user would write it.
         unit: "s" for durations (the field of ``LockOptions`` then ends in ``_ms``), else "".
         check: (value, what its user calls it) -> what ``LockOptions`` holds.
+        meaning: What it does, in one sentence or two of Markdown: the reference begins with them.
     """
 
     name: str
     default: object
     unit: str
     check: Callable[[object, str], Any]
+    meaning: str
 
     @property
     def field(self) -> str:
@@ -196,23 +198,136 @@ class Option:
 OPTIONS: Mapping[str, Option] = {
     option.name: option
     for option in (
-        Option("args", None, "", _argument_names),
-        Option("key", None, "", _key),
-        Option("ttl", 30, "s", duration_ms),
-        Option("wait", 0, "s", partial(duration_ms, minimum_ms=0)),
-        Option("on_conflict", "skip", "", _conflict_policy),
-        Option("retry_delay", (1, 60), "s", _delays),
-        Option("retry_for", None, "s", _duration_or_none),
-        Option("min_hold", 0, "s", partial(duration_ms, minimum_ms=0)),
-        Option("max_hold", None, "s", _duration_or_none),
-        Option("mode", "on", "", partial(_choice, ("on", "shadow", "off"))),
-        Option("on_lost", "abort", "", partial(_choice, ("abort", "continue"))),
-        Option("on_error", "retry", "", partial(_choice, ("retry", "fail", "run"))),
-        Option("min_replicas", 0, "", replicas),
-        Option("scope", "run", "", partial(_choice, ("run", "queue", "task"))),
-        Option("queue_ttl", 3600, "s", duration_ms),
-        Option("keep", "latest", "", partial(_choice, ("latest", "first"))),
-        Option("replace_after", 30, "s", partial(duration_ms, minimum_ms=0)),
+        Option(
+            "args",
+            None,
+            "",
+            _argument_names,
+            "Which arguments make the lock's name. `None` takes all of them, a list takes those it names, "
+            "`()` takes none: one lock for the whole task.",
+        ),
+        Option(
+            "key",
+            None,
+            "",
+            _key,
+            "A lock name of your own, in place of one made from the task's name and arguments. "
+            "All tasks and batches with the same name exclude each other.",
+        ),
+        Option(
+            "ttl",
+            30,
+            "s",
+            duration_ms,
+            "Length of the lease. It is renewed every third of this time while the task runs. "
+            "When a holder dies without releasing, the lock is free after this time at the latest.",
+        ),
+        Option(
+            "wait",
+            0,
+            "s",
+            partial(duration_ms, minimum_ms=0),
+            "How long the worker slot waits for a busy lock before `lock_on_conflict` decides.",
+        ),
+        Option(
+            "on_conflict",
+            "skip",
+            "",
+            _conflict_policy,
+            "What happens to a call that finds the lock busy: a policy's name, or a callable that decides.",
+        ),
+        Option(
+            "retry_delay",
+            (1, 60),
+            "s",
+            _delays,
+            'First and largest delay before a call is published again: after a conflict with `"retry"`, and '
+            "while Redis cannot be reached.",
+        ),
+        Option(
+            "retry_for",
+            None,
+            "s",
+            _duration_or_none,
+            "For how long a call is published again before it fails. `None` means: without end.",
+        ),
+        Option(
+            "min_hold",
+            0,
+            "s",
+            partial(duration_ms, minimum_ms=0),
+            "The lock stays busy for at least this long after it was taken, also when the task ends sooner.",
+        ),
+        Option(
+            "max_hold",
+            None,
+            "s",
+            _duration_or_none,
+            "The lease ends at the latest this long after the lock was taken, even if the task still runs. "
+            "`None` means: no limit.",
+        ),
+        Option(
+            "mode",
+            "on",
+            "",
+            partial(_choice, ("on", "shadow", "off")),
+            'Whether the task takes locks: `"on"` takes them; `"shadow"` takes them and reports conflicts, '
+            'but runs every call; `"off"` takes none.',
+        ),
+        Option(
+            "on_lost",
+            "abort",
+            "",
+            partial(_choice, ("abort", "continue")),
+            'What happens when the lock is lost while the task runs: `"abort"` raises `LockLost` in the '
+            'body; `"continue"` lets it run on.',
+        ),
+        Option(
+            "on_error",
+            "retry",
+            "",
+            partial(_choice, ("retry", "fail", "run")),
+            'What happens when Redis cannot be reached before the task begins: `"retry"` publishes it again '
+            'with a delay; `"fail"` raises `StoreUnavailable`; `"run"` runs it without a lock.',
+        ),
+        Option(
+            "min_replicas",
+            0,
+            "",
+            replicas,
+            "How many replicas must acknowledge the lock, and each renewal, before it counts (Redis `WAIT`).",
+        ),
+        Option(
+            "scope",
+            "run",
+            "",
+            partial(_choice, ("run", "queue", "task")),
+            'Of what there is at most one: `"run"`, one that runs; `"queue"`, one that waits in the queue; '
+            '`"task"`, one that waits or runs.',
+        ),
+        Option(
+            "queue_ttl",
+            3600,
+            "s",
+            duration_ms,
+            'For `lock_scope` `"queue"` and `"task"`: how long a call may wait, once it is due, before an '
+            "equal one can be published.",
+        ),
+        Option(
+            "keep",
+            "latest",
+            "",
+            partial(_choice, ("latest", "first")),
+            'For `"coalesce"`: which of the calls that found the lock busy runs once more, the `"latest"` '
+            'or the `"first"`.',
+        ),
+        Option(
+            "replace_after",
+            30,
+            "s",
+            partial(duration_ms, minimum_ms=0),
+            'For `"replace"`: how long the running task has to stop by itself before it is terminated.',
+        ),
     )
 }
 

@@ -9,10 +9,10 @@ from typing import Any
 
 from ..errors import ConfigurationError
 from .options import OPTIONS
+from .settings import SETTINGS
 
 #: Every setting that this version reads.
-_OTHERS = ("url", "prefix", "client_options", "beat_scheduler", "beat_name", "beat_ttl")
-_SETTINGS = tuple(f"redislock_{name}" for name in (*_OTHERS, *OPTIONS))
+_SETTINGS = (*SETTINGS, *(f"redislock_{name}" for name in OPTIONS))
 
 #: A setting of ours, also in spellings that Celery does not read.
 _OUR_SETTING = re.compile(r"(?:celery_)?(redislock_\w+)", re.IGNORECASE)

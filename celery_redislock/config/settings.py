@@ -1,0 +1,66 @@
+"""The table of the settings beside those of the options: its name, its default, its meaning.
+
+A setting of an option, ``redislock_ttl``, is the default of that option: see ``options.py``. What reads a
+setting checks its value, too. To add a setting, add its row to ``SETTINGS``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["SETTINGS", "Setting"]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting: ``redislock_<x>``; with Django ``CELERY_REDISLOCK_<X>``.
+
+    Attributes:
+        name: With ``redislock_``.
+        default: As a user would write it; None: see `meaning`.
+        meaning: What it does, in one sentence or two of Markdown: the reference shows it.
+    """
+
+    name: str
+    default: object
+    meaning: str
+
+    def of(self, conf: Mapping[str, Any]) -> Any:
+        """Return what the settings say, or the default."""
+        value = conf.get(self.name)
+        return self.default if value is None else value
+
+
+SETTINGS: Mapping[str, Setting] = {
+    setting.name: setting
+    for setting in (
+        Setting(
+            "redislock_url",
+            None,
+            "Which Redis keeps the locks. Without it: `result_backend`, else `broker_url`, if that is Redis.",
+        ),
+        Setting("redislock_prefix", "redislock:", "What the Redis key of every lock begins with."),
+        Setting(
+            "redislock_client_options",
+            {},
+            'Further arguments of the Redis client, such as `{"socket_timeout": 2}`.',
+        ),
+        Setting(
+            "redislock_beat_scheduler",
+            "celery.beat:PersistentScheduler",
+            "The scheduler that `LockedScheduler` wraps: its class, the path of that, or its short name.",
+        ),
+        Setting(
+            "redislock_beat_name",
+            "beat",
+            "Name of a group of beats. One beat of a group sends, the others stand by.",
+        ),
+        Setting(
+            "redislock_beat_ttl",
+            15,
+            "Length of the lease of the beat that sends, in seconds; at least 1.",
+        ),
+    )
+}
