@@ -1,0 +1,40 @@
+"""Guide: a how-to page that a test follows in an empty folder, and then goes on from."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ..support.places import DOCS
+from ..support.servers import Server
+from .walkthrough import Walkthrough
+
+__all__ = ["Reader", "followed"]
+
+
+class Reader(Walkthrough):
+    """Somebody who has done all that a page says, and tries more."""
+
+    def python(self, code: str, within: float = 60.0) -> Any:
+        """Run statements in the reader's folder; return what they print, as JSON."""
+        name = self.folder / "more.py"
+        name.write_text(code)
+        return json.loads(self.run(f"python {name.name}", within).splitlines()[-1])
+
+    def stop(self, terminal: str) -> None:
+        """Type Ctrl-C in a terminal."""
+        self._end(terminal, signal.SIGINT)
+
+
+@contextmanager
+def followed(page: str, server: Server, tmp_path: Path) -> Iterator[Reader]:
+    """Follow a how-to page by its name; its terminals run on for the length of the block."""
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    with Reader(DOCS / "howto" / page, folder, server).followed() as reader:
+        assert isinstance(reader, Reader)
+        yield reader
