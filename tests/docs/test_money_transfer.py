@@ -12,7 +12,7 @@ from ..support.deadlines import eventually
 from ..support.servers import Server
 from .guide import followed
 
-#: A run that is not told of its loss, as one that stands still; and one that is begun when it has lost the lock.
+#: A run that is not told of its loss, as one that stands still; and one that has the lock after it.
 SEND_SLOW = """
 import json
 from bank import transfer
