@@ -14,7 +14,8 @@ from celery_redislock import LockBusy, locked_batch
 from months import count, empty_table, load
 
 def batch(policy):
-    return locked_batch(empty_table.si() | load.si(1) | count.si(None), lock_key="year", lock_on_conflict=policy)
+    canvas = empty_table.si() | load.si(1) | count.si(None)
+    return locked_batch(canvas, lock_key="year", lock_on_conflict=policy)
 
 first = batch("skip").delay()
 refused = False
@@ -26,14 +27,6 @@ later = [batch("coalesce").delay() for _ in range(3)]
 for result in later:
     result.get(timeout=60, propagate=False)
 print(json.dumps([first.get(timeout=60), refused, [result.state for result in later]]))
-"""
-WITHOUT_THE_LOCK = """
-import json
-from celery import group
-from months import whole_year
-plain = [whole_year() for _ in range(2)]
-results = [batch.canvas.delay() for batch in plain]
-print(json.dumps([result.get(timeout=60) for result in results]))
 """
 AS_A_PART = """
 import json
