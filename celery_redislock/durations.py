@@ -34,6 +34,6 @@ def to_ms(value: object, name: str, *, minimum_ms: int = 1) -> int:
         )
     # Not a number, it is in no range either.
     if not minimum_ms <= seconds * 1000 <= MAXIMUM_MS:
-        least = f"at least {minimum_ms / 1000:g} s" if minimum_ms else "not negative"
+        least = f"at least {minimum_ms / 1000:g} s"
         raise ConfigurationError(f"{name} must be {least} and at most a thousand years, not {seconds} s")
     return round(seconds * 1000)

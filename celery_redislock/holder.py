@@ -61,7 +61,7 @@ class Holder:
         )
 
     def __str__(self) -> str:
-        return ", ".join(self._facts()) or "a holder that says nothing of itself"
+        return ", ".join(self._facts()) or "an unknown holder"
 
     def _facts(self) -> list[str]:
         facts = [f"{key} {value}" for key, value in self.metadata.items()]

@@ -66,7 +66,7 @@ class Membership:
         # Before it is counted: when that is interrupted, it may be counted already.
         self._unsent.append(member)
         if not member.wait(self.note.idle_ms, metadata):
-            logger.warning("lock %r is not batch %s's any more", message.lock, message.id)
+            logger.warning("lock %r no longer belongs to batch %s", message.lock, message.id)
 
     def sent(self) -> None:
         """Note that the message that was announced last has been published."""
@@ -160,7 +160,7 @@ def depart(app: Celery, member: Member, note: BatchNote) -> None:
     try:
         left = member.depart(note.idle_ms, note.call)
     except StoreUnavailable as error:
-        logger.warning("could not tell that a member of batch %s has ended: %s", note.id, error)
+        logger.warning("could not record that a member of batch %s has ended: %s", note.id, error)
         return
     if left >= Left.NOBODY:
         logger.info("batch %s has ended: lock %r released", note.id, note.lock)
@@ -179,7 +179,7 @@ def step_aside(member: Member, note: BatchNote, metadata: Mapping[str, str]) -> 
     try:
         member.step_aside(note.idle_ms, metadata)
     except StoreUnavailable as error:
-        logger.warning("could not tell that a member of batch %s has stopped: %s", note.id, error)
+        logger.warning("could not record that a member of batch %s has stopped: %s", note.id, error)
 
 
 def announce(sender: Any = None, headers: Any = None, body: Any = None, **_: Any) -> None:
@@ -202,7 +202,9 @@ def announce(sender: Any = None, headers: Any = None, body: Any = None, **_: Any
     try:
         here.announce(message, {"task": str(sender), "id": str(headers.get("id"))})
     except StoreUnavailable as error:
-        logger.warning("task %s of batch %s is published uncounted: %s", sender, note.id, error)
+        logger.warning(
+            "task %s of batch %s is published, but could not be counted: %s", sender, note.id, error
+        )
 
 
 def confirm(headers: Any = None, **_: Any) -> None:

@@ -46,10 +46,10 @@ def locked_batch(
     install()  # again: Celery's fixtures for tests make apps forget what they had learned
     if not isinstance(canvas, Signature):
         raise ConfigurationError(
-            f"locked_batch wants a signature, such as chain(...), not {type(canvas).__name__}"
+            f"locked_batch needs a signature, such as chain(...), not {type(canvas).__name__}"
         )
     if not isinstance(lock_key, str) or not lock_key:
-        raise ConfigurationError("lock_key of a locked batch must be a str of at least one character")
+        raise ConfigurationError("lock_key of a locked batch must be a non-empty str")
     if lock_on_conflict not in OF_BATCH:
         valid = ", ".join(map(repr, OF_BATCH))
         raise ConfigurationError(f"lock_on_conflict of a locked batch must be one of {valid}")

@@ -110,7 +110,7 @@ def _depart(app: Celery, note: BatchNote) -> None:
     try:
         depart(app, note.delivered(app), note)
     except Exception:
-        logger.exception("could not tell that a member of batch %s has ended", note.id)
+        logger.exception("could not record that a member of batch %s has ended", note.id)
 
 
 @cache

@@ -90,7 +90,11 @@ def _enter(task: Task[..., Any]) -> None:
             member.run(note.ttl_ms, _metadata(task))
     except StoreUnavailable as error:
         logger.warning(
-            "Task %s[%s] of batch %s runs uncounted: %s", task.name, task.request.id, note.id, error
+            "Task %s[%s] of batch %s runs, but could not be counted: %s",
+            task.name,
+            task.request.id,
+            note.id,
+            error,
         )
     except (TaskPredicate, RedislockError):
         raise
@@ -118,7 +122,9 @@ def _take_again(task: Task[..., Any], note: BatchNote) -> None:
     holder = lock.attempt(token=note.token, mark=uuid4().hex)
     if holder is None:
         logger.warning(
-            "batch %s left lock %r idle for longer than lock_idle, and has taken it again", note.id, note.lock
+            "batch %s lost lock %r while none of its members ran, and has taken it again: raise lock_idle",
+            note.id,
+            note.lock,
         )
         return
     settle(Conflict.of(task, lock, holder, "", options))
@@ -126,7 +132,7 @@ def _take_again(task: Task[..., Any], note: BatchNote) -> None:
 
 def _reporter(task: Task[..., Any], note: BatchNote) -> Callable[[str], object]:
     def report(reason: str) -> None:
-        logger.error("batch %s runs on without its lock %r: %s", note.id, note.lock, reason)
+        logger.error("batch %s continues without its lock %r: %s", note.id, note.lock, reason)
         lock_lost.send(sender=task, lock=RedisLock(provider_of(task.app).client, note.lock), reason=reason)
 
     return report

@@ -141,7 +141,7 @@ class LockedBatch(Signature):
             ConfigurationError: Always.
         """
         raise ConfigurationError(
-            "a locked batch cannot be a part of another canvas: lock the whole canvas, "
+            "a locked batch cannot be part of another canvas: lock the whole canvas, "
             "or publish the batch from a task"
         )
 
@@ -149,7 +149,7 @@ class LockedBatch(Signature):
         given = {name: value for name, value in {**self.options, **options}.items() if value is not None}
         for name in options_of_a_task(given):
             raise ConfigurationError(
-                f"{name} of a locked batch is an argument of locked_batch, and would be ignored in its call"
+                f"{name} would be ignored in a call of a locked batch: give it to locked_batch"
             )
         # An id of the call: two batches may be given one id for their results.
         call = {"id": uuid4().hex, "args": list(args or ()), "kwargs": dict(kwargs or {}), "options": given}

@@ -140,7 +140,7 @@ def _meet(launch: Launch, holder: Holder) -> None:
         LockFreed: The lock is free by now.
     """
     if launch.is_under_way(holder):
-        logger.info("batch %s has been started already: delivered again", launch.result.id)
+        logger.info("batch %s was started before: this second delivery is dropped", launch.result.id)
     else:
         settle(launch.conflict(holder))
 

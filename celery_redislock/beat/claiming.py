@@ -57,7 +57,7 @@ class ClaimingScheduler(Scheduler):
         self.producer  # noqa: B018 - connects before anything is claimed: the broker may be away
         if self._tenure.clock.was_wall_clock_stepped():
             logger.warning(
-                "beat: this machine's clock was stepped, it is %.1f s ahead of Redis's",
+                "beat: the clock of this machine has jumped; it is %.1f s ahead of the Redis server's",
                 self._tenure.clock.ahead_s,
             )
             self._heap = None
@@ -96,7 +96,9 @@ class ClaimingScheduler(Scheduler):
                 return None
         due = self._claimed.pop(entry.name)
         if not self._tenure.leads():
-            logger.warning("beat: %s, due %s, is not sent: the lease is over", entry.name, due.isoformat())
+            logger.warning(
+                "beat: %s, due %s, is not sent: the lease of this beat has ended", entry.name, due.isoformat()
+            )
             return None
         if advance:
             entry = self.reserve(entry)

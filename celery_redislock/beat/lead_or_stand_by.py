@@ -137,7 +137,7 @@ class LockedScheduler(Scheduler):
             self._stand_by()
             return 0
         if not self._keeps_the_lead():
-            logger.warning("beat: leads no more: %s", self._lock.loss)
+            logger.warning("beat: no longer the leader: %s", self._lock.loss)
             self._close_wrapped()
             return 0
         return min(self._leading.tick() or 0, self._interval_s)
@@ -149,11 +149,11 @@ class LockedScheduler(Scheduler):
             elif not self._has_reported_stand_by:
                 self._has_reported_stand_by = True
                 # A warning: in a log without it a beat that stands by looks like one that hangs.
-                logger.warning("beat: stands by: another beat leads, as %s", self._lock.name)
+                logger.warning("beat: standing by: another beat is the leader (lock %s)", self._lock.name)
             self._is_redis_away = False
         except StoreUnavailable as error:
             if not self._is_redis_away:
-                logger.warning("beat: nothing is sent by this beat: %s", error)
+                logger.warning("beat: nothing is sent: %s", error)
             self._is_redis_away = True
 
     def _lead(self) -> None:
@@ -168,7 +168,7 @@ class LockedScheduler(Scheduler):
             raise
         self._leading = leading
         self._has_reported_stand_by = False
-        logger.info("beat: leads now, as %s", self._lock.name)
+        logger.info("beat: now the leader (lock %s)", self._lock.name)
 
     @contextmanager
     def _renewed_by_a_thread(self) -> Iterator[None]:
@@ -204,7 +204,7 @@ class LockedScheduler(Scheduler):
         try:
             leading.close()
         except Exception:
-            logger.exception("beat: could not close %s", self._wrapped.__name__)
+            logger.exception("beat: could not close the scheduler %s", self._wrapped.__name__)
 
     def _give_back(self) -> None:
         with suppress(StoreUnavailable):

@@ -44,14 +44,16 @@ def beat_settings(conf: Mapping[str, Any], wrapper: type[Scheduler]) -> BeatSett
     name = SETTINGS["redislock_beat_name"].of(conf)
     if not isinstance(name, str) or not name:
         raise ConfigurationError(
-            f"{spelled(conf, 'redislock_beat_name')} setting must be a text that is not empty, such as 'beat'"
+            f"{spelled(conf, 'redislock_beat_name')} setting must be a non-empty str such as 'beat'"
         )
     label = f"{spelled(conf, 'redislock_beat_ttl')} setting"
     ttl_ms = duration_ms(SETTINGS["redislock_beat_ttl"].of(conf), label, minimum_ms=1000)
     label = f"{spelled(conf, 'redislock_beat_scheduler')} setting"
     scheduler = _scheduler_class(SETTINGS["redislock_beat_scheduler"].of(conf), label)
     if issubclass(scheduler, wrapper):
-        raise ConfigurationError(f"{label} must name the scheduler to wrap, not the one that wraps it")
+        raise ConfigurationError(
+            f"{label} must name the scheduler that LockedScheduler wraps, not LockedScheduler itself"
+        )
     return BeatSettings(scheduler, name, ttl_ms)
 
 

@@ -107,7 +107,7 @@ class Tenure:
         if verdict is Verdict.NOT_YET:
             return max((due_ms - self.clock.now_ms) / 1000, 0.001)
         if verdict is Verdict.NOT_LEADING:
-            logger.warning("beat: %s is not sent: another beat leads", entry)
+            logger.warning("beat: %s is not sent: another beat is the leader", entry)
             self._notice_loss()
         return RETRY_S
 

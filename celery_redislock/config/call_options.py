@@ -33,8 +33,8 @@ def travelling(task_name: str, lock: Mapping[str, Any]) -> dict[str, Any]:
     for option, value in plain.items():
         if not isinstance(value, _TRAVELS):
             raise ConfigurationError(
-                f"lock={{{option!r}: ...}} of a call of task {task_name!r} travels with the message: "
-                f"it must be text, a number or a list, not {type(value).__name__}"
+                f"lock={{{option!r}: ...}} of a call of task {task_name!r} is sent in the message: "
+                f"it must be a str, a number or a list, not {type(value).__name__}"
             )
     return plain
 
@@ -47,7 +47,7 @@ def refuse_options_of_a_task(task_name: str, options: Mapping[str, Any]) -> None
     """
     for name in options_of_a_task(options):
         raise ConfigurationError(
-            f"{name} of a call of task {task_name!r} is an option of a task, and would be ignored: write "
+            f"{name} would be ignored in a call of task {task_name!r}: write "
             f'lock={{"{name.removeprefix("lock_")}": ...}}'
         )
 
@@ -69,7 +69,7 @@ def put_into_header(sender: Any = None, headers: Any = None, properties: Any = N
         headers[CALL_HEADER] = travelling(str(sender), lock)
     except (ConfigurationError, AttributeError) as error:
         headers[CALL_HEADER] = _refused(lock)
-        logger.warning("task %s[%s] will be refused by its worker: %s", sender, headers.get("id"), error)
+        logger.warning("the worker will refuse task %s[%s]: %s", sender, headers.get("id"), error)
 
 
 def take_from_properties(message: dict[str, Any]) -> None:
@@ -85,7 +85,7 @@ def warn_of_what_nobody_reads(request: Any = None, **_: Any) -> None:
     asks = CALL_HEADER in message or _PROPERTY in (message.get("properties") or {})
     if asks and not isinstance(request.task, Planned) and request.name not in _warned_of:
         _warned_of.add(request.name)
-        logger.warning("Task %s was called with lock={...}, but is not locked", request.name)
+        logger.warning("Task %s was called with lock={...}, but is not a locked task", request.name)
 
 
 def options_of_a_task(options: Mapping[str, Any]) -> list[str]:

@@ -120,5 +120,7 @@ def _tls(conf: Mapping[str, Any], setting: str) -> dict[str, Any]:
             raise wrong(setting, f"has a wrong 'ssl_cert_reqs': it must be {QUERY['ssl_cert_reqs'].expected}")
     for name in found:
         if not str(name).startswith("ssl_"):
-            raise wrong(setting, f"has {name!r}, which Redis does not take: its words begin with ssl_")
+            raise wrong(
+                setting, f"has {name!r}, which redis-py does not accept: its TLS options begin with ssl_"
+            )
     return {**found, "ssl": True}

@@ -126,7 +126,7 @@ def _from_options(options: Mapping[str, Any], place: Place) -> dict[str, Any]:
     own = {name for name, topology in _OF_TOPOLOGY.items() if topology == place.topology}
     for name in options.keys() - own:
         if name in _URL_ONLY:
-            raise _wrong_option(f"{name!r} is no option of it: it follows from the URL")
+            raise _wrong_option(f"{name!r} is not allowed here: it comes from the URL")
         if name not in known:
             raise _wrong_option(f"redis-py {redis.__version__} has no option {name!r}", name, known)
     arguments = {name: value for name, value in options.items() if name not in own}
@@ -165,7 +165,7 @@ def _imported(path: str) -> Any:
     except Exception as error:  # noqa: BLE001 - whatever it is, it may show what nobody is to see
         problem = type(error).__name__
     raise _wrong_option(
-        f"'credential_provider' {path!r} cannot be made ({problem}): it must be the path of a class that "
+        f"'credential_provider' {path!r} cannot be created ({problem}): it must be the path of a class that "
         "takes no arguments, such as 'shop.redis:Credentials'"
     )
 

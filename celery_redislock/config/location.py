@@ -68,7 +68,7 @@ def key_prefix(conf: Mapping[str, Any]) -> str:
     prefix = SETTINGS["redislock_prefix"].of(conf)
     if not isinstance(prefix, str):
         raise ConfigurationError(
-            f"{spelled(conf, 'redislock_prefix')} setting must be text such as 'redislock:', "
+            f"{spelled(conf, 'redislock_prefix')} setting must be a str such as 'redislock:', "
             f"not {type(prefix).__name__}"
         )
     return prefix
@@ -82,7 +82,7 @@ def _store_url(conf: Mapping[str, Any]) -> tuple[str, str]:
     if own is not None:
         raise ConfigurationError(
             f"{ours} setting must be a URL such as redis://localhost:6379/0: it is empty or "
-            "not text; remove it to use result_backend or broker_url"
+            "not a str; remove it to use result_backend or broker_url"
         )
     for setting in ("result_backend", "broker_url"):
         # The attribute of Celery's conf also honours CELERY_RESULT_BACKEND and CELERY_BROKER_URL.
@@ -90,8 +90,9 @@ def _store_url(conf: Mapping[str, Any]) -> tuple[str, str]:
         if url:
             return url, setting
     raise ConfigurationError(
-        f"no Redis for the locks: {ours} is not set, and neither {spelled(conf, 'result_backend')} nor "
-        f"{spelled(conf, 'broker_url')} is the URL of one Redis; set {ours}, for example redis://localhost:6379/0"
+        f"no Redis server for the locks: {ours} is not set, and neither {spelled(conf, 'result_backend')} "
+        f"nor {spelled(conf, 'broker_url')} is the URL of one Redis; "
+        f"set {ours}, for example redis://localhost:6379/0"
     )
 
 

@@ -104,8 +104,8 @@ def duration_ms(value: object, label: str, *, minimum_ms: int = 1) -> int:
     """Convert seconds or a timedelta to milliseconds, at least ``minimum_ms``."""
     if isinstance(value, str):
         raise ConfigurationError(
-            f"{label} must be a number of seconds or a timedelta, not text: "
-            "convert what comes from the environment with float()"
+            f"{label} must be a number of seconds or a timedelta, not a str: "
+            "convert values from the environment with float()"
         )
     return to_ms(value, label, minimum_ms=minimum_ms)
 
@@ -146,7 +146,7 @@ def _key(value: object, label: str) -> str | Callable[..., str] | None:
     """Accept a template that is not empty, or a callable; None is "no key of its own"."""
     if inspect.isfunction(value) and [*inspect.signature(value).parameters][:1] == ["self"]:
         raise ConfigurationError(
-            f"{label} is a method, and gets the task's arguments alone: make it a @staticmethod without self"
+            f"{label} is a method with self, but is called without it: make it a @staticmethod"
         )
     if value is None or callable(value) or (isinstance(value, str) and value):
         return value
@@ -349,6 +349,6 @@ def refuse_contradictions(options: LockOptions, label: Callable[[str], str]) -> 
     if options.scope != "run" and options.on_conflict not in WHEN_PUBLISHING:
         valid = " or ".join(f'"{word}"' for word in WHEN_PUBLISHING)
         raise ConfigurationError(
-            f'{label("scope")} "{options.scope}" decides when publishing, '
-            f'which {label("on_conflict")} cannot: use on_conflict {valid}, or scope "run"'
+            f'{label("scope")} "{options.scope}" decides when a call is published, '
+            f'and {label("on_conflict")} cannot decide then: use on_conflict {valid}, or scope "run"'
         )

@@ -142,8 +142,7 @@ def _refuse_unknown_options(level: _Level) -> None:
 def _refuse_key_with_args(level: _Level) -> None:
     if level.values.get("key") is not None and level.values.get("args") is not None:
         raise ConfigurationError(
-            f"{level.label('key')} and {level.label('args')} contradict each other: a key of its own "
-            "is not made from args; give one of them"
+            f"{level.label('key')} and {level.label('args')} contradict each other: give only one of them"
         )
 
 
@@ -154,8 +153,8 @@ def _refuse_what_no_policy_reads(level: _Level) -> None:
         name = other.option
         if other.word != policy and level.values.get(name) is not None:
             raise ConfigurationError(
-                f"{level.label(name)} has no effect beside {level.label('on_conflict')}, which is not "
-                f'"{other.word}": use that (or a callable that decides for it), or drop {name}'
+                f"{level.label(name)} has no effect, because {level.label('on_conflict')} is not "
+                f'"{other.word}": use "{other.word}" or a callable, or remove {name}'
             )
 
 

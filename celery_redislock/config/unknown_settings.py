@@ -39,7 +39,7 @@ def spelled(conf: Mapping[str, Any], name: str) -> str:
 def unknown(label: str, kind: str, meant: Iterable[str], valid: Iterable[str]) -> ConfigurationError:
     """Return the error for a name that is none of ours, with the one that was meant and all valid ones."""
     guess = "".join(f" did you mean {word!r}?" for word in [*meant][:1])
-    return ConfigurationError(f"{label} is no {kind};{guess} valid: {', '.join(valid)}")
+    return ConfigurationError(f"{label} is not a {kind};{guess} valid: {', '.join(valid)}")
 
 
 def refuse_options_without_prefix(task_class: type, task_name: str) -> None:
@@ -52,21 +52,21 @@ def refuse_options_without_prefix(task_class: type, task_name: str) -> None:
     """
     if "lock" in vars(task_class):
         raise ConfigurationError(
-            f"lock of task {task_name!r} is an argument of a call: a task has its options one by one, as in "
-            '"lock_ttl=5"'
+            f"lock of task {task_name!r} is an argument of a call, not an option of a task: "
+            'write the options one by one, such as "lock_ttl=5"'
         )
     for name in vars(task_class):
         word = name.lower().removeprefix("redislock_").removeprefix("lock_")
         if _OTHER_PREFIX.match(name) and word in OPTIONS:
             raise ConfigurationError(
-                f"{name} of task {task_name!r} is no option of a task; did you mean 'lock_{word}'?"
+                f"{name} of task {task_name!r} is not a task option; did you mean 'lock_{word}'?"
             )
     inherited = {name for base in task_class.__mro__[1:] for name in vars(base)}
     for word in OPTIONS:
         if word in vars(task_class) and word not in inherited:
             raise ConfigurationError(
-                f"{word} of task {task_name!r} is no option of Celery, and would be ignored; did you mean "
-                f"'lock_{word}'? (Without lock_ it is written per call, lock={{\"{word}\": ...}}.)"
+                f"{word} of task {task_name!r} is not an option of Celery and would be ignored; did you mean "
+                f"'lock_{word}'? (In a call, write lock={{\"{word}\": ...}}.)"
             )
 
 

@@ -29,7 +29,7 @@ _SUPPORTED = (
     "redis+cluster:// and rediss+cluster://"
 )
 
-_ENCODE = "a password with one of / ? # @ : , ; in it must be percent-encoded"
+_ENCODE = "a password that contains / ? # @ : , or ; must be percent-encoded"
 
 #: Where Celery has it.
 _AS_CELERY = ", or master_name in the transport options that belong to it"
@@ -136,7 +136,7 @@ def parse(url: object, setting: str, service: str = "", host: str = "", port: in
     query = _query(parts, setting, tls=scheme in _TLS)
     service = query.pop("service", service)
     if topology == "sentinel" and not service:
-        raise wrong(setting, "names no service: write sentinel://host:26379/0?service=name" + _AS_CELERY)
+        raise wrong(setting, "has no service name: write sentinel://host:26379/0?service=name" + _AS_CELERY)
     arguments = {"ssl": scheme in _TLS, **_user(parts, query, setting), **query}
     databases = {arguments.pop(name) for name in ("db", "virtual_host") if name in query}
     if scheme in _UNIX:
@@ -147,10 +147,10 @@ def parse(url: object, setting: str, service: str = "", host: str = "", port: in
         databases |= _path_database(parts, setting)
     if topology == "cluster":
         if databases:
-            raise wrong(setting, "names a database, but a cluster has no more than one: leave it out")
+            raise wrong(setting, "names a database, but a cluster has only one: leave it out")
         return Place(topology, hosts, "", arguments)
     if len(databases) > 1:
-        raise wrong(setting, "names two databases")
+        raise wrong(setting, "names two different databases")
     return Place(topology, hosts, service, {**arguments, "db": databases.pop() if databases else 0})
 
 
@@ -179,7 +179,7 @@ def wrong(setting: str, problem: str, given: str = "", known: Iterable[str] = ()
 def _scheme(url: object, setting: str) -> str:
     found = re.match(r"([a-z][a-z0-9+.-]*)://", url, re.IGNORECASE) if isinstance(url, str) else None
     if not found:
-        raise wrong(setting, f"is no URL such as redis://localhost:6379/0; supported: {_SUPPORTED}")
+        raise wrong(setting, f"is not a URL such as redis://localhost:6379/0; supported: {_SUPPORTED}")
     scheme = found[1].lower()
     if scheme not in SCHEMES:
         raise wrong(setting, f"begins with {scheme}://, which is not supported; supported: {_SUPPORTED}")
@@ -210,7 +210,7 @@ def _split(url: str, setting: str, topology: str) -> SplitResult:
     if parts is None:
         raise wrong(setting, f"has no valid host and port: a port is a number from 1 to 65535, and {_ENCODE}")
     if parts.fragment or "@" in parts.path + parts.query:
-        raise wrong(setting, f"has an @ or # behind the host: {_ENCODE}")
+        raise wrong(setting, f"has an @ or # after the host: {_ENCODE}")
     return parts
 
 

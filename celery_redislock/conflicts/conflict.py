@@ -65,7 +65,7 @@ class Conflict:
     def options(self) -> LockOptions:
         """The lock options of this call."""
         if self._options is None:
-            raise ConfigurationError("this conflict belongs to no call")
+            raise ConfigurationError("this Conflict does not belong to a call of a task")
         return self._options
 
     @property

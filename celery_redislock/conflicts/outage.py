@@ -33,6 +33,8 @@ def settle(task: Task[..., Any], options: LockOptions, error: RedislockError) ->
     delay_s = attempts.next_delay_s(options)
     if delay_s is None:
         raise error
-    logger.warning("Task %s[%s] comes again in %.1f s: %s", task.name, task.request.id, delay_s, error)
+    logger.warning(
+        "Task %s[%s] is published again, to run in %.1f s: %s", task.name, task.request.id, delay_s, error
+    )
     attempts = attempts.after(bounded_delay(task, delay_s))
     retry_later(task, delay_s, OUTAGE_HEADER, attempts.as_header(), error)

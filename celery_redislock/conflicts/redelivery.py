@@ -67,7 +67,7 @@ def put_off(task: Task[..., Any], lock: RedisLock, holder: Holder, token: str | 
     delay_s = left_s + random.uniform(0, 1)  # noqa: S311
     attempts = Attempts.in_headers(task.request.headers, header).after(delay_s)
     logger.info(
-        "Task %s[%s] delivered again while it holds lock %r: put off for %.1f s (time %d)",
+        "Task %s[%s] was delivered again while it holds lock %r: delayed by %.1f s (delay %d)",
         task.name,
         task.request.id,
         lock.name,
@@ -75,7 +75,7 @@ def put_off(task: Task[..., Any], lock: RedisLock, holder: Holder, token: str | 
         attempts.count,
     )
     publish_again(task, delay_s, header, attempts.as_header())
-    raise PutOff(f"put off: an earlier delivery of this task may still hold lock {lock.name!r}")
+    raise PutOff(f"delayed: an earlier delivery of this task may still hold lock {lock.name!r}")
 
 
 def drop_if_done(task: Task[..., Any], lock: RedisLock) -> None:
@@ -86,8 +86,8 @@ def drop_if_done(task: Task[..., Any], lock: RedisLock) -> None:
     """
     if not _is_copy(task.request) or lock.last_done != task.request.id:
         return
-    logger.info("Task %s[%s] delivered again after it was finished: dropped", task.name, task.request.id)
-    raise Done("an earlier delivery of this task was finished")
+    logger.info("Task %s[%s] was delivered again after it had finished: dropped", task.name, task.request.id)
+    raise Done("an earlier delivery of this task has finished")
 
 
 def drop_if_succeeded(task: Task[..., Any]) -> None:
@@ -103,8 +103,10 @@ def drop_if_succeeded(task: Task[..., Any]) -> None:
     except Exception:  # noqa: BLE001 - the result backend cannot tell: the copy runs
         return
     if state == states.SUCCESS:
-        logger.info("Task %s[%s] delivered again after it had succeeded: dropped", task.name, task.request.id)
-        raise Done("an earlier delivery of this task was finished")
+        logger.info(
+            "Task %s[%s] was delivered again after it had succeeded: dropped", task.name, task.request.id
+        )
+        raise Done("an earlier delivery of this task has finished")
 
 
 def begin_again(task: Task[..., Any]) -> NoReturn:
@@ -113,9 +115,11 @@ def begin_again(task: Task[..., Any]) -> NoReturn:
     Raises:
         PutOff: Always.
     """
-    logger.info("Task %s[%s] comes again: its lock was lost before it began", task.name, task.request.id)
+    logger.info(
+        "Task %s[%s] is published again: its lock was lost before it began", task.name, task.request.id
+    )
     publish_again(task, 0, COPY_HEADER, Attempts().after(0).as_header())
-    raise PutOff("put off: the lock was lost before the body began")
+    raise PutOff("delayed: the lock was lost before the body began")
 
 
 def _is_copy(request: Any) -> bool:

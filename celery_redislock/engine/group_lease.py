@@ -110,7 +110,10 @@ class Member:
         self._renewal = renewal_of(self._companion.store, pace_of(ttl_ms))
         watch = self._renewal.watch
         if not watch(self._holding, lease, self._keys.shared, renew=True, acks=self._acks, verb=STAY):
-            logger.error("lock %r is not renewed while this member of its batch runs", self.lock_name)
+            logger.error(
+                "lock %r is not renewed while this member of its batch runs: no thread could be started",
+                self.lock_name,
+            )
         return True
 
     def step_aside(self, idle_ms: int, metadata: Mapping[str, str]) -> bool:

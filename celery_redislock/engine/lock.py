@@ -253,7 +253,7 @@ class RedisLock:
         if renewed:
             self._holding.renewed(lease.token, sent_at, ttl_ms)
         else:
-            self._holding.report_lost(lease.token, "another holder has it, or nobody")
+            self._holding.report_lost(lease.token, "it is free, or another holder has it")
         return renewed
 
     def locked(self) -> bool:
@@ -306,7 +306,7 @@ class RedisLock:
         try:
             self.release()
         except StoreUnavailable as error:
-            logger.warning("%s; it ends by itself with its lease", error)
+            logger.warning("%s; the lock is free when its lease ends", error)
         except BaseException:
             self._release_once_more("", False)
             raise
@@ -346,7 +346,9 @@ class RedisLock:
         min_hold_ms = 0 if unused else self._terms.min_hold_ms
         released = self._verbs.release(lease.token, min_hold_ms, done, self._ticket, within)
         if released is None:
-            self._holding.report_lost(lease.token, "at the release another holder had it, or nobody")
+            self._holding.report_lost(
+                lease.token, "when it was released, it was free or another holder had it"
+            )
         self._has_pending = released is not None and released.has_pending
         self._holding.give_back(lease.token)
         return released is not None
@@ -369,7 +371,7 @@ class RedisLock:
             self._renewal = renewal_of(self._verbs.store, pace_s)
         watch = partial(self._renewal.watch, renew=self._renew, acks=self._verbs.min_replicas)
         if not watch(self._holding, lease, self._verbs.keys.renewed, interval_s=self._interval_s):
-            raise LockLost(self.lock_name, "no thread can be started that renews it; it was given back")
+            raise LockLost(self.lock_name, "no thread could be started to renew it, so it was released")
 
     def _undo_if_taken(self, token: str) -> None:
         lease = self._holding.lease

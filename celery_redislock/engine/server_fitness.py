@@ -60,20 +60,20 @@ def findings(facts: Mapping[str, str], *, in_cluster: bool) -> list[Finding]:
     found = []
     version = re.match(r"(\d+)\.(\d+)", facts.get("redis_version", ""))
     if version and (int(version[1]), int(version[2])) < OLDEST:
-        text = f"it is version {facts['redis_version']}, locks need 6.2 or later"
+        text = f"its version is {facts['redis_version']}, but locks need 6.2 or later"
         found.append(Finding("redis_version", text))
     if facts.get("role") == "slave":
-        text = "it is a replica, which takes no locks: name its master, or the Sentinels that know it"
+        text = "it is a replica, which accepts no locks: give the URL of its master, or of its Sentinels"
         found.append(Finding("role", text))
     policy = facts.get("maxmemory_policy", "noeviction")
     if policy != "noeviction":
         text = (
-            f"its maxmemory-policy {policy} evicts locks when memory is short, and an evicted lock is lost: "
+            f"its maxmemory-policy is {policy}, which may delete locks when memory is full: "
             "set noeviction, or keep the locks on another server"
         )
         found.append(Finding("maxmemory_policy", text))
     if facts.get("cluster_enabled") == "1" and not in_cluster:
-        text = "it is one node of a cluster, and has some of the locks only: use redis+cluster://"
+        text = "it is one node of a cluster and has only some of the locks: use a redis+cluster:// URL"
         found.append(Finding("cluster_enabled", text))
     return found
 

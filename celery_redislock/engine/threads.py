@@ -44,7 +44,7 @@ def begin(work: Callable[[], object], name: str) -> bool:
         # In one step: interrupted in `threading.Thread.start`, a thread may hang before its first line.
         _thread.start_new_thread(_begin_known, (work, name))
     except (RuntimeError, MemoryError) as error:
-        logger.error("no thread could be started for %s: %s", name, error)  # noqa: TRY400 - it says all
+        logger.error("could not start the thread %s: %s", name, error)  # noqa: TRY400 - it says all
         return False
     return True
 

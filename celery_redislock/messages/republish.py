@@ -43,7 +43,9 @@ def store_retry(task: Task[..., Any], error: Exception) -> None:
         try:
             task.backend.mark_as_retry(str(request.id), error, request=request)
         except Exception as unstored:  # noqa: BLE001 - a result that cannot be stored must not lose the task
-            logger.warning("Task %s[%s]: state RETRY not stored: %r", task.name, request.id, unstored)
+            logger.warning(
+                "Task %s[%s]: could not store the state RETRY: %r", task.name, request.id, unstored
+            )
 
 
 def publish_again(task: Task[..., Any], delay_s: float, header: str, value: Any) -> Any:

@@ -206,7 +206,7 @@ class Naming:
             by_name = self._models_in(kwargs)
         except NotCanonical as fault:
             raise LockKeyError(
-                f"task {self.task_name!r}: an argument of lock_key: {fault}"
+                f"task {self.task_name!r}: lock_key cannot get its arguments: {fault}"
             ) from fault.__cause__
         given = [by_position.get(name, value) for name, value in zip(positional, args, strict=False)]
         return [*given, *args[len(given) :]], {**kwargs, **by_name}
@@ -219,14 +219,14 @@ class Naming:
 
     def _checked(self, name: Any) -> str:
         if not isinstance(name, str):
-            fault = f"gave a {type_name(name)}"
+            fault = f"returned a {type_name(name)}"
         elif not name:
-            fault = "gave an empty name"
+            fault = "returned an empty name"
         elif not _is_utf8(name):
-            fault = "gave text that is not valid Unicode"
+            fault = "returned text that is not valid Unicode"
         else:
             return str.__str__(name)
-        raise LockKeyError(f"task {self.task_name!r}: lock_key {fault}; it must give a non-empty str")
+        raise LockKeyError(f"task {self.task_name!r}: lock_key {fault}; it must return a non-empty str")
 
 
 def _digest(forms: list[str]) -> str:
@@ -245,7 +245,7 @@ def _checked_options(
     signature: inspect.Signature, lock_args: object, lock_key: object
 ) -> tuple[tuple[str, ...] | None, Template | Callable[..., Any] | None]:
     if lock_args is not None and lock_key is not None:
-        raise ValueError("lock_args and lock_key exclude each other: keep one of them")
+        raise ValueError("lock_args and lock_key contradict each other: give only one of them")
     names = _checked_names(lock_args, signature)
     if isinstance(lock_key, str):
         template = Template.parse(lock_key)

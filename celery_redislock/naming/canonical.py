@@ -95,7 +95,7 @@ def _entered(value: Any, inside: tuple[int, ...]) -> tuple[int, ...]:
 def _json_text(value: Any) -> str | None:
     """Return the text of JSON's own scalars, of a subclass what JSON would send; None for all else."""
     if value.__class__ is not type(value):
-        raise NotCanonical(f"a {type_name(value)} only stands for another object")
+        raise NotCanonical(f"a {type_name(value)} is a proxy of another object")
     if value is None or isinstance(value, bool | str):
         return json.dumps(value)
     if isinstance(value, int):
@@ -112,7 +112,7 @@ def _canonical_dict(value: dict[Any, Any], inside: tuple[int, ...]) -> str:
     for key, item in value.items():
         text = _canonical_key(key, inside)
         if text in forms:
-            raise NotCanonical("two of its dict keys are the same text in JSON")
+            raise NotCanonical("two of its dict keys become the same text in JSON")
         forms[text] = canonical(item, inside)
     return f"{{{','.join(f'{key}:{form}' for key, form in sorted(forms.items()))}}}"
 
@@ -150,7 +150,7 @@ def _registered(value: Any) -> Any:
     try:
         return JSONEncoder().default(value)
     except Exception:  # noqa: BLE001 - the error of a user's encoder may show the value
-        raise NotCanonical(f"a {type_name(value)} has no canonical form") from None
+        raise NotCanonical(f"a {type_name(value)} cannot be turned into the same text each time") from None
 
 
 def _iso(value: date | time) -> str:

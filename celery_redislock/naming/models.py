@@ -75,7 +75,7 @@ class Model:
         try:
             return self._adapter.dump_python(model, mode="json", round_trip=True, warnings=False, **options)
         except Exception as error:
-            raise NotCanonical(f"writing it raised {type_name(error)}") from error
+            raise NotCanonical(f"serializing it raised {type_name(error)}") from error
 
     @cached_property
     def _adapter(self) -> Any:

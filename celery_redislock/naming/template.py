@@ -33,7 +33,7 @@ class _Field:
             )
         steps = tuple(_STEP.findall(match[2]))
         if any(name.startswith("_") for name in (match[1], *map("".join, steps))):
-            raise ValueError(f"lock_key field {{{text}}}: names with an underscore are private")
+            raise ValueError(f"lock_key field {{{text}}}: names that begin with an underscore are private")
         return cls(text, match[1], steps)
 
     def render(self, arguments: Mapping[str, Any]) -> str:
@@ -74,7 +74,7 @@ class Template:
         except ValueError as error:
             raise ValueError(f"lock_key is not a template: {error}") from None
         if any(spec or conversion for _, _, spec, conversion in parsed):
-            raise ValueError("lock_key may not have conversions (!r) or format specs (:d)")
+            raise ValueError("lock_key must not have conversions (!r) or format specs (:d)")
         pieces = [
             (literal, None if field is None else _Field.parse(field)) for literal, field, _, _ in parsed
         ]

@@ -113,12 +113,12 @@ def release(context: click.Context, name: str, force: bool) -> None:
         seen = inspect(store_of(provider.client), key)
         if seen is None:
             if not is_freed:
-                click.echo(f"{key}: free already, nothing done")
+                click.echo(f"{key}: already free, nothing done")
             return
         text = LockView.of(seen).text()
         if not seen.is_kept and not force:
             raise click.ClickException(
-                f"{text}\nThe holder may be alive: nothing done. --force takes the lock from it."
+                f"{text}\nThe holder may be alive, so nothing was done. Use --force to take the lock from it."
             )
         RedisLock(provider.client, key).force_release()
         publish_pending(context.obj.app, key)

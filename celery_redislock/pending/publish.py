@@ -66,7 +66,9 @@ def _publish_safely(app: Celery, lock_name: str, done: Bell) -> None:
     try:
         publish_pending(app, lock_name)
     except Exception as error:  # noqa: BLE001 - a worker's step does it later
-        logger.warning("lock %r: its pending runs are published later: %s", lock_name, error)
+        logger.warning(
+            "lock %r: could not publish its pending runs, a worker will do it later: %s", lock_name, error
+        )
     finally:
         done.ring()
 

@@ -83,7 +83,7 @@ def record_run(
     if recorded.is_free:
         raise LockFreed
     if recorded.is_copy:
-        raise Obsolete(f"another message of task {run.id} counts")
+        raise Obsolete(f"another message of task {run.id} has replaced this one")
     return recorded.successor
 
 
@@ -188,8 +188,8 @@ def call_began(
         runs = runs_of(task.app, lock.name)
         begun = runs.begin(task.name, task_id, keep=_keep(options), triggered_us=triggered_us, token=token)
         if begun.is_copy:
-            logger.info("Task %s[%s] dropped: another message or run counts", task.name, task_id)
-            raise Obsolete(f"another message of task {task_id}, or another run, counts")
+            logger.info("Task %s[%s] dropped: another message or run has replaced it", task.name, task_id)
+            raise Obsolete(f"another message of task {task_id}, or another run, has replaced this one")
         _end_superseded(task, runs, begun, task_id)
     return triggered_us
 
@@ -230,4 +230,6 @@ def _end_superseded(task: Task[..., Any], runs: Any, recorded: Recorded, success
         try:
             end_superseded(task, runs, run, successor)
         except Exception as error:  # noqa: BLE001 - its end is claimed, and stored later by a worker
-            logger.warning("the end of superseded task %s is stored later: %s", run.id, error)
+            logger.warning(
+                "could not store the end of superseded task %s, a worker will do it later: %s", run.id, error
+            )

@@ -87,14 +87,14 @@ def expel(app: Celery, lock_name: str) -> int | None:
 def _terminate(app: Celery, lock_name: str, task_id: str) -> None:
     if not app.conf.worker_enable_remote_control:
         logger.warning(
-            "Task %s keeps lock %r though asked to stop, and is not terminated: "
+            "Task %s was asked to stop but keeps lock %r, and is not terminated: "
             "that needs remote control, and worker_enable_remote_control is off",
             task_id,
             lock_name,
         )
         return
     logger.warning(
-        "Task %s keeps lock %r though asked to stop: its worker is told to terminate it, if its pool can",
+        "Task %s was asked to stop but keeps lock %r: its worker is told to terminate it, if its pool can",
         task_id,
         lock_name,
     )

@@ -88,7 +88,9 @@ class Rescuer:
         try:
             looks = (self._publish(self._app, lock_name), expel(self._app, lock_name))
         except Exception as error:  # noqa: BLE001 - one lock's trouble must not keep the others waiting
-            logger.warning("lock %r: its pending runs are published later: %s", lock_name, error)
+            logger.warning(
+                "lock %r: could not publish its pending runs, a worker will do it later: %s", lock_name, error
+            )
             return AGAIN_MS
         return min((look for look in looks if look is not None), default=None)
 

@@ -40,7 +40,7 @@ def withdraw(app: Celery, task_name: str, task_id: str, headers: Mapping[str, An
     lock_name = pending["lock"]
     if runs_of(app, lock_name).withdraw(task_name, task_id, pending["token"]):
         logger.info(
-            "Task %s[%s] did not begin: under lock %r the next one does", task_name, task_id, lock_name
+            "Task %s[%s] did not begin: lock %r goes to the next pending run", task_name, task_id, lock_name
         )
         # If this process dies here, a worker publishes: it looks at a lock while a run stands back.
         publish_pending(app, lock_name)
@@ -87,8 +87,18 @@ def _try(app: Celery, task_name: str, task_id: str, headers: Mapping[str, Any]) 
     try:
         withdraw(app, task_name, task_id, headers)
     except StoreUnavailable as error:
-        logger.warning("Task %s[%s] did not begin; the next one comes later: %s", task_name, task_id, error)
+        logger.warning(
+            "Task %s[%s] did not begin; the next pending run is published later: %s",
+            task_name,
+            task_id,
+            error,
+        )
         return False
     except Exception as error:  # noqa: BLE001 - a worker's step publishes it later
-        logger.warning("Task %s[%s] did not begin; the next one comes later: %r", task_name, task_id, error)
+        logger.warning(
+            "Task %s[%s] did not begin; the next pending run is published later: %r",
+            task_name,
+            task_id,
+            error,
+        )
     return True

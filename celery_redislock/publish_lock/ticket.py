@@ -40,7 +40,7 @@ def free(lock: PublishLock, token: str, within: float = FREE_S) -> None:
     try:
         lock.free(token, within=within)
     except StoreUnavailable as error:
-        logger.warning("could not free the publish lock: %s; it ends by itself with lock_queue_ttl", error)
+        logger.warning("could not free a publish lock: %s; it ends after lock_queue_ttl", error)
 
 
 def free_of_message(app: Celery, headers: Mapping[str, Any] | None, task_id: str | None) -> None:

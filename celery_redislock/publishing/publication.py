@@ -141,7 +141,7 @@ class Publication:
             store_end(self.task, request, error, state)
         except Exception as unstored:  # noqa: BLE001 - the call itself is decided
             logger.warning(
-                "Task %s[%s]: state %s not stored: %r", self.task.name, self.task_id, state, unstored
+                "Task %s[%s]: could not store the state %s: %r", self.task.name, self.task_id, state, unstored
             )
 
     def _take_patiently(self, lock: PublishLock) -> Holder | None:

@@ -126,5 +126,6 @@ def _is_public(name: str) -> bool:
 def _apart(name: str, bases: tuple[type, ...], error: TypeError) -> ConfigurationError:
     together = " and ".join(base.__name__ for base in bases)
     return ConfigurationError(
-        f"{name}: {together} cannot be one class ({error}): give a base that derives from LockedTask"
+        f"{name}: {together} cannot be combined into one class ({error}): "
+        "give a base that derives from LockedTask"
     )

@@ -54,9 +54,9 @@ def result_of(task: Any, returned: Any) -> Any:
 
 def _refusal(task_name: str, what: str) -> ConfigurationError:
     return ConfigurationError(
-        f"task {task_name!r}: {what}, and Celery awaits nothing: its body would run without the lock, or "
-        "never. Write a def that runs it to its end, with asyncio.run(...) or a loop, or a base= whose "
-        '__call__ does; lock_mode="off" takes no lock'
+        f"task {task_name!r}: {what}, which Celery does not run to its end: the body would run without "
+        "the lock, or never. Write a def that runs it, with asyncio.run(...) or a loop, or a base= whose "
+        '__call__ does; or set lock_mode="off"'
     )
 
 

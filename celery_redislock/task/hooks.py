@@ -38,7 +38,7 @@ def refuse_unless_surrounded(task: Any) -> None:
     if not hasattr(vars(task_class).get("before_start"), _MARK):
         owner = next(there for there in task_class.__mro__ if "bind" in vars(there))
         raise ConfigurationError(
-            f"task {task.name!r} has no lock: {owner.__name__}.bind does not reach that of LockedTask; "
+            f"task {task.name!r} has no lock: {owner.__name__}.bind does not call LockedTask.bind; "
             "let it call super().bind(app)"
         )
 

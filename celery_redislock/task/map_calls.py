@@ -39,7 +39,9 @@ def refuse(task: Any, how: str) -> None:
     """
     mode = task.plan_for().options.mode
     if mode == "shadow":
-        logger.warning("Task %s: %s() runs it without its lock, and is refused with it", task.name, how)
+        logger.warning(
+            'Task %s: %s() runs it without its lock; with lock_mode "on" it is refused', task.name, how
+        )
     elif mode == "on":
         raise ConfigurationError(
             f"task {task.name!r} cannot be called by {how}(), which would run it without its lock: "

@@ -208,7 +208,7 @@ class Run:
             released = self.lock.release(done=done, unused=unused)
         except Exception as error:  # noqa: BLE001 - whatever it is, it must not reach Celery
             # Celery before 5.7 would turn a finished task into a failed one.
-            logger.warning("could not release: %s; the lock ends by itself with its lease", error)
+            logger.warning("could not release a lock: %s; it is free when its lease ends", error)
             return
         if released and not unused:
             lock_released.send(sender=self._task, lock=self.lock)

@@ -59,7 +59,7 @@ class Unknown(Unlocked):
             LockLost: Always.
         """
         raise LockLost(
-            "(none is known here)",
-            "no locked task runs in this thread; take `lock = self.lock` in the task's body and hand it over "
+            "(unknown)",
+            "no locked task runs in this thread; write `lock = self.lock` in the task's body and pass it "
             "to its threads",
         )

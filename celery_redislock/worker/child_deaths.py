@@ -97,7 +97,9 @@ class Deaths:
             try:
                 release()
             except Exception:
-                logger.exception("could not release the lock of dead child %d: it ends with its lease", pid)
+                logger.exception(
+                    "could not release the lock of dead child process %d; it is free when its lease ends", pid
+                )
 
 
 def _exists(pid: int) -> bool:

@@ -34,14 +34,14 @@ class LockStep(bootsteps.Step):
         super().__init__(parent, **kwargs)
         if is_off(parent.app):
             check_unknown_settings(parent.app.conf)
-            logger.warning("locks: off for each task of this worker (lock_mode)")
+            logger.warning("locks: lock_mode is off for every task of this worker")
             return
         provider = provider_of(parent.app)
         try:
             reaches(provider.client)
         except redis.RedisError as error:
             logger.warning(
-                "locks: Redis at %s cannot be reached (%s); the worker goes on, but no locked task can run",
+                "locks: Redis at %s cannot be reached (%s); the worker continues, but no locked task can run",
                 provider.shown,
                 meaning_of(error),
             )
@@ -77,14 +77,14 @@ def warn_of_missing_settings(instance: Any = None, **_: Any) -> None:
     scoped = [name for name, each in locked.items() if each.scope != "run"]
     if replacing and not app.conf.worker_enable_remote_control:
         logger.warning(
-            "locks: worker_enable_remote_control is off: a run of %s that is replaced, and does not stop by "
-            "itself, is not terminated after lock_replace_after",
+            "locks: worker_enable_remote_control is off, so a run of %s that is replaced and does not stop "
+            "by itself is not terminated after lock_replace_after",
             ", ".join(replacing),
         )
     if scoped and replies.are_sent(app):
         logger.warning(
-            "locks: with this result_backend only the process that has published a call can get its result: "
-            "one that meets an equal call of another process (lock_scope of %s) would wait for ever",
+            "locks: with this result_backend only the process that published a call can get its result: with "
+            "the lock_scope of %s, a process that is given the result of another's call would wait forever",
             ", ".join(scoped),
         )
 

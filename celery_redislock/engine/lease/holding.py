@@ -83,7 +83,7 @@ class Holding:
         """Why there is no valid lease."""
         grant = self._grant
         if grant is not None and not grant.is_over and grant.process is not here():
-            return "it is held by the process that forked this one, if by any"
+            return "this process is the child of a fork: only its parent may hold it"
         return self.loss or "it is not held"
 
     def take(self, lease: Lease) -> None:
@@ -146,7 +146,7 @@ class Holding:
         try:
             tell()
         except Exception:
-            logger.exception("%s of lock %r raised", name, self._name)
+            logger.exception("%s of lock %r raised an exception", name, self._name)
 
 
 def chain_loss(error: BaseException, lost: LockLost) -> None:

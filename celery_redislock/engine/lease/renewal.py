@@ -126,7 +126,9 @@ class Renewal:
 
     def _give_up_the_thread(self) -> None:
         """Let another take the place of a thread that hangs, in whatever it was interrupted by."""
-        logger.error("the thread that renews locks is %.1f s late: another is started", now() - self._back_by)
+        logger.error(
+            "the thread that renews locks is %.1f s late: a new one is started", now() - self._back_by
+        )
         self._back_by, self._connection = math.inf, None
         self._bell, self._runs, self._is_coming = Bell(), threading.Lock(), False
 
@@ -138,7 +140,7 @@ class Renewal:
                 while runs is self._runs and (batch := self._next_batch()):
                     self._renew_or_postpone(batch)
             except BaseException:
-                logger.exception("the thread that renews locks has ended: another is started")
+                logger.exception("the thread that renews locks has stopped: a new one is started")
                 runs.release()
                 begin(self._run, "redislock-renewal")
                 return
@@ -150,7 +152,7 @@ class Renewal:
         try:
             self._serve(batch)
         except Exception:
-            logger.exception("could not renew locks; they are tried again until they are lost")
+            logger.exception("could not renew locks; retrying until their leases end")
             self._postpone(batch)
 
     def _next_batch(self) -> list[Watch]:
@@ -232,7 +234,7 @@ class Renewal:
         if self._connection is None:
             store = self._store()
             if store is None:
-                raise redis.ConnectionError("the locks and their client are gone")
+                raise redis.ConnectionError("the locks and their client no longer exist")
             self._connection = store.connection(self._pace_s)
         self._connection.open(commands, max(min(CALL_S, remaining_s), LEAST_PAUSE_S))
         return self._connection
@@ -263,11 +265,11 @@ class Renewal:
                 lock.report_stop_wanted(watch.token)
             watch.schedule(sent_at + watch.interval_s, failure="")
         elif reply == 0:
-            self._report_lost(watch, "its lease ran out in Redis, or the lock was taken or deleted")
+            self._report_lost(watch, "its lease ended in Redis, or its key was taken or deleted")
         else:
             reply = watch.way[1].forbidden(reply) or reply
             if not watch.failure and isinstance(reply, redis.ResponseError):
-                logger.warning("could not renew a lock; it is tried again until it is lost: %s", reply)
+                logger.warning("could not renew a lock; retrying until its lease ends: %s", reply)
             watch.schedule(now() + watch.pause_s, failure=f"it could not be renewed ({reply})")
 
     def _report_lost(self, watch: Watch, reason: str) -> None:

@@ -69,7 +69,8 @@ class LockVerbs:
                 self.leave(token, within=max(left, LEAST_ATTEMPT_S), mark=mark)
         if answer is None:
             raise StoreUnavailable(
-                self.lock_name, "its token was given back, or the lease is shorter than the way to Redis"
+                self.lock_name,
+                "its token was already released, or the lease is shorter than the round trip to Redis",
             )
         return answer
 
@@ -108,7 +109,7 @@ class LockVerbs:
         except redis.TimeoutError:
             return None
         except REDIS_ERRORS as error:
-            raise unavailable(self.lock_name, error, "whoever waits sleeps in BLPOP: ") from error
+            raise unavailable(self.lock_name, error, "waiting for a lock needs BLPOP: ") from error
         return message
 
     def interrupt(self, mailbox: bytes) -> None:

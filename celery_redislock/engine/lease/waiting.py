@@ -183,7 +183,7 @@ class _Sleepless:
         store = self._verbs.store
         if self._failures == SLEEPLESS_TIMES and store not in _sleepless:
             _sleepless.add(store)
-            logger.warning("waiters ask once a second: Redis answers, but %s", error)
+            logger.warning("waiting locks ask once a second, because they cannot be woken: %s", error)
         return float(min(AWAY_FIRST_S * 2**self._failures, SLEEPLESS_S))
 
 

@@ -72,9 +72,7 @@ def keys_of(lock_name: str) -> LockKeys:
         ConfigurationError: The name is not a text that Redis can store, is empty, or is a companion's.
     """
     if not isinstance(lock_name, str) or not lock_name:
-        raise ConfigurationError(
-            f"a lock's name must be a str of at least one character, not {type(lock_name).__name__}"
-        )
+        raise ConfigurationError(f"a lock's name must be a non-empty str, not {type(lock_name).__name__}")
     return _keys_of(lock_name)
 
 
@@ -86,7 +84,7 @@ def _keys_of(lock_name: str) -> LockKeys:
         raise ConfigurationError(f"a lock's name must be encodable as UTF-8: {error.reason}") from None
     if lock.startswith(COMPANION):
         raise ConfigurationError(
-            f"a lock's name must not begin with {COMPANION.decode()!r}: it may be a companion of another"
+            f"a lock's name must not begin with {COMPANION.decode()!r}: such keys belong to other locks"
         )
     in_slot = _in_slot_of(lock)
     return LockKeys(lock, *(COMPANION + kind + in_slot for kind in _KINDS))

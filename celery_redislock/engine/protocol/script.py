@@ -50,7 +50,7 @@ class Script:
         if _FORBIDDEN not in said or line is None:
             return None
         commands = _COMMAND.findall(self.source.splitlines()[int(line[1]) - 1])
-        return NoPermissionError(f"the user may not run {' or '.join(commands)}: {said}")
+        return NoPermissionError(f"the Redis user may not run {' or '.join(commands)}: {said}")
 
     def command(self, keys: tuple[bytes, ...], arguments: tuple[Argument, ...] = ()) -> Command:
         """Return the command that runs the script where the server knows it.

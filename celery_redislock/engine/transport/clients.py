@@ -60,7 +60,7 @@ def _where(kind: type) -> Callable[[Any], Any]:
     if issubclass(kind, redis.Redis) and not issubclass(kind, Pipeline):
         return attrgetter("connection_pool")
     raise ConfigurationError(
-        f"a lock wants a redis.Redis or redis.RedisCluster client, not {kind.__module__}.{kind.__qualname__}"
+        f"a lock needs a redis.Redis or redis.RedisCluster client, not {kind.__module__}.{kind.__qualname__}"
         f"{_cure(kind)}"
     )
 
@@ -70,13 +70,13 @@ def _cure(kind: type) -> str:
     packages = {base.__module__.partition(".")[0] for base in kind.__mro__}
     modules = [base.__module__ for base in kind.__mro__]
     if any(".asyncio" in module for module in modules):
-        return ": asyncio clients are not supported, give a synchronous redis.Redis"
+        return ": asyncio clients are not supported, use a synchronous redis.Redis"
     if packages & {"valkey", "glide", "glide_sync", "valkey_glide"}:
-        return ": give a redis.Redis, it speaks to Valkey"
+        return ": use a redis.Redis, which works with Valkey"
     if issubclass(kind, Pipeline | ClusterPipeline):
-        return ": give the client that the pipeline is of"
+        return ": use the client of the pipeline"
     if not packages & {"redis", "builtins"} or hasattr(kind, "__getattr__"):
-        return ": if it stands for a client, give the client inside the proxy"
+        return ": if it is a proxy of a client, use the client inside it"
     return ""
 
 
@@ -103,7 +103,9 @@ def _address_of(client: RedisCluster) -> ClusterAddress:
 
 def _behind_sentinels(pool: SentinelConnectionPool) -> SentinelStore:
     if not pool.is_master:
-        raise ConfigurationError("a lock wants the master: a client of Sentinel.master_for, not of slave_for")
+        raise ConfigurationError(
+            "a lock needs the master: use a client of Sentinel.master_for, not of slave_for"
+        )
     manager = pool.sentinel_manager
     sentinels = [_sentinel_of(sentinel) for sentinel in manager.sentinels]
     connection_class = pool.connection_class

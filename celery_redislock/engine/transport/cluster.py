@@ -88,7 +88,7 @@ class ClusterStore(RoutedStore):
                 if onward is None or time.monotonic() >= deadline:
                     raise
             address, is_asking = onward.address, onward.is_asking
-        raise ClusterDownError("CLUSTERDOWN the nodes do not agree on who has the slot")
+        raise ClusterDownError("CLUSTERDOWN the nodes do not agree on which of them has the slot")
 
     def connection(self, timeout_s: float) -> ClusterPipeline:
         """Return one connection to each master that is needed."""

@@ -205,7 +205,9 @@ class BoundedConnection:
         if left_s <= self._round_trip_s or left_s <= 0:
             # What took long once need not take so long for ever.
             self._round_trip_s *= 0.75
-            raise RedisTimeoutError(f"not sent: no round trip fits into the {max(left_s, 0):.2f} s left")
+            raise RedisTimeoutError(
+                f"not sent: a round trip takes longer than the {max(left_s, 0):.2f} s that are left"
+            )
 
     def _reply_or_error(self) -> Any:
         try:
@@ -217,7 +219,7 @@ class BoundedConnection:
 
 
 def _nothing() -> Any:
-    raise RedisConnectionError("it is closed")
+    raise RedisConnectionError("the connection is closed")
 
 
 def _lost(error: OSError) -> redis.RedisError:

@@ -17,21 +17,21 @@ REDIS_ERRORS = (redis.RedisError, OSError)
 #: What Redis says when it cannot serve for now -> what that means and what to do.
 _MEANINGS = {
     "READONLY": "the server is a read-only replica: a failover is under way, or the URL names a replica",
-    "NOREPLICAS": "too few replicas are in step (min-replicas-to-write on the server)",
+    "NOREPLICAS": "too few replicas are connected and up to date (min-replicas-to-write on the server)",
     "LOADING": "the server is loading its data after a start",
     "MASTERDOWN": "the server is a replica that has lost its master",
     "CLUSTERDOWN": "the cluster is down or serves only a part of its slots",
     "TRYAGAIN": "the keys are being moved to another node of the cluster",
-    "NOPERM": "the user's ACL lacks a command or a key pattern that locks need",
+    "NOPERM": "the ACL of the Redis user lacks a command or a key pattern that locks need",
     "OOM": "the server is at its maxmemory limit and refuses writes",
     "NOAUTH": "the user name or the password is wrong, or missing",
     "unauthenticated": "the user name or the password is wrong, or missing",
-    "WRONGTYPE": "the key holds something that is no lock: choose another name",
-    "BUSY": "the server is running somebody's slow script",
+    "WRONGTYPE": "the key holds a value that is not a lock: choose another name",
+    "BUSY": "the server is busy with a slow script",
     "UNBLOCKED": "the server has become a replica: a failover is under way",
     "CERTIFICATE_VERIFY_FAILED": (
-        "its certificate is signed by nobody whom this program trusts, or for another host: name the "
-        "authority with ssl_ca_certs, or turn the check off with ssl_cert_reqs=none, in the URL, in "
+        "the certificate of the server is not trusted, or is for another host: name the authority with "
+        "ssl_ca_certs, or turn the check off with ssl_cert_reqs=none, in the URL, in "
         "redislock_client_options or as an argument of the client"
     ),
     "MOVED": "the server is one node of a cluster: use a redis+cluster:// URL, or a redis.RedisCluster",

@@ -47,5 +47,5 @@ def missing_acks(acknowledged: Any, acks: int) -> NotReplicated | None:
     if isinstance(acknowledged, Exception):
         return NotReplicated(f"min_replicas: WAIT was refused ({acknowledged})")
     if acknowledged < acks:
-        return NotReplicated(f"{acknowledged} replicas acknowledged it, min_replicas asks for {acks}")
+        return NotReplicated(f"{acknowledged} replicas acknowledged it, but min_replicas is {acks}")
     return None

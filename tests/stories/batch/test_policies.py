@@ -273,7 +273,7 @@ def test_a_member_whose_batch_loses_the_lock_while_it_runs_goes_on_and_says_so(s
     result = batch_of("stolen", one("stolen", ["wait", "stolen"]), lock_ttl=0.6).delay()
     stage.journal.wait_for("begun", batch="stolen")
     stage.locks.set(stage.key("stolen"), "thief", px=60_000)
-    stage.worker.wait_for_log(f"batch {result.id} runs on without its lock 'redislock:stolen'")
+    stage.worker.wait_for_log(f"batch {result.id} continues without its lock 'redislock:stolen'")
     stage.worker.wait_for_log("lock_lost was told of redislock:stolen")
     stage.journal.open("stolen")
     result.get(timeout=10)

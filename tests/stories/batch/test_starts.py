@@ -37,7 +37,7 @@ def test_a_start_that_cannot_reach_the_lock_comes_again_until_it_can(stage: Batc
     stage.locks.rpush(stage.key("away"), "Redis refuses to take this for a lock")
 
     sent = start(arguments)
-    stage.worker.wait_for_log(f"celery_redislock.start_batch[{sent.id}] comes again in")
+    stage.worker.wait_for_log(f"celery_redislock.start_batch[{sent.id}] is published again, to run in")
     stage.locks.delete(stage.key("away"))
 
     assert result.get(timeout=20) is not None

@@ -225,12 +225,12 @@ def _killed(group: Group, former: Beat, since: float) -> None:
 
 
 def _stopped_and_continued(group: Group, former: Beat, since: float) -> None:
-    lost = former.log().count("leads no more")
+    lost = former.log().count("no longer the leader")
     former.send_signal(signal.SIGSTOP)
     group.followed(former, since, "SIGSTOP")
     time.sleep(1)
     former.send_signal(signal.SIGCONT)
-    former.wait_for_log("leads no more", times=lost + 1)
+    former.wait_for_log("no longer the leader", times=lost + 1)
 
 
 def _cut_off(group: Group, former: Beat, since: float) -> None:

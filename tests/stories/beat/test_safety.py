@@ -41,7 +41,7 @@ def who_stood_still_sends_nothing_when_it_comes_back(scheduler: str, server: Ser
 
         group.client.set(GATE, "open")
 
-        held_up.wait_for_log("leads no more")
+        held_up.wait_for_log("no longer the leader")
         late = [tick for tick in clerk.of(HELD_UP) if round(tick.due * 1000) == claimed]
         assert late == [], "sent after the lease was over"
 

@@ -51,7 +51,7 @@ def test_no_beat_sends_while_redis_is_away_and_each_says_so(own_server: Server) 
         for beat in group.beats:
             beat.network.cut()
         for beat in group.beats:
-            beat.wait_for_log("nothing is sent by this beat")
+            beat.wait_for_log("beat: nothing is sent")
         sent = len(clerk.ticks)
         time.sleep(3)
         assert len(clerk.ticks) == sent

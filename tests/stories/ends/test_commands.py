@@ -120,7 +120,7 @@ def test_a_free_lock_is_said_to_be_free(app: Celery) -> None:
     assert (lines(as_json.output), as_json.exit_code) == ([{"name": name, "held": False}], 1)
     released = invoke(app, "release", name)
     assert released.exit_code == 0
-    assert "free already" in released.output
+    assert "already free" in released.output
     assert lines(invoke(app, "list", "--json").output) == []
 
 

@@ -128,7 +128,7 @@ def test_each_failure_is_named_and_a_task_waits_for_its_end_fails_or_runs_as_it_
             assert not stage.journal.entries(keys[word])
         assert results["run"].get(timeout=20) == 1
         assert f"Task plain[{results['run'].id}] runs UNLOCKED" in stage.worker.log()
-        stage.worker.wait_for_log(f"Task plain[{results['retry'].id}] comes again in")
+        stage.worker.wait_for_log(f"Task plain[{results['retry'].id}] is published again, to run in")
         eventually(lambda: results["retry"].state == "RETRY")
         assert not stage.journal.entries(keys["retry"]), "it ran without a lock"
         if how == "refused":

@@ -70,7 +70,7 @@ def outlives_the_timeout(store: str, queue: str, times: int, pool: str = "prefor
         eventually(lambda: is_drained(stage), 30, "all copies should be gone")
 
         logs = stage.worker.log() + other.log()
-        assert "delivered again while it holds" in logs, "nothing was delivered again"
+        assert "was delivered again while it holds" in logs, "nothing was delivered again"
         for key, result, value in zip(keys, results, stored, strict=True):
             overlaps = stage.journal.overlaps(key)
             assert len(stage.journal.entries(key, "begun")) == 1, "a copy ran too"
@@ -192,9 +192,9 @@ def test_a_finished_task_that_is_delivered_again_is_dropped_and_keeps_its_result
     state, value = stage.state_of(result), stage.app.AsyncResult(result.id).result
 
     for _ in range(2):
-        log_before = stage.worker.log().count("after it was finished: dropped")
+        log_before = stage.worker.log().count("after it had finished: dropped")
         stage.deliver_again(message)
-        eventually(lambda: stage.worker.log().count("after it was finished: dropped") > log_before)  # noqa: B023
+        eventually(lambda: stage.worker.log().count("after it had finished: dropped") > log_before)  # noqa: B023
 
     again = stage.app.AsyncResult(result.id)
     assert stage.state_of(again) == state
@@ -208,11 +208,11 @@ def test_a_copy_that_comes_while_the_first_run_goes_on_is_put_off_and_then_dropp
     key = new_key()
     result = stage.hold("late", key, ["gate", key], ["give", 1], lock={"ttl": 1.5})
     stage.deliver_again(stage.message_of(result))
-    stage.worker.wait_for_log(f"[{result.id}] delivered again while it holds lock")
+    stage.worker.wait_for_log(f"[{result.id}] was delivered again while it holds lock")
     stage.journal.open(key)
 
     assert result.get(timeout=10) == 1
-    stage.worker.wait_for_log(f"[{result.id}] delivered again after it was finished: dropped")
+    stage.worker.wait_for_log(f"[{result.id}] was delivered again after it had finished: dropped")
     assert result.state == "SUCCESS"
     assert len(stage.journal.entries(key, "begun")) == 1
 
@@ -226,7 +226,7 @@ def test_a_dropped_copy_does_not_keep_the_lock_for_its_min_hold(stage: Stage) ->
     stage.free_at("late", key, 3)
 
     stage.deliver_again(message)
-    stage.worker.wait_for_log(f"[{result.id}] delivered again after it was finished: dropped")
+    stage.worker.wait_for_log(f"[{result.id}] was delivered again after it had finished: dropped")
 
     stage.free_at("late", key, 0.5)
 

@@ -52,4 +52,4 @@ def test_of_two_beats_with_the_schedule_in_the_database_one_sends(project: Calla
         logs = first.read_text() + second.read_text()
 
     assert len(set(sweeps)) == len(sweeps)
-    assert logs.count("leads now") == 1
+    assert logs.count("now the leader") == 1

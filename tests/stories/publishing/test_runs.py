@@ -231,7 +231,7 @@ def test_a_copy_that_was_put_off_does_not_stand_for_a_task_that_is_done(stage: S
     key = new_key()
     first = stage.hold("late", key, ["gate", key], lock={**TASK, "ttl": 4})
     stage.deliver_again(stage.message_of(first))
-    stage.worker.wait_for_log(f"Task late[{first.id}] delivered again while it holds")
+    stage.worker.wait_for_log(f"Task late[{first.id}] was delivered again while it holds")
     stage.journal.open(key)
     assert first.get(timeout=20) is None
     is_free(stage, key, "late")

@@ -86,7 +86,7 @@ def test_a_wanted_run_is_published_to_where_its_trigger_came_from(crew: Crew, ta
 def test_an_outage_is_survived(crew: Crew) -> None:
     crew.locks.kill()
     result = retry.apply_async((uuid4().hex,), queue=crew.queues[1])
-    crew.says(result, "comes again in", times=2)
+    crew.says(result, "is published again", times=2)
     crew.locks.start()
     assert result.get(timeout=30) == crew.queues[1]
 

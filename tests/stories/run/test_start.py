@@ -150,7 +150,7 @@ def test_a_worker_whose_locks_are_off_needs_no_redis(tmp_path: Path) -> None:
     assert ended.stdout == "1 2 3\n", ended.stderr
     assert ended.returncode == 0
     assert "Redis" not in ended.stderr
-    assert ended.stderr.count("locks: ") == ended.stderr.count("locks: off for each task") == 1
+    assert ended.stderr.count("locks: ") == ended.stderr.count("locks: lock_mode is off for every task") == 1
 
 
 def test_a_worker_without_redis_for_its_locks_says_so_and_works_when_it_is_back(store: str) -> None:

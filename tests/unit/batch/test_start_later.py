@@ -130,7 +130,7 @@ def test_an_option_of_a_task_is_refused_where_a_batch_is_published(
 ) -> None:
     whole = batch(app, "skip")
 
-    with pytest.raises(ConfigurationError, match="lock_ttl of a locked batch is an argument of locked_batch"):
+    with pytest.raises(ConfigurationError, match="lock_ttl would be ignored in a call of a locked batch"):
         publish(whole, lock_ttl=5)
     assert not client.exists("redislock:b")
 

@@ -207,7 +207,7 @@ def test_a_lease_that_ends_between_claim_and_publication_ends_the_publication(
     monkeypatch.setattr(leader._tenure, "claim", claim_and_lose)
 
     assert ticked(leader, 1) == []
-    assert "is not sent: the lease is over" in caplog.text
+    assert "is not sent: the lease of this beat has ended" in caplog.text
     assert rig.client.hget(SENT, "a").split()[0] != b"0"
 
 

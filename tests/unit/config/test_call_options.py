@@ -87,7 +87,7 @@ def test_options_that_cannot_travel_are_refused_where_the_task_begins(
     carried = json.loads(json.dumps(published(app).headers[CALL_HEADER]))
     with pytest.raises(ConfigurationError):
         resolve({}, "elsewhere", {}, carried)
-    assert "will be refused by its worker" in caplog.text
+    assert "the worker will refuse task" in caplog.text
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -99,7 +99,7 @@ def test_an_option_as_a_task_spells_it_is_refused_where_the_task_begins(
     message = published(app)
     with pytest.raises(ConfigurationError, match=r"lock_key.* did you mean 'key'"):
         resolve({}, "elsewhere", {}, message.headers[CALL_HEADER])
-    assert "will be refused by its worker" in caplog.text
+    assert "the worker will refuse task" in caplog.text
     assert "lock_key" not in message.properties
 
 
@@ -154,7 +154,7 @@ def test_a_worker_says_once_that_a_plain_task_was_called_with_lock_options(
         warn_of_what_nobody_reads(request=request)
     warn_of_what_nobody_reads(request=SimpleNamespace(request_dict={}, task=plain, name="other"))
 
-    assert caplog.text.count("was called with lock={...}, but is not locked") == 1
+    assert caplog.text.count("was called with lock={...}, but is not a locked task") == 1
     assert "Task plain was" in caplog.text
 
 

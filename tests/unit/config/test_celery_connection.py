@@ -24,7 +24,7 @@ class Rotating(CredentialProvider):
 
 
 class Failing(CredentialProvider):
-    """A provider that cannot be made."""
+    """A provider that cannot be created."""
 
     def __init__(self) -> None:
         raise ValueError(SECRET)
@@ -226,11 +226,17 @@ def test_behind_sentinels_tls_of_the_master_and_of_the_sentinels_are_two(url: st
     ("settings", "told"),
     [
         ({"broker_use_ssl": {"ssl_cert_reqs": "maybe"}}, "broker_use_ssl has a wrong 'ssl_cert_reqs'"),
-        ({"broker_use_ssl": {"certfile": "/c"}}, "broker_use_ssl has 'certfile', which Redis does not take"),
+        (
+            {"broker_use_ssl": {"certfile": "/c"}},
+            "broker_use_ssl has 'certfile', which redis-py does not accept",
+        ),
         ({"broker_use_ssl": {"ssl_quack": 1}}, "together with broker_url"),
         ({"broker_port": "soon"}, "broker_port must be a port"),
-        ({"broker_url": "redis://h?credential_provider=no.such:Class"}, "'no.such:Class' cannot be made"),
-        ({"broker_url": f"redis://h?credential_provider={__name__}:Failing"}, "cannot be made (ValueError)"),
+        ({"broker_url": "redis://h?credential_provider=no.such:Class"}, "'no.such:Class' cannot be created"),
+        (
+            {"broker_url": f"redis://h?credential_provider={__name__}:Failing"},
+            "cannot be created (ValueError)",
+        ),
     ],
 )
 def test_a_wrong_companion_is_refused_by_its_name(settings: dict[str, Any], told: str) -> None:

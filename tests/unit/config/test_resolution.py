@@ -116,13 +116,13 @@ def test_every_option_means_the_same_in_all_three_places(name, written, field, m
         ("args", ["path", "path"], "names an argument twice"),
         ("key", "", 'must be a name or template such as "import:{path}"'),
         ("key", 5, "or a callable with the task's arguments"),
-        ("ttl", "30", "must be a number of seconds or a timedelta, not text"),
+        ("ttl", "30", "must be a number of seconds or a timedelta, not a str"),
         ("ttl", 0, "at least"),
         ("ttl", -1, "at least"),
         ("ttl", float("nan"), "thousand years"),
         ("ttl", float("inf"), "thousand years"),
         ("ttl", True, "must be a number of seconds or a timedelta, not bool"),
-        ("wait", -1, "not negative"),
+        ("wait", -1, "at least 0 s"),
         ("wait", "0", "must be a number of seconds"),
         (
             "on_conflict",
@@ -137,7 +137,7 @@ def test_every_option_means_the_same_in_all_three_places(name, written, field, m
         ("retry_delay", (0, 1), "the first delay in"),
         ("retry_delay", (1, "60"), "the largest delay in"),
         ("retry_for", 0, "at least"),
-        ("min_hold", -1, "not negative"),
+        ("min_hold", -1, "at least 0 s"),
         ("max_hold", 0, "at least"),
         ("mode", "dark", 'must be "on", "shadow", "off", not \'dark\''),
         ("mode", True, 'must be "on", "shadow", "off", not bool'),
@@ -224,7 +224,7 @@ def test_args_of_none_beside_a_key_are_no_contradiction():
 def test_keep_beside_a_policy_that_never_coalesces_is_refused_on_one_task_or_call():
     both = {"keep": "first", "on_conflict": "skip"}
 
-    assert "lock_keep of task 't' has no effect beside lock_on_conflict" in refusal(both)
+    assert "lock_keep of task 't' has no effect, because lock_on_conflict" in refusal(both)
     assert options({"keep": "first", "on_conflict": "coalesce"}).keep == "first"
     assert options({"keep": "first", "on_conflict": print}).keep == "first"
     assert options({"keep": "first"}, {"on_conflict": "retry"}).on_conflict == "retry"
@@ -233,7 +233,7 @@ def test_keep_beside_a_policy_that_never_coalesces_is_refused_on_one_task_or_cal
 def test_retry_for_beside_a_policy_that_never_retries_is_refused_on_one_task_or_call():
     both = {"retry_for": 5, "on_conflict": "skip"}
 
-    assert "lock_retry_for of task 't' has no effect beside lock_on_conflict" in refusal(both)
+    assert "lock_retry_for of task 't' has no effect, because lock_on_conflict" in refusal(both)
     assert 'lock={"retry_for": ...}' in refusal(None, both)
 
 
@@ -259,7 +259,7 @@ def test_min_hold_above_max_hold_is_refused_wherever_they_come_from():
 def test_an_unknown_option_of_a_call_is_refused_with_the_nearest_and_the_valid_ones():
     message = refusal(None, {"tll": 5})
 
-    assert "lock={\"tll\": ...} of a call of task 't' is no lock option; did you mean 'ttl'?" in message
+    assert "lock={\"tll\": ...} of a call of task 't' is not a lock option; did you mean 'ttl'?" in message
     assert "valid: args, key, ttl, wait," in message
 
 
@@ -273,8 +273,8 @@ def test_the_lock_of_a_call_must_be_a_dict(wrong):
 
 
 def test_options_that_do_not_exist_are_not_accepted_in_silence():
-    assert "is no lock option" in refusal({"until": "abort"})
-    assert "is no lock option" in refusal(None, {"until": "abort"})
+    assert "is not a lock option" in refusal({"until": "abort"})
+    assert "is not a lock option" in refusal(None, {"until": "abort"})
 
 
 # ---- what a task declares
@@ -348,7 +348,7 @@ def test_an_unknown_lock_attribute_is_refused_with_the_nearest_and_the_valid_one
         declared_options(task_class(lock_on_conflct="retry"))
 
     message = str(caught.value)
-    assert "lock_on_conflct of task 'proj.import_csv' is no lock option" in message
+    assert "lock_on_conflct of task 'proj.import_csv' is not a lock option" in message
     assert "did you mean 'lock_on_conflict'?" in message
     assert "valid: lock_args, lock_key," in message
 

@@ -83,7 +83,7 @@ def test_an_unknown_setting_is_refused_with_the_nearest_and_the_valid_ones(conf,
 
     message = str(caught.value)
     right = spelled.replace("TLL", "TTL").replace("tll", "ttl")
-    assert f"{spelled} setting is no setting of celery_redislock; did you mean {right!r}?" in message
+    assert f"{spelled} setting is not a setting of celery_redislock; did you mean {right!r}?" in message
     prefix = "CELERY_REDISLOCK" if namespace else "redislock"
     assert f"valid: {prefix}_url, {prefix}_prefix," in message.replace("_URL, ", "_url, ").replace(
         "_PREFIX,", "_prefix,"
@@ -93,7 +93,7 @@ def test_an_unknown_setting_is_refused_with_the_nearest_and_the_valid_ones(conf,
 def test_an_unknown_setting_set_on_the_app_is_refused():
     app = celery_app()
     app.conf.redislock_beat_tick = 15
-    with pytest.raises(ConfigurationError, match="redislock_beat_tick setting is no setting"):
+    with pytest.raises(ConfigurationError, match="redislock_beat_tick setting is not a setting"):
         check_unknown_settings(app.conf)
 
 

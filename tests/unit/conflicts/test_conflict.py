@@ -285,7 +285,7 @@ def test_a_callable_that_returns_nonsense_fails_the_task_with_the_valid_answers(
 
 
 def test_a_conflict_without_a_call_has_no_options() -> None:
-    with pytest.raises(ConfigurationError, match="no call"):
+    with pytest.raises(ConfigurationError, match="does not belong to a call"):
         Conflict("lock", Holder(), "id", "hash").options  # noqa: B018 - looking it up is what is tested
 
 

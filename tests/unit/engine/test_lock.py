@@ -84,7 +84,9 @@ def test_what_fails_when_it_is_told_is_named_in_the_log(
             if thread.name == "redislock-tell":
                 thread.join(5)
 
-    assert [record.getMessage() for record in caplog.records] == [f"{name} of lock {NAME!r} raised"]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{name} of lock {NAME!r} raised an exception"
+    ]
     lock.release()
 
 

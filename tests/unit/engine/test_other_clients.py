@@ -24,11 +24,11 @@ class Lazy:
     [
         (
             redis.asyncio.Redis(),
-            r"not redis\.asyncio\.client\.Redis: .* give a synchronous redis\.Redis",
+            r"not redis\.asyncio\.client\.Redis: .* use a synchronous redis\.Redis",
         ),
-        (valkey.Valkey(), r"not valkey\.client\.Valkey: give a redis\.Redis, it speaks to Valkey"),
-        (Lazy(), r"not .*\.Lazy: .*give the client inside the proxy"),
-        (redis.Redis().pipeline(), r"not redis\.client\.Pipeline: give the client that the pipeline is of"),
+        (valkey.Valkey(), r"not valkey\.client\.Valkey: use a redis\.Redis, which works with Valkey"),
+        (Lazy(), r"not .*\.Lazy: .*use the client inside it"),
+        (redis.Redis().pipeline(), r"not redis\.client\.Pipeline: use the client of the pipeline"),
         (None, r"not builtins\.NoneType$"),
         ("redis://h", r"not builtins\.str$"),
     ],

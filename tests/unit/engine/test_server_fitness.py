@@ -22,12 +22,12 @@ def test_nothing_is_said_where_nothing_is_known() -> None:
 @pytest.mark.parametrize(
     ("fact", "value", "told"),
     [
-        ("redis_version", "6.0.20", "version 6.0.20, locks need 6.2"),
-        ("redis_version", "5.0.14", "version 5.0.14, locks need 6.2"),
+        ("redis_version", "6.0.20", "version is 6.0.20, but locks need 6.2"),
+        ("redis_version", "5.0.14", "version is 5.0.14, but locks need 6.2"),
         ("role", "slave", "is a replica"),
-        ("maxmemory_policy", "allkeys-lru", "maxmemory-policy allkeys-lru evicts locks"),
-        ("maxmemory_policy", "volatile-ttl", "maxmemory-policy volatile-ttl evicts locks"),
-        ("cluster_enabled", "1", "use redis+cluster://"),
+        ("maxmemory_policy", "allkeys-lru", "maxmemory-policy is allkeys-lru"),
+        ("maxmemory_policy", "volatile-ttl", "maxmemory-policy is volatile-ttl"),
+        ("cluster_enabled", "1", "use a redis+cluster:// URL"),
     ],
 )
 def test_what_makes_a_server_unfit_is_said(fact: str, value: str, told: str) -> None:

@@ -720,8 +720,8 @@ def test_the_error_of_a_callable_is_the_cause_and_its_text_is_not_repeated() -> 
         ({"lock_args": True}, "list of argument names"),
         ({"lock_key": 7}, "not a int"),
         ({"lock_key": b"k"}, "not a bytes"),
-        ({"lock_args": ["value"], "lock_key": "k"}, "exclude"),
-        ({"lock_args": (), "lock_key": "k"}, "exclude"),
+        ({"lock_args": ["value"], "lock_key": "k"}, "contradict each other"),
+        ({"lock_args": (), "lock_key": "k"}, "contradict each other"),
     ],
 )
 def test_a_wrong_option_is_refused_when_declared(options: Any, told: str) -> None:

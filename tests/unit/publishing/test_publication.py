@@ -583,7 +583,7 @@ def test_the_message_carries_the_token_but_no_copy_of_it_counts(app: Celery) -> 
 @pytest.mark.parametrize("scope", SCOPES)
 @pytest.mark.parametrize("policy", ["retry", lambda task, conflict: None])
 def test_a_policy_that_cannot_decide_when_publishing_is_refused(app: Celery, scope: str, policy: Any) -> None:
-    message = rf'lock_scope of task .* "{scope}" decides when publishing.*"skip" or "fail"'
+    message = rf'lock_scope of task .* "{scope}" decides when a call is published.*"skip" or "fail"'
 
     with pytest.raises(ConfigurationError, match=message):
         scoped(app, scope, lock_on_conflict=policy)
@@ -592,7 +592,7 @@ def test_a_policy_that_cannot_decide_when_publishing_is_refused(app: Celery, sco
 def test_a_call_cannot_mix_them_either(app: Celery) -> None:
     task = locked(app, body, name="t", lock_on_conflict="retry")
 
-    with pytest.raises(ConfigurationError, match="decides when publishing"):
+    with pytest.raises(ConfigurationError, match="decides when a call is published"):
         task.apply_async(lock={"scope": "task"})
     task.apply_async(lock={"scope": "task", "on_conflict": "fail"})
 

@@ -330,7 +330,7 @@ def test_two_tasks_of_one_base_are_of_one_class(app: Celery) -> None:
         (5, "must be a class or its dotted path, not int"),
         ("no.such.module:Task", "'no.such.module:Task' of a locked task cannot be imported"),
         (f"{__name__}:called", "must be a class or its dotted path, not list"),
-        (int, "cannot be one class"),
+        (int, "cannot be combined into one class"),
     ],
 )
 def test_a_base_that_cannot_be_combined_is_refused(base: Any, why: str, app: Celery) -> None:
@@ -534,7 +534,7 @@ def test_a_class_that_is_registered_past_ours_does_not_run_unlocked(bases: Any, 
     result = task.apply(("a",))
 
     assert isinstance(result.result, ConfigurationError)
-    assert "BindsPast.bind does not reach" in str(result.result)
+    assert "BindsPast.bind does not call LockedTask.bind" in str(result.result)
     assert not called
 
 

@@ -29,7 +29,10 @@ def body(path: str, other: int = 0) -> tuple[str, int]:
 # ---- options at registration
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
-    "unknown option": ({"lock_tll": 5}, r"lock_tll of task 't' is no lock option.*did you mean 'lock_ttl'"),
+    "unknown option": (
+        {"lock_tll": 5},
+        r"lock_tll of task 't' is not a lock option.*did you mean 'lock_ttl'",
+    ),
     "plural": ({"lock_arg": ["path"]}, r"lock_arg .*did you mean 'lock_args'"),
     "method for an option": ({"lock_name": "a"}, r"lock_name .*did you mean 'lock_key'"),
     "no such argument": ({"lock_args": ["pth"]}, r"'t'.*no argument 'pth'.*path, other"),
@@ -37,11 +40,11 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "a name instead of names": ({"lock_args": "path"}, r"lock_args of task 't' must be a list"),
     "key and args": ({"lock_args": (), "lock_key": "a"}, r"lock_key .*lock_args .*contradict"),
     "broken template": ({"lock_key": "a:{path"}, r"lock_key is not a template"),
-    "private field": ({"lock_key": "a:{path.__class__}"}, r"names with an underscore are private"),
+    "private field": ({"lock_key": "a:{path.__class__}"}, r"names that begin with an underscore are private"),
     "format spec": ({"lock_key": "a:{path:>9}"}, r"conversions .*or format specs"),
     "empty key": ({"lock_key": ""}, r"lock_key of task 't' must be a name or template"),
     "ttl of zero": ({"lock_ttl": 0}, r"lock_ttl of task 't'"),
-    "ttl of text": ({"lock_ttl": "30"}, r"lock_ttl of task 't' .*not text.*float\(\)"),
+    "ttl of text": ({"lock_ttl": "30"}, r"lock_ttl of task 't' .*not a str.*float\(\)"),
     "ttl of truth": ({"lock_ttl": True}, r"lock_ttl of task 't'"),
     "ttl without end": ({"lock_ttl": float("inf")}, r"lock_ttl of task 't'"),
     "negative wait": ({"lock_wait": -1}, r"lock_wait of task 't'"),
@@ -522,8 +525,14 @@ WRONG_CALLS: dict[str, tuple[Any, str]] = {
     "wrong value": ({"ttl": 0}, r'lock=\{"ttl": ...\} of a call of task \'t\''),
     "no such argument": ({"args": ["pth"]}, r"no argument 'pth'"),
     "key and args": ({"key": "a", "args": ()}, r"contradict each other"),
-    "callable key": ({"key": lambda path: path}, r"lock=\{'key': ...\} .*travels.*not function"),
-    "callable policy": ({"on_conflict": print}, r"lock=\{'on_conflict': ...\} .*travels.*not builtin"),
+    "callable key": (
+        {"key": lambda path: path},
+        r"lock=\{'key': ...\} .*is sent in the message.*not function",
+    ),
+    "callable policy": (
+        {"on_conflict": print},
+        r"lock=\{'on_conflict': ...\} .*is sent in the message.*not builtin",
+    ),
 }
 
 

@@ -84,7 +84,7 @@ def test_a_worker_starts_with_a_warning(how: str, off: Celery, caplog: pytest.Lo
     LockStep(SimpleNamespace(app=off))
 
     assert [record.levelname for record in caplog.records] == ["WARNING"]
-    assert "locks: off for each task of this worker" in caplog.text
+    assert "locks: lock_mode is off for every task of this worker" in caplog.text
 
 
 def test_nobody_looks_for_wanted_runs(off: Celery) -> None:

@@ -366,7 +366,7 @@ def test_the_signal_of_a_loss_tells_the_lock_and_the_reason(app: Celery, told: l
     facts = told[1][1]
     assert facts["sender"].name == "t"
     assert facts["lock"].name == "redislock:t"
-    assert "lock was taken or deleted" in facts["reason"]
+    assert "key was taken or deleted" in facts["reason"]
 
 
 def test_a_loss_that_only_the_release_notices_is_told_after_the_run_is_gone(
@@ -458,7 +458,7 @@ def test_a_release_that_fails_breaks_no_run(
     result = locked(app, function, name="t", bind=True).apply()
 
     assert (result.state, result.result) == ("SUCCESS", "ran")
-    assert "could not release: Redis cannot serve lock 'redislock:t'" in caplog.text
+    assert "could not release a lock: Redis cannot serve lock 'redislock:t'" in caplog.text
     assert [name for name, _ in told] == ["acquired"]
 
 
