@@ -26,5 +26,5 @@ def test_the_tutorial_shows_what_happens(own_server: Server, tmp_path: Path) -> 
         leaders = [shop.log(beat) for beat in ("beat-one", "beat-two")]
 
         assert all(SENT in shop.log(beat) for beat in ("plain-one", "plain-two")), "plain beats send both"
-        assert leaders[0].count("leads now") == leaders[1].count("leads now") == 1
-        assert leaders[1].index("stands by") < leaders[1].index("leads now") < leaders[1].index(SENT)
+        assert leaders[0].count("now the leader") == leaders[1].count("now the leader") == 1
+        assert leaders[1].index("standing by") < leaders[1].index("now the leader") < leaders[1].index(SENT)
