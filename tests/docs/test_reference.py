@@ -1,0 +1,278 @@
+"""Reference: it has each option, setting, key, header, command and name once, as the code has them."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from celery.app.defaults import NAMESPACES, flatten
+
+import celery_redislock
+from celery_redislock import Holder, RedisLock, locked_batch, signals
+from celery_redislock.beat.ledger import Ledger
+from celery_redislock.config.options import OPTIONS, POLICIES, Option
+from celery_redislock.config.settings import SETTINGS, Setting
+from celery_redislock.engine import Inspection, Member
+from celery_redislock.engine.companion import Index
+from celery_redislock.engine.lease.verbs import LockVerbs
+from celery_redislock.engine.protocol.keys import keys_of
+from celery_redislock.engine.transport.clients import store_of
+from celery_redislock.messages import headers
+from celery_redislock.operations.commands import locks
+from celery_redislock.operations.rendering import LockView
+from celery_redislock.pending.runs import SCHEDULE, PendingRun, PendingRuns
+from celery_redislock.publish_lock.record import PublishLock
+
+from ..support.places import DOCS
+from ..support.servers import Server
+from .pages import pages
+from .walkthrough import Walkthrough
+
+REFERENCE = DOCS / "reference"
+
+#: A link into an inventory: which one, what it is, its name.
+LINK = re.compile(r"inv:(celery|redis):(py:\w+|std:setting)#([\w.]+)")
+
+
+def text_of(page: str) -> str:
+    return (REFERENCE / f"{page}.md").read_text(encoding="utf-8")
+
+
+def rows_of(text: str) -> list[tuple[str, ...]]:
+    """Return the cells of each row of the tables, without headings and rulers."""
+    lines = text.splitlines()
+    return [
+        tuple(cell.strip() for cell in line.strip("|").split("|"))
+        for line, below in zip(lines, [*lines[1:], ""], strict=True)
+        if line.startswith("|") and not any(each.startswith("|---") for each in (line, below))
+    ]
+
+
+def everything() -> str:
+    return "\n".join(path.read_text(encoding="utf-8") for path in sorted(REFERENCE.rglob("*.md")))
+
+
+def shown(default: object) -> str:
+    return f'`"{default}"`' if isinstance(default, str) else f"`{default!r}`"
+
+
+# -- options
+
+
+def sections() -> dict[str, str]:
+    """Return what stands below each heading of the page of options."""
+    return dict(re.findall(r"^## (\w+)\n\n(.*?)(?=^## |\Z)", text_of("options"), re.M | re.S))
+
+
+def facts_of(option: Option) -> str:
+    unit = ", in seconds or as `timedelta`" if option.unit == "s" else ""
+    call = f'`lock={{"{option.name}": ...}}`'
+    return f"Default: {shown(option.default)}{unit}. Setting: `redislock_{option.name}`. One call: {call}."
+
+
+@pytest.mark.parametrize("option", OPTIONS.values(), ids=list(OPTIONS))
+def test_an_option_is_described_as_the_code_has_it(option: Option) -> None:
+    facts, meaning, *_ = sections()[f"lock_{option.name}"].split("\n\n")
+
+    assert facts == facts_of(option)
+    assert " ".join(meaning.split()) == option.meaning
+
+
+def test_each_option_has_one_place_in_the_reference_and_there_is_no_other() -> None:
+    headings = re.findall(r"^#+ `?(lock_\w+)", everything(), re.M)
+    first_cells = [name for row in rows_of(everything()) for name in re.findall(r"^`(lock_\w+)`", row[0])]
+
+    described = [name for name in headings + first_cells if name not in signals.__all__]
+
+    assert Counter(described) == Counter(f"lock_{name}" for name in OPTIONS)
+
+
+@pytest.mark.parametrize("option", OPTIONS.values(), ids=list(OPTIONS))
+def test_an_option_has_an_example(option: Option) -> None:
+    words = f"lock_{option.name}=", f"redislock_{option.name} ="
+
+    assert any(word in sections()[f"lock_{option.name}"] for word in words)
+
+
+def test_each_policy_has_its_row() -> None:
+    rows = rows_of(sections()["lock_on_conflict"])
+
+    assert [row[0].strip('`"') for row in rows] == list(POLICIES)
+
+
+# -- settings
+
+
+def setting_rows() -> list[tuple[str, ...]]:
+    return [row for row in rows_of(everything()) if re.match("`redislock_\\w+` *$", row[0]) and len(row) == 3]
+
+
+def test_each_setting_has_one_row_in_the_reference_and_there_is_no_other() -> None:
+    named = Counter(row[0].strip("`") for row in setting_rows())
+
+    assert named == Counter([*SETTINGS, *(f"redislock_{name}" for name in OPTIONS)])
+
+
+@pytest.mark.parametrize("setting", SETTINGS.values(), ids=list(SETTINGS))
+def test_a_setting_is_described_as_the_code_has_it(setting: Setting) -> None:
+    (row,) = (row for row in setting_rows() if row[0] == f"`{setting.name}`")
+
+    default = "\N{EN DASH}" if setting.default is None else shown(setting.default)
+    assert row == (f"`{setting.name}`", default, setting.meaning)
+
+
+@pytest.mark.parametrize("option", OPTIONS.values(), ids=list(OPTIONS))
+def test_the_setting_of_an_option_has_its_default(option: Option) -> None:
+    (row,) = (row for row in setting_rows() if row[0] == f"`redislock_{option.name}`")
+
+    assert row[1] == shown(option.default)
+    assert f"options.md#lock_{option.name})" in row[2]
+
+
+def test_a_batch_has_its_arguments_with_their_defaults() -> None:
+    terms = re.findall(r"^`(lock_\w+)` \((?:no default|default `(.*?)`)\)\n: ", text_of("locked_batch"), re.M)
+
+    parameters = [*inspect.signature(locked_batch).parameters.values()][1:]
+    has_none = inspect.Parameter.empty
+    assert dict(terms) == {
+        each.name: "" if each.default is has_none else shown(each.default).strip("`") for each in parameters
+    }
+
+
+# -- names
+
+
+def test_each_public_name_is_in_the_api() -> None:
+    described = re.findall(r"^\.\. auto\w+:: celery_redislock\.(\w+)(?:\(\))?$", text_of("api"), re.M)
+
+    assert Counter(described) == Counter(celery_redislock.__all__)
+
+
+def test_each_signal_has_its_row_with_its_arguments() -> None:
+    rows = {row[0].strip("`"): set(re.findall(r"`(\w+)`", row[1])) for row in rows_of(text_of("signals"))}
+
+    assert rows == {name: getattr(signals, name).providing_args for name in signals.__all__}
+
+
+def test_each_header_has_its_row() -> None:
+    rows = Counter(row[0].strip("`") for row in rows_of(text_of("headers")))
+
+    assert rows == Counter(getattr(headers, name) for name in headers.__all__ if name.endswith("_HEADER"))
+
+
+@pytest.mark.parametrize("link", sorted({m for page in pages() for m in LINK.findall(page.read_text())}))
+def test_a_link_to_celery_or_redis_py_names_what_is_installed(link: tuple[str, str, str]) -> None:
+    _, kind, name = link
+    if kind == "std:setting":
+        assert name in dict(flatten(NAMESPACES))
+    else:
+        found: Any = import_module(name.partition(".")[0])
+        for part in name.split(".")[1:]:
+            found = getattr(found, part, None) or import_module(f"{found.__name__}.{part}")
+
+
+# -- commands
+
+
+def test_each_command_has_its_heading_and_each_of_its_options_is_told() -> None:
+    page = text_of("commands")
+
+    for name, command in locks.commands.items():
+        (section,) = re.findall(rf"^## locks {name}\n(.*?)(?=^## |\Z)", page, re.M | re.S)
+        words = {word for each in command.params for word in each.opts if word.startswith("--")}
+        assert all(f"`{word}`" in page for word in words)
+        assert f"locks {name}" in section
+
+
+def test_each_field_of_the_json_is_told() -> None:
+    seen = Inspection("k", Holder({"id": "one"}), waiters=0, is_kept=False)
+    view = LockView("k", seen, members=[{"state": "waits"}], waiting=Holder({"id": "another"}))
+
+    fields = re.findall(r"^\| `(\w+)` \| ", text_of("commands"), re.M)
+
+    assert fields == list(json.loads(json.dumps(view.as_dict())))
+
+
+def test_the_page_of_commands_shows_what_is_printed(own_server: Server, tmp_path: Path) -> None:
+    with Walkthrough(REFERENCE / "commands.md", tmp_path, own_server).followed():
+        pass
+
+
+# -- keys
+
+#: The longest life that a row of the page gives, where it gives one.
+LIFE = re.compile(r"\b(\d+|one) (s|hour|week|days)\b")
+LENGTH = {
+    "s": timedelta(seconds=1),
+    "hour": timedelta(hours=1),
+    "week": timedelta(weeks=1),
+    "days": timedelta(days=1),
+}
+
+TOKEN = "f" * 32
+
+
+def documented() -> Mapping[str, tuple[str, timedelta | None]]:
+    """Return the documented keys: pattern -> type, and longest life if that is a number."""
+    found = {}
+    for key, kind, lives, _ in rows_of(text_of("keys")):
+        life = LIFE.search(lives)
+        length = life and LENGTH[life[2]] * (1 if life[1] == "one" else int(life[1]))
+        found[key.strip("`")] = kind, length
+    return found
+
+
+def with_every_feature(client: redis.Redis, name: str) -> Iterator[None]:
+    """Use all that writes keys, one after the other."""
+    verbs = LockVerbs(store_of(client), name)
+    lock = RedisLock(client, name, metadata={"task": "a task"})
+    assert lock.acquire()
+    verbs.acquire(TOKEN, 30_000, 5_000, "{}")
+    yield
+    lock.release()
+    yield
+    client.flushall()
+    assert lock.acquire()
+    assert PublishLock(client, name).take("a" * 32, "an-id", 60_000, runs=False) is None
+    index = Index(client, "redislock:")
+    index.run(SCHEDULE, (index.key,), name, 1000, "")
+    runs, run = PendingRuns(client, name), PendingRun("a task", "an-id", b"{}")
+    runs.record(run, keep="latest", question="b" * 32, is_listed=True)
+    assert Member(client, name, str(lock.token), "one").wait(30_000, {"task": "a task"})
+    Ledger(client, name).note_seen("an entry", 0)
+    yield
+
+
+def test_the_keys_on_a_server_are_those_of_the_page(client: redis.Redis) -> None:
+    name = "redislock:csv"
+    unseen = dict(documented())
+    for _ in with_every_feature(client, name):
+        for key in client.scan_iter():
+            told = key.decode().replace("{redislock:}", "{PREFIX}").replace(name, "LOCK")
+            told = re.sub(r":[0-9a-f]{16,32}$", ":<token>", told)
+            kind, life = documented()[told]
+            assert client.type(key).decode() == {"sorted set": "zset"}.get(kind, kind), told
+            left_ms = client.pttl(key)
+            assert left_ms > 0, f"{told} would stay for ever"
+            assert life is None or left_ms <= life.total_seconds() * 1000, told
+            unseen.pop(told, None)
+    assert not unseen
+
+
+def test_a_name_with_braces_has_keys_of_the_forms_that_the_page_tells() -> None:
+    kinds = {key.decode().removeprefix("redislock.holder")[0] for key in map(holder_key, ("a", "{a}", "}"))}
+
+    assert kinds == {":", "@", "#"}
+
+
+def holder_key(name: str) -> bytes:
+    return keys_of(name).holder
