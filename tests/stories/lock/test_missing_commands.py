@@ -22,13 +22,13 @@ import celery_redislock.engine
 from celery_redislock import RedisLock, RedislockError, StoreUnavailable
 from celery_redislock.engine import reaches
 
+from ...support import rights
 from ...support.arena import companion
 from ...support.deadlines import eventually
-from ...support.places import README
 from ...support.servers import Server
 
-#: The README's list of what a user must be allowed.
-COMMANDS = re.findall(r"\+([\w|]+)", re.search(r"^    \+evalsha[^`]*?\n\n", README.read_text(), re.M)[0])  # type: ignore[index]
+#: What a user must be allowed.
+COMMANDS = [word.removeprefix("+") for word in rights.COMMANDS]
 PASSWORD = "hunter2"
 NAME = "redislock:half allowed"
 
@@ -50,8 +50,8 @@ def without(own: Server) -> Iterator[Callable[[str], redis.Redis]]:
         rules = [f"+{command}" for command in COMMANDS if command != missing]
         with own.client() as admin:
             admin.flushall()
-            places = ("~redislock:*", "~redislock.*redislock:*", "resetchannels", "-@all")
-            admin.execute_command("ACL", "SETUSER", name, "reset", "on", f">{PASSWORD}", *places, *rules)
+            user = ("reset", "on", f">{PASSWORD}", *rights.PLACES, *rules)
+            admin.execute_command("ACL", "SETUSER", name, *user)
         options = {"client_name": "named"} if missing == "client|setname" else {}
         clients.append(redis.Redis(port=own.port, username=name, password=PASSWORD, **options))
         return clients[-1]
@@ -61,13 +61,14 @@ def without(own: Server) -> Iterator[Callable[[str], redis.Redis]]:
         client.close()
 
 
-def test_the_readme_names_every_command_that_a_script_calls() -> None:
+def test_the_page_names_every_command_that_a_script_calls() -> None:
     scripts = Path(celery_redislock.__file__).parent.rglob("*.lua")
     called = {
         name.lower() for path in scripts for name in re.findall(r"redis\.call\('(\w+)'", path.read_text())
     }
 
-    assert called <= {*re.findall(r"\+(\w+)", README.read_text())}
+    listed = {*rights.COMMANDS, *rights.more("coalesce"), *rights.more("LockedScheduler")}
+    assert called <= {word.removeprefix("+") for word in listed}
 
 
 # -- a sleep that is refused
@@ -213,7 +214,7 @@ def test_a_proxy_that_hangs_up_at_the_sleep_is_asked_seldom_and_warned_of_once(
         admin.flushall()
 
 
-# -- each command of the README's list
+# -- each command of the page's list
 
 
 class Use:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,25 +16,17 @@ from celery_redislock.config.client import client_from_url
 from celery_redislock.engine import inspect_all, reaches, server_fitness, store_of
 from celery_redislock.engine.lease.verbs import LockVerbs
 from celery_redislock.engine.protocol.exclusive import RENEW, Busy
+from celery_redislock.messages.headers import PENDING_HEADER
+from celery_redislock.pending.publish import publish_pending
 
+from ...support.applications import application, busy, locked
 from ...support.deadlines import eventually
-from ...support.places import README
+from ...support.rights import COMMANDS, PLACES, more
 from ...support.servers import Server
 from ...support.topologies import SERVICE, Cluster, Replicated
 from ...support.waiting_threads import Waiting
 
 PASSWORD = "hunter2"
-
-
-def documented() -> tuple[list[str], list[str]]:
-    """Return the README's rules for a user: what it may touch, and its commands."""
-    block = re.search(r"^    ~redislock:\*.*?\n\n", README.read_text(), re.MULTILINE | re.DOTALL)
-    assert block, "the README should have the list"
-    words = block[0].split()
-    return [word for word in words if word[0] != "+"], [word for word in words if word[0] == "+"]
-
-
-PLACES, COMMANDS = documented()
 
 
 @pytest.fixture(scope="module")
@@ -144,11 +135,46 @@ def test_listing_locks_needs_scan(own: Server) -> None:
     with pytest.raises(Exception, match="scan"):
         use_everything(own, client_of(own, add_user(own, COMMANDS)), with_scan=True)
 
-    use_everything(own, client_of(own, add_user(own, [*COMMANDS, "+scan"])), with_scan=True)
+    use_everything(own, client_of(own, add_user(own, [*COMMANDS, *more("locks list")])), with_scan=True)
 
 
 def test_a_server_that_may_not_be_asked_about_itself_is_no_failure(own: Server) -> None:
     assert server_fitness.check(client_of(own, add_user(own, COMMANDS))) == []
+
+
+def coalesces(url: str) -> bool:
+    """Have two calls find a lock busy, and say whether one of them ran when it was free, for both."""
+    app = application(url)
+    task = locked(
+        app, lambda number: number, name="t", lock_args=(), lock_on_conflict="coalesce", lock_on_error="fail"
+    )
+    try:
+        with busy(task, 1):
+            first, last = task.apply((1,)), task.apply((2,))
+        publish_pending(app, task.lock_name(1))
+        with app.connection_for_read() as connection, connection.SimpleQueue("celery") as queue:
+            headers = queue.get(timeout=1).headers
+        ran = task.apply((2,), task_id=last.id, headers={PENDING_HEADER: headers[PENDING_HEADER]})
+        return bool(headers["id"] == last.id and ran.get() == 2 and first.state == "RETRY")
+    finally:
+        app.close()
+
+
+def test_coalescing_needs_four_commands_more(own: Server) -> None:
+    four = more("coalesce")
+
+    def works_with(allowed: list[str]) -> bool:
+        with own.client() as admin:
+            admin.flushall()
+        user = add_user(own, [*COMMANDS, *allowed])
+        try:
+            return coalesces(f"redis://{user}:{PASSWORD}@127.0.0.1:{own.port}/0")
+        except Exception as error:
+            print(repr(error))
+            return False
+
+    assert works_with(four)
+    assert [word for word in four if works_with([other for other in four if other != word])] == []
 
 
 def test_min_replicas_needs_wait(replicated: Replicated) -> None:
@@ -162,13 +188,12 @@ def test_min_replicas_needs_wait(replicated: Replicated) -> None:
 
     with pytest.raises(Exception, match="wait"):
         attempt()
-    attempt("+wait")
+    attempt(*more("lock_min_replicas"))
 
 
 def test_a_cluster_needs_two_commands_more(cluster: Cluster) -> None:
     user = f"u{uuid4().hex}"
     rules = ("reset", "on", f">{PASSWORD}", *PLACES, *COMMANDS)
-    more = ["+cluster|slots", "+asking"]
 
     def allow(*commands: str) -> Any:
         for server in cluster.servers:
@@ -185,26 +210,29 @@ def test_a_cluster_needs_two_commands_more(cluster: Cluster) -> None:
         assert lock.renew()
         assert lock.release()
 
-    use(allow(*more))
-    for command in more:
-        client = allow(*(other for other in more if other != command))
+    in_a_cluster = more("a cluster")
+    use(allow(*in_a_cluster))
+    for command in in_a_cluster:
+        client = allow(*(other for other in in_a_cluster if other != command))
         with pytest.raises(Exception, match=r"NOPERM|no permissions"):
             use(client)
         eventually(cluster.is_whole, 30)
 
 
-def test_a_sentinel_needs_one_command(replicated: Replicated) -> None:
+def test_a_sentinel_needs_two_commands(replicated: Replicated) -> None:
     def allow(*commands: str) -> Any:
         user = f"u{uuid4().hex}"
         for sentinel in replicated.sentinels:
             with sentinel.client() as admin:
-                rules = ("reset", "on", f">{PASSWORD}", "-@all", "+client|setname", *commands)
+                rules = ("reset", "on", f">{PASSWORD}", "-@all", *commands)
                 admin.execute_command("ACL", "SETUSER", user, *rules)
         options = {"sentinel_kwargs": {"username": user, "password": PASSWORD}}
         return client_from_url(replicated.url, setting="redislock_url", options=options)
 
-    lock = RedisLock(allow("+sentinel|get-master-addr-by-name"), f"redislock:{uuid4().hex}")
+    both = more("Sentinels")
+    lock = RedisLock(allow(*both), f"redislock:{uuid4().hex}")
     assert lock.acquire()
     assert lock.release()
-    with pytest.raises(Exception, match=SERVICE):
-        RedisLock(allow(), f"redislock:{uuid4().hex}").acquire()
+    for command in both:
+        with pytest.raises(Exception, match=SERVICE):
+            RedisLock(allow(command), f"redislock:{uuid4().hex}").acquire()

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import re
 import time
 from collections.abc import Callable, Iterator
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +16,9 @@ from celery.beat import Scheduler, Service
 from celery_redislock import RedisLock
 from celery_redislock.beat.lead_or_stand_by import LockedScheduler
 
+from ...support import rights
 from ...support.applications import application
 from ...support.deadlines import eventually
-from ...support.places import README
 from ...support.servers import Server
 
 LOCK = "redislock:beat:beat"
@@ -221,13 +219,10 @@ def test_a_scheduler_that_cannot_be_made_ends_the_beat_and_frees_the_lock(
     assert not RedisLock(client, LOCK).locked()
 
 
-def test_the_rights_that_the_readme_lists_are_enough_for_a_beat(own_server: Server, tmp_path: Path) -> None:
-    readme = README.read_text()
-    rights = [line.split() for line in readme.splitlines() if re.match(r"    (~redislock|\+)", line)]
-    assert rights
+def test_the_rights_that_the_docs_list_are_enough_for_a_beat(own_server: Server, tmp_path: Path) -> None:
     with own_server.client() as client:
-        user = ["ACL", "SETUSER", "beat", "on", ">secret"]
-        client.execute_command(*user, *chain(*rights), "+hgetall", "+hsetnx")
+        rules = [*rights.PLACES, *rights.COMMANDS, *rights.more("LockedScheduler")]
+        client.execute_command("ACL", "SETUSER", "beat", "on", ">secret", *rules)
     app = application(
         own_server.url.replace("redis://", "redis://beat:secret@"),
         beat_schedule={"a": {"task": "t", "schedule": 0.01}},
