@@ -1,4 +1,4 @@
-"""Rows: the operators' table of ``docs/explanation/ends.md``, and which test shows which row."""
+"""Rows: the tables of ``docs/explanation/ends.md``, and which test shows which row."""
 
 from __future__ import annotations
 
@@ -36,9 +36,13 @@ _PREFORK = ("prefork",)
 ROWS: dict[str, Row] = {
     "returns": Row("the body returns", "SUCCESS", _AT_ONCE, _RUNS, _ALL),
     "raises": Row("the body raises", "FAILURE", _AT_ONCE, _RUNS, _ALL),
-    "soft limit": Row("soft time limit, not caught", "FAILURE", _AT_ONCE, _RUNS, _PREFORK),
+    "soft limit": Row("soft time limit, not caught by the body", "FAILURE", _AT_ONCE, _RUNS, _PREFORK),
     "soft limit, caught": Row(
-        "soft time limit, caught", "as the body ends", "at once, when the body ends", _RUNS, _PREFORK
+        "soft time limit, caught by the body",
+        "that of the body",
+        "at once, when the body ends",
+        _RUNS,
+        _PREFORK,
     ),
     "retry": Row("`self.retry()`", "RETRY", "before the retry is published", _RUNS, _ALL),
     "autoretry": Row("`autoretry_for`", "RETRY", "before the retry is published", _RUNS, _ALL),
@@ -53,21 +57,21 @@ ROWS: dict[str, Row] = {
     "terminate by SIGKILL": Row(
         '`revoke(terminate=True, signal="SIGKILL")`',
         "REVOKED",
-        "6 s at most, mostly at once",
+        "at most 6 s, usually at once",
         _RUNS,
         _PREFORK,
     ),
     "killed": Row(
-        "the child dies: SIGKILL, out of memory, `os._exit()`, segmentation fault",
+        "the child process dies: SIGKILL, out of memory, `os._exit()`, segmentation fault",
         "FAILURE (`WorkerLostError`)",
-        "6 s at most, mostly at once",
+        "at most 6 s, usually at once",
         _RUNS,
         _PREFORK,
     ),
     "hard limit": Row(
         "hard time limit",
         "FAILURE (`TimeLimitExceeded`)",
-        "2 s at most, and never before the body is dead, though it ignores SIGTERM",
+        "at most 2 s, and never before the process is dead, even if it ignores SIGTERM",
         _RUNS,
         _PREFORK,
     ),
@@ -75,60 +79,60 @@ ROWS: dict[str, Row] = {
         "hard time limit", "FAILURE (`TimeLimitExceeded`)", _AT_ONCE, _RUNS, ("gevent",)
     ),
     "worker killed": Row(
-        "worker or host dies",
-        "as it was; delivered again if late-acknowledged",
-        "the end of the lease: `lock_ttl` at most",
+        "the worker or its host dies",
+        "unchanged; with late ack the message is delivered again",
+        "the lease ends: at most `lock_ttl`",
         "runs after that",
         _ALL,
     ),
     "stopped": Row(
-        "the process stands still (SIGSTOP, a suspended machine) for longer than the lease",
+        "the process is frozen (SIGSTOP, a suspended machine) for longer than the lease",
         "FAILURE (`LockLost`)",
-        "the end of the lease",
-        "runs after that; the body is told when it wakes up",
+        "the lease ends",
+        "runs after that; the frozen body learns of it when it wakes up",
         _ALL,
     ),
     "cut off": Row(
-        "worker and Redis of the locks cannot reach each other for longer than the lease",
+        "the worker cannot reach Redis for longer than the lease",
         "FAILURE (`LockLost`)",
-        "the end of the lease",
-        "runs after that; the body was told before",
+        "the lease ends",
+        "runs after that; the body has learned of it before",
         _ALL,
     ),
     "short outage": Row(
-        "Redis of the locks is away for less than the lease, while the body runs",
-        "as the body ends",
+        "Redis is down for less than the lease while the body runs",
+        "that of the body",
         "at once, when the body ends",
         _RUNS,
         _ALL,
     ),
     "taken by force": Row(
-        "`locks release --force`, or somebody deletes the key",
-        'FAILURE (`LockLost`); with `lock_on_lost="continue"` as the body ends',
+        "`locks release --force`, or the key is deleted",
+        'FAILURE (`LockLost`); with `lock_on_lost="continue"` that of the body',
         _AT_ONCE,
-        "runs at once, beside the body until that is told: a third of `lock_ttl` at most",
+        "runs at once; the first body learns of it within a third of `lock_ttl`",
         _ALL,
     ),
     "warm shutdown": Row(
-        "warm shutdown (SIGTERM)", "as the body ends", "at once, when the body ends", _RUNS, _ALL
+        "warm shutdown (SIGTERM)", "that of the body", "at once, when the body ends", _RUNS, _ALL
     ),
     "soft shutdown": Row(
-        "soft shutdown (`worker_soft_shutdown_timeout`, SIGQUIT), and the body ends in time",
-        "as the body ends",
+        "soft shutdown (`worker_soft_shutdown_timeout`, SIGQUIT); the body ends in time",
+        "that of the body",
         "at once, when the body ends",
         _RUNS,
         ("prefork", "threads", "gevent", "eventlet"),
     ),
     "cold shutdown": Row(
         "cold shutdown (SIGQUIT)",
-        "RETRY; late-acknowledged: as it was, and delivered again; "
-        "before Celery 5.5: FAILURE (`WorkerLostError`) or none, by the version of billiard",
+        "RETRY; with late ack unchanged, and delivered again; "
+        "Celery 5.4: FAILURE (`WorkerLostError`) or none, by the version of billiard",
         "at once, when the body is ended",
         _RUNS,
         _PREFORK,
     ),
     "cold shutdown of threads": Row(
-        "cold shutdown (SIGQUIT)", "as the body ends", "at once, when the body ends", _RUNS, ("threads",)
+        "cold shutdown (SIGQUIT)", "that of the body", "at once, when the body ends", _RUNS, ("threads",)
     ),
     "cold shutdown of greenlets": Row(
         "cold shutdown (SIGQUIT)",
@@ -138,51 +142,55 @@ ROWS: dict[str, Row] = {
         ("gevent", "eventlet"),
     ),
     "cold shutdown of solo": Row(
-        "cold shutdown, or soft shutdown: the body stands still until its time is over",
+        "cold shutdown, or soft shutdown: the body stands still until the time is over",
         "FAILURE (`NotImplementedError`)",
         "at once, when the body is ended",
         _RUNS,
         ("solo",),
     ),
     "redelivered, alive": Row(
-        "delivered again while the first run lives (`visibility_timeout`)",
+        "delivered again while the first run is alive (`visibility_timeout`)",
         "that of the first run",
         "when the first run ends",
-        "is put off until then, and dropped",
+        "the second delivery is delayed until then, and dropped",
         _ALL,
     ),
     "redelivered, done": Row(
-        "delivered again after it was finished", "stays", "is not held", "is dropped", _ALL
+        "delivered again after it had finished",
+        "unchanged",
+        "not held",
+        "the second delivery is dropped",
+        _ALL,
     ),
     "redelivered, dead": Row(
         "delivered again after its worker died",
         "that of the second run",
         "when the second run ends",
-        "runs after the end of the lease; is not skipped",
+        "the second delivery runs after the lease has ended; it is not skipped",
         _ALL,
     ),
     "redelivered, another": Row(
-        "delivered again, and another task has the lock",
+        "delivered again while another call holds the lock",
         "as `lock_on_conflict` says",
-        "is not held",
-        "as `lock_on_conflict` says",
+        "not held",
+        "the second delivery does what `lock_on_conflict` says",
         _ALL,
     ),
     "away, retry": Row(
-        'Redis of the locks is away before the body, `lock_on_error="retry"`',
+        'Redis cannot be reached before the body, `lock_on_error="retry"`',
         "RETRY, until it is back",
-        "is not held",
-        "waits too",
+        "not held",
+        "is retried too",
         _ALL,
     ),
     "away, fail": Row(
-        'the same, `lock_on_error="fail"`', "FAILURE (`StoreUnavailable`)", "is not held", "fails too", _ALL
+        'the same, `lock_on_error="fail"`', "FAILURE (`StoreUnavailable`)", "not held", "fails too", _ALL
     ),
     "away, run": Row(
         'the same, `lock_on_error="run"`',
-        "as the body ends",
-        "is not held",
-        "runs beside it, UNLOCKED; the log says so",
+        "that of the body",
+        "not held",
+        "runs at the same time, without a lock; the log says UNLOCKED",
         _ALL,
     ),
 }

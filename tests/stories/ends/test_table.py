@@ -14,13 +14,13 @@ from .rows import HEAD, ROWS
 
 
 def rows_of(text: str, head: str) -> list[str]:
-    """Return the lines of the table of a document that has this head."""
+    """Return the lines of all tables of a document that have this head."""
     lines = text.splitlines()
-    begin = lines.index(head) + 2
-    return list(takewhile(lambda line: line.startswith("|"), lines[begin:]))
+    begins = [number + 2 for number, line in enumerate(lines) if line == head]
+    return [row for begin in begins for row in takewhile(lambda line: line.startswith("|"), lines[begin:])]
 
 
-def test_the_table_of_the_docs_is_the_table_of_the_tests() -> None:
+def test_the_tables_of_the_docs_are_the_table_of_the_tests() -> None:
     assert rows_of((DOCS / "explanation" / "ends.md").read_text(), HEAD) == [
         str(row) for row in ROWS.values()
     ]
