@@ -19,12 +19,14 @@ logger = logging.getLogger(__name__)
 def settle(task: Task[..., Any], options: LockOptions, error: RedislockError) -> None:
     """Do what `lock_on_error` says: return to run without a lock, or raise what Celery is told.
 
+    With `lock_mode` "shadow" the body always runs.
+
     Raises:
         ComesAgain: The task was published again.
         RedislockError: The error itself: with "fail", with "retry" after `lock_retry_for`, and in an eager
             call, which is not retried.
     """
-    if options.on_error == "run":
+    if options.on_error == "run" or options.mode == "shadow":
         logger.warning("Task %s[%s] runs UNLOCKED: %s", task.name, task.request.id, error)
         return
     if options.on_error == "fail" or task.request.is_eager:

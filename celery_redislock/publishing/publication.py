@@ -20,7 +20,7 @@ from celery.result import AsyncResult
 
 from ..config.call import Call
 from ..conflicts.conflict import Conflict, announce
-from ..errors import StoreUnavailable
+from ..errors import LockKeyError, StoreUnavailable
 from ..holder import Holder
 from ..messages import replies, sentry
 from ..messages.headers import PENDING_HEADER, TICKET_HEADER, ticket_in, ticket_value
@@ -72,7 +72,15 @@ class Publication:
             StoreUnavailable: Redis could not be reached, and `lock_on_error` is not "run".
             TypeError, LockKeyError: The arguments give no name.
         """
-        options, lock_name = self._lock_options, self._call.lock_name
+        options = self._lock_options
+        try:
+            lock_name = self._call.lock_name
+        except LockKeyError as error:
+            if options.mode != "shadow":
+                raise
+            self._has_ticket = False
+            logger.warning("Task %s[%s] is published UNLOCKED: %s", self.task.name, self.task_id, error)
+            return None
         self._lock = ticket.publish_lock(self.task.app, lock_name)
         try:
             there = self._take_patiently(self._lock)

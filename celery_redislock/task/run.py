@@ -18,7 +18,7 @@ from ..config.provider import provider_of
 from ..conflicts import outage, redelivery
 from ..engine import RedisLock
 from ..engine.threads import here
-from ..errors import LockLost, StoreUnavailable
+from ..errors import LockKeyError, LockLost, StoreUnavailable
 from ..holder import holder_metadata
 from ..messages.celery_exceptions import Skipped
 from ..pending import replacement
@@ -72,7 +72,14 @@ class Run:
         if not self.call.runs_locked:
             ticket.end()
             return
-        lock_name = self.call.lock_name
+        try:
+            lock_name = self.call.lock_name
+        except LockKeyError as error:
+            if options.mode != "shadow":
+                raise
+            ticket.end()
+            outage.settle(task, options, error)
+            return
         held = held_around(lock_name)
         if held is not None:
             # The task in whose body this one is called has it, or the batch to which it belongs.
@@ -122,7 +129,9 @@ class Run:
             PutOff: The lock is lost before the body has begun: the task was published again.
             LockLost: The same, for an eager call.
         """
-        if not self._is_ours or self._options.on_lost != "abort" or self._body is not None:
+        options = self._options
+        is_interruptible = options.on_lost == "abort" and options.mode != "shadow"
+        if not self._is_ours or not is_interruptible or self._body is not None:
             return nullcontext()
         # Before the look at the lock: a loss that is noticed after it interrupts the body, even as it begins.
         self._body = interruptible_here()

@@ -509,6 +509,15 @@ def test_shadow_says_what_it_would_do_and_publishes(app: Celery, conflicts: list
     assert published(app) == 3
 
 
+def test_shadow_publishes_arguments_that_give_no_name(app: Celery, caplog: pytest.LogCaptureFixture) -> None:
+    task = locked(app, lambda it: None, name="t", lock_scope="task", lock_mode="shadow")
+
+    task.delay(float("nan"))
+
+    assert published(app) == 1
+    assert "is published UNLOCKED" in caplog.text
+
+
 def test_off_takes_nothing(app: Celery, client: redis.Redis) -> None:
     task = scoped(app, lock_mode="off")
 

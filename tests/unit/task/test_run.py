@@ -427,6 +427,37 @@ def test_a_shadow_run_meets_a_conflict_and_runs(
     assert "would fail: lock 'redislock:t' is busy" in caplog.text
 
 
+def test_a_shadow_run_runs_without_redis(app: Celery, caplog: pytest.LogCaptureFixture) -> None:
+    app.conf.redislock_url = f"redis://127.0.0.1:{free_port()}/0"
+    task = locked(app, lambda: "ran", name="t", lock_mode="shadow", lock_on_error="fail")
+
+    assert task.apply().result == "ran"
+    assert "runs UNLOCKED" in caplog.text
+
+
+def test_a_shadow_run_runs_with_arguments_that_give_no_name(
+    app: Celery, caplog: pytest.LogCaptureFixture
+) -> None:
+    task = locked(app, lambda it: "ran", name="t", lock_mode="shadow")
+
+    assert task.apply([object()]).result == "ran"
+    assert "runs UNLOCKED: task 't'" in caplog.text
+
+
+def test_a_shadow_run_that_loses_its_lock_says_so_and_goes_on(
+    app: Celery, client: redis.Redis, told: list[Any]
+) -> None:
+    def function(self: Any) -> str:
+        client.delete("redislock:t")
+        eventually(lambda: self.lock.lost, within=5)
+        return "ran"
+
+    task = locked(app, function, name="t", bind=True, lock_ttl=0.5, lock_mode="shadow")
+
+    assert task.apply().result == "ran"
+    eventually(lambda: [name for name, _ in told] == ["acquired", "lost"])
+
+
 def test_a_run_that_is_off_asks_redis_nothing(app: Celery, told: list[Any]) -> None:
     app.conf.redislock_url = f"redis://127.0.0.1:{free_port()}/0"
     task = locked(app, lambda: current_lock().name, name="t", lock_mode="off")
