@@ -152,7 +152,7 @@ class Walkthrough:
         log = self.folder.parent / f"{self.folder.name}-{name}.log"
         with log.open("wb") as output:
             process = processes.start(
-                ["/bin/bash", "-c", f"exec {self._here(command)}"],
+                ["/bin/bash", "-c", f"exec env {self._here(command)}"],
                 output=output,
                 env=self._env,
                 cwd=self.folder,
