@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ..support.deadlines import eventually
 from ..support.places import DOCS
 from ..support.servers import Server
-from .walkthrough import Walkthrough
+from .walkthrough import SHOWN_WITHIN, Walkthrough
 
 __all__ = ["Reader", "followed"]
 
@@ -24,6 +25,11 @@ class Reader(Walkthrough):
         name = self.folder / "more.py"
         name.write_text(code)
         return json.loads(self.run(f"python {name.name}", within).splitlines()[-1])
+
+    def start(self, terminal: str, command: str, shown: str) -> None:
+        """Type a command in a terminal of its own, and wait until it shows this."""
+        self._open(terminal, command)
+        eventually(lambda: shown in self.log(terminal), SHOWN_WITHIN, f"{terminal} should show {shown!r}")
 
     def stop(self, terminal: str) -> None:
         """Type Ctrl-C in a terminal."""
