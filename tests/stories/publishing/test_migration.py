@@ -1,7 +1,7 @@
 """Migration: what users of celery-once and celery-singleton rely on, said in our options.
 
-``docs/howto/migration.md`` maps each option of theirs; the tests below hold what it promises. A docstring
-names the test of theirs that is said anew.
+``docs/howto/migrate_from_*.md`` map each option of theirs; the tests below hold what the pages promise. A
+docstring names the test of theirs that is said anew. ``tests/docs/test_migrate_*.py`` follow the pages.
 """
 
 from __future__ import annotations
@@ -26,31 +26,38 @@ from ...support.deadlines import eventually
 from ...support.places import DOCS
 from ..ends.stage import Stage, new_key
 
-GUIDE = DOCS / "howto" / "migration.md"
-
-#: Every option, setting and call of theirs that a user can have written.
+#: Page -> every option, setting and call of theirs that a user can have written.
 THEIRS = {
-    "celery-once": [
+    "celery_once": [
         *("QueueOnce", "once={", "keys", "timeout", "graceful", "unlock_before_run", "AlreadyQueued"),
         *("ONCE", "default_timeout", "blocking", "blocking_timeout", "url", "location", "backend"),
         *("countdown", "get_key", "clear_lock"),
     ],
-    "celery-singleton": [
+    "celery_singleton": [
         *("Singleton", "unique_on", "raise_on_duplicate", "lock_expiry", "DuplicateTaskError", "clear_locks"),
         *("singleton_key_prefix", "singleton_backend_class", "singleton_backend_url"),
         *("singleton_backend_kwargs", "singleton_json_encoder_class", "singleton_raise_on_duplicate"),
         *("singleton_lock_expiry", "release_lock", "on_duplicate", "generate_lock", "get_existing_task_id"),
+    ],
+    "redis_py": [
+        *("client.lock(", "timeout", "blocking=False", "blocking_timeout", "LockError", "LockNotOwnedError"),
+        *("extend()", "reacquire()", "sleep", "thread_local", "with client.lock("),
+    ],
+    "the_cookbook": ["lock_id", "cache.add(", "cache.delete(", "if acquired", "return None"],
+    "redbeat": [
+        *("redbeat.RedBeatScheduler", "redbeat_lock_key", "redbeat_lock_timeout", "redbeat_redis_url"),
+        *("redbeat_key_prefix", "redbeat_redis_options", "LockNotOwnedError", "RedBeatSchedulerEntry"),
     ],
 }
 
 
 @pytest.mark.parametrize("package", THEIRS)
 def test_the_guide_maps_every_option_of_theirs(package: str) -> None:
-    sections = GUIDE.read_text(encoding="utf-8").split("\n## ")
-    (section,) = (section for section in sections if section.startswith(f"From {package}"))
-    rows = "\n".join(line for line in section.splitlines() if line.startswith("| `"))
+    page = (DOCS / "howto" / f"migrate_from_{package}.md").read_text(encoding="utf-8")
+    (section,) = (section for section in page.split("\n## ") if section.startswith("What replaces what"))
+    theirs = "\n".join(line.split("|")[1] for line in section.splitlines() if line.startswith("|"))
 
-    assert not [word for word in THEIRS[package] if word not in rows]
+    assert not [word for word in THEIRS[package] if word not in theirs]
 
 
 def test_a_task_and_redis_pys_own_lock_exclude_each_other_under_one_name(store: str) -> None:
