@@ -23,10 +23,10 @@ myst_enable_extensions = ["colon_fence", "deflist"]
 myst_fence_as_directive = ["mermaid"]
 myst_heading_anchors = 4
 
-# Links to Celery and redis-py are looked up in copies of their inventories: a build needs no network. Each copy
-# is the objects.inv that Sphinx writes when it builds the project's own docs/ from source: Celery 5.6.2
-# (5dc781f), redis-py 8.0.0 (34817ce, without the extensions for notebooks). tests/docs/test_reference.py checks
-# that the linked names exist in the installed packages.
+# Links to Celery and redis-py are looked up in copies of their inventories: a build needs no network. Each
+# copy is the objects.inv that Sphinx writes when it builds the project's own docs/ from source: Celery
+# 5.6.2 (5dc781f), redis-py 8.0.0 (34817ce, without the extensions for notebooks).
+# tests/docs/test_reference.py checks that the linked names exist in the installed packages.
 intersphinx_mapping = {
     "celery": ("https://docs.celeryq.dev/en/stable", "inventories/celery.inv"),
     "redis": ("https://redis.readthedocs.io/en/stable", "inventories/redis.inv"),
