@@ -18,11 +18,10 @@ __all__ = [
 
 
 class RedislockError(Exception):
-    """The root of all errors of this package.
+    """The base class of all errors of this package. They survive pickle and Celery's JSON results."""
 
-    Every subclass hands all its arguments to ``Exception.__init__``, as plain JSON types:
-    pickle and Celery's JSON result backend rebuild an error from ``args``.
-    """
+    # Every subclass hands all its arguments to ``Exception.__init__``, as plain JSON types: pickle and
+    # Celery's JSON result backend rebuild an error from ``args``.
 
     def __repr__(self) -> str:
         """Show the sentence: Celery logs an expected error by its ``repr``."""
@@ -30,20 +29,20 @@ class RedislockError(Exception):
 
 
 class ConfigurationError(RedislockError, ValueError):
-    """An option, a setting or an argument is wrong; raised when it is declared, never mid-run."""
+    """An option, a setting or an argument is wrong. It is raised where that is declared, not in a run."""
 
 
 class LockKeyError(RedislockError, TypeError):
-    """An argument of a call cannot be made part of a lock's name; its value is never shown."""
+    """An argument of a call cannot be made part of a lock's name. Its value is never shown."""
 
 
 class LockBusy(RedislockError):
-    """Someone else holds the lock.
+    """Somebody else holds the lock.
 
     Attributes:
-        name: The lock.
-        holder: Who has it, as far as could be known; None when it was not asked.
-        retry_after: Seconds after which another attempt makes sense; None when unknown.
+        name: The Redis key of the lock.
+        holder: Who has the lock, or None if that is not known.
+        retry_after: Seconds after which another attempt makes sense, or None if that is not known.
     """
 
     def __init__(
@@ -63,11 +62,11 @@ class LockBusy(RedislockError):
 
 
 class LockLost(RedislockError):
-    """We held the lock and no longer do: another may hold it now.
+    """The holder has lost the lock: its lease ended, or somebody took it. Another may hold it now.
 
     Attributes:
-        name: The lock.
-        reason: What was seen.
+        name: The Redis key of the lock.
+        reason: What was noticed.
     """
 
     def __init__(self, name: str, reason: str) -> None:
@@ -83,11 +82,11 @@ class LockLost(RedislockError):
 
 
 class StoreUnavailable(RedislockError):
-    """Redis could not do what the lock needs; the cause is chained.
+    """Redis could not be reached, or refused what the lock needs. The cause is chained.
 
     Attributes:
-        name: The lock.
-        reason: What Redis, or the way to it, said.
+        name: The Redis key of the lock.
+        reason: What Redis or the network answered.
     """
 
     def __init__(self, name: str, reason: str) -> None:

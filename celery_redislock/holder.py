@@ -23,15 +23,15 @@ def holder_metadata(task: str, id: str | None = None) -> dict[str, str]:  # noqa
 
 @dataclass(frozen=True)
 class Holder:
-    """A snapshot of who held a lock at the moment of asking.
+    """Who held a lock at the moment of asking. It never shows the token.
 
-    It never shows the token. Of a program that is not ours, and knows only ``SET NX PX``,
-    no more than the lease left can be told: the other fields are empty.
+    Another program that takes the lock with ``SET NX PX`` says nothing of itself. Then only `lease_left` is
+    known, and the other fields are empty.
 
     Attributes:
-        metadata: What the holder said of itself (task id, host, pid ...), text to text.
-        since: When the lock was taken, by the Redis server's clock.
-        lease_left: Seconds until the lease ends; None when it never does.
+        metadata: What the holder said of itself, text to text: ``task``, ``id``, ``host``, ``pid``.
+        since: When the lock was taken, by the clock of the Redis server.
+        lease_left: Seconds until the lease ends, or None if it never ends.
         fencing_token: The number of this grant.
     """
 
@@ -51,7 +51,7 @@ class Holder:
 
     @classmethod
     def from_dict(cls, facts: Mapping[str, Any]) -> Holder:
-        """Rebuild a holder from `as_dict`, as an error that crossed a broker must."""
+        """Rebuild a holder from what `as_dict` returned."""
         since = facts.get("since")
         return cls(
             metadata=dict(facts.get("metadata") or {}),

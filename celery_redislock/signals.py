@@ -1,4 +1,4 @@
-"""The four signals of a locked task. A receiver that raises is logged, and never breaks a run.
+"""Signals: the four signals of a locked task. A receiver that raises is logged, and never breaks a run.
 
 Connect to them as to Celery's own; the sender is the task::
 
@@ -17,13 +17,12 @@ __all__ = ["lock_acquired", "lock_conflict", "lock_lost", "lock_released"]
 #: The lock was taken; the body is about to run. Arguments: lock.
 lock_acquired = Signal(name="lock_acquired", providing_args=["lock"])
 
-#: The lock was given back, or will be free when its min_hold ends. Arguments: lock.
+#: The lock was released, or will be free when its min_hold ends. Arguments: lock.
 lock_released = Signal(name="lock_released", providing_args=["lock"])
 
-#: A task met a busy lock, when it began or, with lock_scope "queue" or "task", when it was published
+#: A call found its lock busy: when it began or, with lock_scope "queue" or "task", when it was published
 #: (then in the publisher). Arguments: conflict, and action: "skip", "retry", "fail", "coalesce",
-#: "replace" or "callable".
-#: With lock_mode "shadow" (conflict.shadow) the action is what would have been done.
+#: "replace" or "callable". With lock_mode "shadow" (conflict.shadow) the action is what would have been done.
 lock_conflict = Signal(name="lock_conflict", providing_args=["conflict", "action"])
 
 #: A held lock was lost while the body ran. Arguments: lock, reason. Sent from a thread of its own.

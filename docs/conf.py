@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from sphinx.pycode import ModuleAnalyzer
+
 import celery_redislock
 
 project = "celery_redislock"
@@ -33,8 +35,13 @@ intersphinx_mapping = {
 }
 intersphinx_disabled_reftypes = ["std:*"]  # a page says which inventory it means: [text](inv:celery:...)
 
+default_role = "code"  # of docstrings: a name in `backticks` is a name
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
+# The overloads of locked_task are for type checkers: the API shows one signature. Autodoc asks this object.
+_decorator = ModuleAnalyzer.for_module("celery_redislock.task.decorator")
+_decorator.analyze()
+_decorator.overloads.clear()
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 

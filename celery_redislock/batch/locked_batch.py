@@ -24,24 +24,24 @@ def locked_batch(
     lock_idle: Duration = 300,
     lock_on_conflict: str = "skip",
 ) -> LockedBatch:
-    """Return a canvas that runs under one lock, whatever tasks are in it.
+    """Return a signature that runs a whole canvas under one lock. Its tasks may be ordinary tasks.
 
-    The lock is taken when the batch is published, and given back when the canvas has ended and none of
-    its tasks runs or waits: after its last result, or after a failure or revocation that ended it.
+    The lock is taken when the batch is published. It is released when the canvas has ended and none of its
+    tasks runs or waits: after its last result, or after a failure or a revocation that ended it.
 
     Args:
-        canvas: A chain, group, chord, or any signature. A copy is taken at each publication.
-        lock_key: The lock's name; the Redis key is `redislock_prefix` and this.
-        lock_ttl: Length of the lease, seconds, until the first message is published, and while a member
-            runs: it is renewed every third of it. A dead worker holds the lock for so long.
-        lock_idle: For how long, seconds, the lock is kept while members wait and none runs.
-        lock_on_conflict: When the lock is busy: "skip" ends every result of the batch as ``REVOKED``;
-            "fail" raises `LockBusy`; "retry" publishes it later, under the ids already returned;
-            "coalesce" too, once the lock is free, and of all that meet it only the last: every result
-            of the others ends as ``REVOKED`` and names that.
+        canvas: A chain, group, chord, or any other signature. Each publication takes a copy of it.
+        lock_key: The lock's name. The Redis key is `redislock_prefix` followed by it.
+        lock_ttl: Length of the lease until the first message is published, and while a member runs, in
+            seconds or as timedelta. The lease is renewed every third of it.
+        lock_idle: How long the lock is kept while members wait and none runs, in seconds or as timedelta.
+        lock_on_conflict: What happens when the lock is busy, decided once for the whole batch. "skip" ends
+            every result as ``REVOKED``. "fail" raises `LockBusy`. "retry" publishes the batch later, under
+            the ids already returned. "coalesce" publishes it when the lock is free, and only the last of all
+            batches that found the lock busy.
 
     Raises:
-        ConfigurationError: An argument cannot be right.
+        ConfigurationError: An argument is wrong.
     """
     install()  # again: Celery's fixtures for tests make apps forget what they had learned
     if not isinstance(canvas, Signature):

@@ -49,11 +49,14 @@ STAND_BY_S = 1.0
 
 
 class LockedScheduler(Scheduler):
-    """A scheduler of which many may run: one sends, and another takes over when it is gone.
+    """A scheduler for several beats: one of them sends, and another takes over when that one is gone.
+
+    Name it on the command line, ``celery beat -S celery_redislock.beat:LockedScheduler``. It wraps the
+    scheduler that the setting `redislock_beat_scheduler` names.
 
     Args:
         app: The application.
-        lazy: As for every scheduler; it makes no difference here.
+        lazy: As for every scheduler. It makes no difference here.
         **options: What `celery.beat.Service` gives to every scheduler.
 
     Raises:

@@ -30,17 +30,17 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Conflict:
-    """A task met a busy lock.
+    """A call has found its lock busy.
 
-    Each of its five methods is one policy of `lock_on_conflict`, and ends in an exception that Celery
-    understands.
+    A callable for `lock_on_conflict` gets one. The methods `skip`, `retry`, `fail`, `coalesce` and `replace`
+    are the policies of these names. Each ends in an exception that Celery understands.
 
     Attributes:
-        lock_name: The Redis key.
-        holder: Who has it.
-        task_id: Of the task that met it.
-        args_hash: Of the task's arguments, to tell equal calls; never the arguments themselves.
-        shadow: The body runs all the same: `lock_mode` is "shadow".
+        lock_name: The Redis key of the lock.
+        holder: Who has the lock.
+        task_id: The id of the call.
+        args_hash: A hash of the call's arguments, which tells equal calls from others.
+        shadow: The body runs all the same, because `lock_mode` is "shadow".
     """
 
     lock_name: str
@@ -70,26 +70,26 @@ class Conflict:
 
     @property
     def lease_left(self) -> float | None:
-        """Seconds until the holder's lease ends, unless it is renewed; None: it never does."""
+        """Seconds until the holder's lease ends unless it is renewed, or None if it never ends."""
         return self.holder.lease_left
 
     @property
     def reason(self) -> str:
-        """What happened and where to look, for a result or a log."""
+        """What happened and where to look, as one sentence for a result or a log."""
         return (
             f"lock {self.lock_name!r} is busy, held by: {self.holder}; "
             f"`celery -A APP locks show {self.lock_name}` shows it"
         )
 
     def busy(self) -> LockBusy:
-        """Return the error of this conflict."""
+        """Return the `LockBusy` of this conflict."""
         return LockBusy(self.lock_name, self.holder, self.lease_left)
 
     def skip(self) -> NoReturn:
         """End the task without running its body.
 
-        Its result, and those of the later members of its chain, are ``REVOKED`` with the reason, and its
-        chord is told: nobody waits for what will not come.
+        Its result is ``REVOKED`` with the reason. So are the results of the later members of its chain, and
+        its chord fails, so that no ``get()`` hangs.
         """
         announce(self, "skip")
         withdraw_here(self._task)
@@ -103,8 +103,7 @@ class Conflict:
     def retry(self) -> NoReturn:
         """Publish the task again with a delay, or fail when `lock_retry_for` is over.
 
-        It keeps its id. The user's `max_retries` and `request.retries` stay untouched: conflicts are
-        counted in a header of their own.
+        It keeps its id. `max_retries` and `request.retries` stay as they are: conflicts are counted apart.
         """
         task, options = self._task, self.options
         attempts = Attempts.in_headers(task.request.headers, RETRY_HEADER)
@@ -122,19 +121,21 @@ class Conflict:
         raise Retry(self.reason, exc=self.busy(), when=when, is_eager=True, sig=signature)
 
     def coalesce(self) -> NoReturn:
-        """Record one pending run for all that meet the lock; it is published when the lock is free.
+        """Record one run for all calls that find the lock busy, to be published when the lock is free.
 
-        It has the id of the task that it stands for, whose result is PENDING until then. The others end as
-        with `skip` once it begins; if it is revoked or expires before that, one of them runs in its place.
-        An eager call is recorded too: it returns with the state ``RETRY``, and a worker runs it later.
+        The run has the id of one of these calls: of the last one, or with `lock_keep` "first" of the first.
+        The results are ``PENDING`` until it begins. Then the others end as with `skip`. If the run is revoked
+        or expires before it begins, one of the others runs in its place.
+
+        An eager call is recorded too. It returns with the state ``RETRY``, and a worker runs it later.
         """
         self._record("coalesce", self.options.keep, NEVER)
 
     def replace(self) -> NoReturn:
-        """Ask the holder to stop, and run the task in its place once it has.
+        """Ask the holder to stop, and run the task when it has stopped.
 
-        Of several tasks that do, the last one runs, as with `coalesce`. The holder is asked to stop (see
-        ``pending/replacement.py``); a program that is not ours cannot be asked, so the task waits for it.
+        If several calls do this, the last one runs, as with `coalesce`. A holder that is another program, and
+        not a locked task, cannot be asked: the task then waits until that program has released the lock.
         """
         self._record("replace", "latest", self.options.replace_after_ms)
 

@@ -47,32 +47,37 @@ ONCE_MORE_S = 1.0
 
 
 class RedisLock:
-    """A lock in Redis: one holder at a time, among threads, processes, hosts and other programs.
+    """A lock in Redis that one holder at a time has, among threads, processes, hosts and other programs.
 
-    One object is one owner: a second `acquire` on an object that holds the lock finds it busy like
-    anyone else. Threads may share an object. It is not reentrant.
+    Use it as a context manager, or call `acquire` and `release`::
+
+        with RedisLock(redis.Redis(), "csv_file_lock", expire=30, renew=True, wait=5) as lock:
+            write(row, fencing_token=lock.fencing_token)
+
+    One object is one owner: a second `acquire` on an object that holds the lock finds it busy. It is not
+    reentrant. Threads may share an object. Durations are seconds or a `timedelta`.
 
     Args:
-        redis_client: `redis.Redis`, also of ``Sentinel.master_for``, or `redis.RedisCluster`.
-        lock_name: The Redis key, exactly that.
-        expire: Length of the lease; after it the lock is free even if its holder is gone.
+        redis_client: A `redis.Redis`, one of ``Sentinel.master_for``, or a `redis.RedisCluster`.
+        lock_name: The Redis key, without any change.
+        expire: Length of the lease. After it the lock is free, even if its holder is gone.
         renew: Renew the lease every third of `expire`, until the release.
-        wait: How long ``with`` waits for a busy lock; None: without end; 0: it asks once.
-        min_hold: Released earlier, the lock stays busy until this long after it was taken.
-        max_hold: The lease ends this long after it was taken at the latest; None: no bound.
-        metadata: What `holder` shows of us to others, text to text.
+        wait: How long ``with`` waits for a busy lock. None waits without end, 0 asks once.
+        min_hold: The lock stays busy for at least this long after it was taken.
+        max_hold: The lease ends at the latest this long after it was taken. None sets no limit.
+        metadata: What `holder` shows to others about this holder, text to text.
         on_lost: Called once with this lock, in a thread of its own, when a held lock is lost. A
             `weakref.WeakMethod` is called while its object lives.
-        min_replicas: A grant or a renewal counts only when so many replicas have acknowledged it.
-        on_stop_wanted: Called once with this lock, as `on_lost` is, when its holder is asked to stop. A
-            renewal brings that word, so the lock must `renew`.
-        stop_within: How long after that `on_stop_wanted` is called at the latest, where a third of
-            `expire` is longer.
-        ticket: Token of the publish lock under which the work was published; the grant ends it.
+        min_replicas: How many replicas must acknowledge a grant, or a renewal, before it counts.
 
     Raises:
-        ConfigurationError: An argument cannot be right.
+        ConfigurationError: An argument is wrong.
     """
+
+    # The Celery layer gives three more. `on_stop_wanted` is called once with this lock, as `on_lost` is, when
+    # its holder is asked to stop: a renewal brings that word, so the lock must `renew`; `stop_within` bounds
+    # how late that is where a third of `expire` is longer. `ticket` is the token of the publish lock under
+    # which the work was published: the grant ends it.
 
     def __init__(
         self,
@@ -112,30 +117,30 @@ class RedisLock:
 
     @property
     def token(self) -> str | None:
-        """The random mark of this holding; None when the lock is not held."""
+        """The random mark of this holder, or None while the lock is not held."""
         lease = self._holding.valid_lease
         return lease.token if lease else None
 
     @property
     def fencing_token(self) -> int | None:
-        """The number of this grant, larger than that of any grant before; None when not held."""
+        """The number of this grant, larger than each one before it, or None while the lock is not held."""
         lease = self._holding.valid_lease
         return lease.fencing_token if lease else None
 
     @property
     def remaining(self) -> float:
-        """Seconds for which the lease can still be believed; 0.0 when the lock is not held."""
+        """For how many seconds the lease is still valid, or 0.0 while the lock is not held."""
         lease = self._holding.valid_lease
         return lease.remaining(now()) if lease else 0.0
 
     @property
     def lost(self) -> bool:
-        """Whether we held the lock and no longer do, without having given it back."""
+        """Whether the lease ended, or somebody took the lock, before this object released it."""
         return self._holding.loss is not None
 
     @property
     def loss(self) -> str | None:
-        """Why the lock was lost; None when it was not."""
+        """Why the lock was lost, or None if it was not."""
         return self._holding.loss
 
     @property
@@ -149,10 +154,10 @@ class RedisLock:
         return self._has_pending
 
     def ensure_held(self) -> None:
-        """Do nothing while the lock is held and valid.
+        """Do nothing while the lock is held, else raise.
 
         Raises:
-            LockLost: It is not, or never was.
+            LockLost: The lock was lost, or is not held.
         """
         if self._holding.valid_lease is None:
             raise LockLost(self.lock_name, self._holding.absence)
@@ -160,21 +165,19 @@ class RedisLock:
     def acquire(self, blocking: bool = False, timeout: Duration | None = None) -> bool:
         """Take the lock.
 
-        A lost reply, a retry or a killed connection change nothing: the token is made before the
-        first send, and asking again with it gives the same answer.
+        A lost reply or a broken connection changes nothing: asking again gives the same answer.
 
         Args:
-            blocking: Wait in line while the lock is busy, first come, first served.
-            timeout: How long to wait; None: without end; 0: ask once, as if not `blocking`.
+            blocking: Wait in line while the lock is busy. Who came first is served first.
+            timeout: How long to wait. None waits without end, 0 asks once, as without `blocking`.
 
         Returns:
-            True when this object now holds the lock, False when it is busy.
+            True if this object now holds the lock, False if the lock is busy.
 
         Raises:
-            StoreUnavailable: Redis could not be reached: at once, or when waiting until the timeout,
-                or without one for `expire` seconds. If the lock was granted unseen, it ends by itself
-                after `expire`.
-            LockLost: It cannot be renewed, since no thread can be started; it was given back.
+            StoreUnavailable: Redis could not be reached. A call that waits tries until its `timeout`, or
+                for `expire` seconds without one.
+            LockLost: No thread could be started that renews the lock. It was released again.
             ConfigurationError: The timeout is not a duration.
         """
         token = os.urandom(16).hex()
@@ -213,18 +216,19 @@ class RedisLock:
             raise
 
     def release(self, *, done: str = "", unused: bool = False) -> bool:
-        """Give the lock back, if it is still ours.
+        """Release the lock, if this object still holds it.
 
         Args:
-            done: What was done under it, to be `last_done` for the next holder, for an hour.
-            unused: Nothing was done under it: `min_hold` does not count.
+            done: What was done under the lock, for the next holder's `last_done`; kept for an hour.
+            unused: Nothing was done under the lock, so `min_hold` does not count.
 
         Returns:
-            True when it was ours and is free now, or when `min_hold` ends; False: it was not (any more).
+            True if the lock is free now, or will be when `min_hold` ends. False if this object did not hold
+            it any more.
 
         Raises:
-            StoreUnavailable: Redis could not be reached; `release` may be called again, and the lock
-                ends by itself with its lease, which is renewed no more.
+            StoreUnavailable: Redis could not be reached. Call `release` again, or let the lease end: it is
+                not renewed any more.
         """
         try:
             return self._release(done, unused, CALL_S)
@@ -236,13 +240,13 @@ class RedisLock:
             raise
 
     def renew(self) -> bool:
-        """Start a full lease from now, if the lock is still ours; never take it anew.
+        """Start a full lease from now, if this object still holds the lock. Never take the lock anew.
 
         Returns:
-            False when it is not ours any more, or `max_hold` is over.
+            False if this object does not hold the lock any more, or `max_hold` is over.
 
         Raises:
-            StoreUnavailable: Redis could not be reached; the lease goes on as it was.
+            StoreUnavailable: Redis could not be reached. The lease goes on as it was.
         """
         lease = self._holding.valid_lease
         sent_at = now()
@@ -261,28 +265,30 @@ class RedisLock:
         return self._verbs.exists()
 
     def owned(self) -> bool:
-        """Ask Redis whether we hold the lock."""
+        """Ask Redis whether this object holds the lock."""
         token = self.token
         return token is not None and self._verbs.is_held_with(token)
 
     def holder(self) -> Holder | None:
-        """Ask Redis who holds the lock; None when nobody does."""
+        """Ask Redis who holds the lock, or None if nobody does."""
         seen = inspect(self._verbs.store, self.lock_name)
         return seen.holder if seen else None
 
     def force_release(self) -> bool:
-        """Take the lock from whoever has it. Its work goes on, and can tell that the lock is lost.
+        """Take the lock from its holder. The holder goes on, and can see that the lock is lost.
+
+        The lock is then free, or belongs to the next waiter.
 
         Returns:
-            True when someone had it when asked, and does not any more; False when it was free.
+            True if the lock was taken from somebody, False if it was free.
         """
         return self._verbs.force_release()
 
     def __enter__(self) -> RedisLock:
-        """Take the lock, waiting for it as long as `wait` says.
+        """Take the lock. Wait for it as long as `wait` says.
 
         Raises:
-            LockBusy: It is still busy.
+            LockBusy: The lock is still busy.
             StoreUnavailable: Redis could not be reached.
         """
         token = os.urandom(16).hex()
@@ -301,7 +307,8 @@ class RedisLock:
         """Release the lock.
 
         Raises:
-            LockLost: The lock was lost, and the body did not raise; if it did, the loss is its context.
+            LockLost: The lock was lost. If the body raised an error, that is raised, with the loss as its
+                context.
         """
         try:
             self.release()

@@ -57,21 +57,20 @@ def locked_task(
 def locked_task(function: Any = None, /, *, app: Celery | None = None, **options: Any) -> Any:
     """Make a function a task that never runs twice at once for the same arguments.
 
-    Short for ``shared_task(base=LockedTask, ...)``, or with `app` for ``app.task(base=LockedTask, ...)``; it
-    is what a plain task of its app would be, and locked::
+    Short for ``shared_task(base=LockedTask, ...)``, or with `app` for ``app.task(base=LockedTask, ...)``::
 
         @locked_task(lock_args=["path"], lock_ttl=30, bind=True)
         def import_csv(self, path): ...
 
     Args:
         function: The function, when used without parentheses.
-        app: The app; None: whichever is current, as with Celery's `shared_task`.
-        **options: Lock options (``lock_<x>``) and every task option of Celery. A `base` that is no
-            `LockedTask`, a class or its dotted path, is combined with it; without one it is the app's own.
+        app: The app. None means the current app, as with Celery's `shared_task`.
+        **options: Lock options (``lock_<x>``) and every task option of Celery. A `base`, a class or its
+            dotted path, is combined with `LockedTask`. Without a `base` the app's own task class is.
 
     Raises:
-        ConfigurationError: An option is wrong. With lazy registration, Celery's default, at the latest when
-            the app is finalized.
+        ConfigurationError: An option is wrong. Celery may register a task later than it is declared: then
+            it is raised when the app is finalized.
     """
     given = options.pop("base", None) or LockedTask
     if isinstance(given, type) and issubclass(given, LockedTask):

@@ -45,16 +45,17 @@ _POSITIONAL = ("task_id", "producer", "link", "link_error", "shadow")
 
 
 class LockedTask(Planned):
-    """A task that holds a Redis lock, keyed on its name and arguments, while it runs.
+    """A task class: the task holds a Redis lock, named after the task and its arguments, while it runs.
 
-    The lock is taken before `before_start`. It is released after `after_return`; before a retry or a
-    replacement is published; and in ``task_postrun`` where Celery calls no `after_return`. So bases and
-    subclasses may override these hooks, with or without a call of ``super()``.
+    Use it as ``base=LockedTask``, through `locked_task`, or for all tasks of an app as
+    ``Celery(task_cls="celery_redislock:LockedTask")``. Lock options are attributes ``lock_<x>``. They are
+    checked when the task is registered.
 
-    It can be combined with another task class, in either order. As the only base of a decorated function it
-    is combined with the app's own task class.
+    It can be combined with another task class, in either order. If it is the only base of a task, it is
+    combined with the app's own task class.
 
-    Options are attributes ``lock_<x>``, checked when the task is registered.
+    The lock is taken before `before_start` and released after `after_return`. A retry, or ``replace()``, is
+    published after the release. Subclasses may override these hooks, with or without a call of ``super()``.
     """
 
     abstract = True
@@ -120,14 +121,14 @@ class LockedTask(Planned):
 
     @property
     def lock(self) -> TaskLock:
-        """The lock of the run that goes on here, see `current_lock`."""
+        """The lock of the run in whose body this is called, see `current_lock`."""
         return run.lock_of(self)
 
     def lock_name(self, *args: Any, **kwargs: Any) -> str:
-        """Return the Redis key of the lock that this call would take.
+        """Return the Redis key of the lock that a call with these arguments takes.
 
         Raises:
-            TypeError: The call does not fit the function.
+            TypeError: The arguments do not fit the function.
             LockKeyError: An argument cannot be made part of a name.
         """
         plan = self.plan_for()
@@ -136,12 +137,12 @@ class LockedTask(Planned):
         return plan.lock_name(args, kwargs)
 
     def lock_for(self, *args: Any, **kwargs: Any) -> RedisLock:
-        """Return the lock that this call would take, for use outside Celery.
+        """Return the lock that a call with these arguments takes, for use outside Celery.
 
-        It is renewed while held; ``with`` waits for it as long as `lock_wait` says.
+        It is renewed while it is held. ``with`` waits for it as long as `lock_wait` says.
 
         Raises:
-            TypeError: The call does not fit the function.
+            TypeError: The arguments do not fit the function.
             LockKeyError: An argument cannot be made part of a name.
         """
         plan = self.plan_for()
@@ -185,21 +186,22 @@ class LockedTask(Planned):
         lock: CallOptions | None = None,
         **options: Any,
     ) -> AsyncResult[Any]:
-        """Publish the task, as Celery's own does.
+        """Publish the task, as Celery's ``apply_async`` does. ``delay()`` calls it.
 
         Args:
             args: Positional arguments of the task.
             kwargs: Keyword arguments of the task.
             *positional: Celery's further arguments.
-            lock: Lock options of this call, ``{"<x>": value}``; they travel with it, and with its retries.
+            lock: Lock options of this call, ``{"<x>": value}``. They travel with it, and with its retries.
             **options: Celery's options.
 
         Returns:
-            Its result; with `lock_scope` "queue" or "task", that of an equal call which is there already.
+            Its result. With `lock_scope` "queue" or "task" it may be the result of an equal call that was
+            published before.
 
         Raises:
             ConfigurationError: A lock option is wrong.
-            LockBusy: An equal call is there already, and the policy is "fail".
+            LockBusy: An equal call waits or runs, `lock_scope` is not "run", and the policy is "fail".
             StoreUnavailable: Redis could not be reached for the publish lock.
         """
         refuse_options_of_a_task(self.name, options)
@@ -223,10 +225,10 @@ class LockedTask(Planned):
         lock: CallOptions | None = None,
         **options: Any,
     ) -> EagerResult[Any]:
-        """Run the task here and now, with its lock; `lock` as in `apply_async`.
+        """Run the task here and now, with its lock. `lock` is as in `apply_async`.
 
         Raises:
-            LockLost: In a task whose own lock was lost meanwhile.
+            LockLost: It is called in the body of a locked task that has lost its own lock meanwhile.
         """
         refuse_options_of_a_task(self.name, options)
         if lock is not None:

@@ -226,11 +226,12 @@ class Run:
 
 
 def current_lock() -> RedisLock | Unlocked:
-    """Return the lock of the task that runs here.
+    """Return the lock of the task that runs in this thread, as ``self.lock`` does in a bound task.
 
-    Inside the body it has ``name``, ``fencing_token``, ``remaining``, ``lost`` and ``ensure_held()``. In a
-    body that runs without a lock, a direct call say, its ``ensure_held()`` does nothing; where no body is
-    known to run, such as in a thread that a body started, it raises `LockLost`.
+    It has ``name``, ``fencing_token``, ``remaining``, ``lost`` and ``ensure_held()``. In a body that runs
+    without a lock, such as a direct call, ``ensure_held()`` does nothing. In a thread that runs no task, such
+    as one that a body has started, ``ensure_held()`` and ``fencing_token`` raise `LockLost`: hand the lock
+    over to such threads.
     """
     run = innermost(Run)
     if run is not None:

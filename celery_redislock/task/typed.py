@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R", covariant=True)
 
-#: What ``self.lock`` is.
+#: The type of ``self.lock`` and of ``current_lock()``.
 TaskLock: TypeAlias = RedisLock | Unlocked
 
 Duration: TypeAlias = float | timedelta
@@ -34,7 +34,7 @@ WhichCalls: TypeAlias = list[str] | tuple[str, ...]
 
 
 class CallOptions(TypedDict, total=False):
-    """The `lock` of ``apply_async``."""
+    """The type of ``lock={...}`` in ``apply_async``: each lock option without its ``lock_``."""
 
     args: WhichCalls | None
     key: str | None

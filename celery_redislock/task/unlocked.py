@@ -9,11 +9,10 @@ from ..errors import LockLost
 
 
 class Unlocked:
-    """Stands for the lock of a body that runs without one: a direct call, `lock_mode` "off", and so on.
+    """What a body that runs without a lock sees as its lock: in a direct call, or with `lock_mode` "off".
 
     Attributes:
-        name: Empty.
-        fencing_token: None.
+        name: Empty text.
         remaining: Infinite.
         lost: False.
     """
@@ -24,7 +23,7 @@ class Unlocked:
 
     @property
     def fencing_token(self) -> int | None:
-        """None: there is no grant."""
+        """Always None."""
         return None
 
     def ensure_held(self) -> None:

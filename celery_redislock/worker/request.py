@@ -23,12 +23,13 @@ from .child_deaths import LARGEST_PID, deaths_here
 
 
 class LockedRequest(Request):
-    """The request of a `LockedTask`, and a mixin for tasks with a request class of their own.
+    """The `Request` class of locked tasks: it releases the lock of a child process that dies.
 
-    It makes the token of this delivery, so that parent and child know it: neither the id of the task nor the
-    delivery tag tells two deliveries of one task apart. When the child that runs the task dies, the parent
-    gives the lock back.
+    A task with a `Request` class of its own keeps it: this class is mixed into that one.
     """
+
+    # It makes the token of this delivery, so that parent and child know it: neither the id of the task nor
+    # the delivery tag tells two deliveries of one task apart.
 
     _request_dict: dict[str, Any]
     _replaced: str | None = None

@@ -152,7 +152,9 @@ def test_a_batch_has_its_arguments_with_their_defaults() -> None:
 
 
 def test_each_public_name_is_in_the_api() -> None:
-    described = re.findall(r"^\.\. auto\w+:: celery_redislock\.(\w+)(?:\(\))?$", text_of("api"), re.M)
+    described = re.findall(
+        r"^\.\. (?:auto\w+|py:data):: celery_redislock\.(\w+)(?:\(|$)", text_of("api"), re.M
+    )
 
     assert Counter(described) == Counter(celery_redislock.__all__)
 
