@@ -108,7 +108,7 @@ def example(redis_place: str, broker: str = "") -> str:
 
 def worker_command() -> list[str]:
     """Return how the README starts a worker."""
-    found = re.search(r"^    (celery -A shop worker .*)$", README, re.M)
+    found = re.search(r"^\$ (celery -A shop worker .*)$", README, re.M)
     assert found, "the README starts no worker"
     return shlex.split(found[1], comments=True)
 
