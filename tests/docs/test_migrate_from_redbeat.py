@@ -38,7 +38,7 @@ def test_the_schedule_of_redbeat_goes_on_under_another_lock(own_server: Server, 
 
         # A beat of before was killed, and has left its lock behind.
         redbeat.set("redbeat::lock", "of a killed beat", ex=1500)
-        reader.start("three", COMMAND, "beat: leads now")
+        reader.start("three", COMMAND, "beat: now the leader")
         eventually(lambda: "due task every two seconds" in reader.log("three"), 60, "it should send")
         reader.stop("three")
 

@@ -31,6 +31,13 @@ result = app.AsyncResult("{id}")
 result.get(timeout=60, propagate=False)
 print(json.dumps([result.state, type(result.result).__name__]))
 """
+SEND_UNLOCKED = """
+import json
+from bank import transfer
+unlocked = transfer.apply_async(["unlocked", "ann", "bob", 10, 0], lock={"mode": "off"})
+unlocked.get(timeout=30, propagate=False)
+print(json.dumps(type(unlocked.result).__name__))
+"""
 SEND_AGAIN = """
 import json
 from bank import transfer
@@ -57,6 +64,7 @@ def test_a_run_that_lost_its_lock_moves_no_money(own_server: Server, tmp_path: P
         assert reader.python(BALANCES) == {"ann": 20, "bob": 80}
 
         assert reader.python(SEND_AGAIN) == "IntegrityError"
+        assert reader.python(SEND_UNLOCKED) == "Superseded"
         assert reader.python(BALANCES) == {"ann": 20, "bob": 80}
 
 
