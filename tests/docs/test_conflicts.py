@@ -1,16 +1,20 @@
-"""Conflicts: the page that compares the policies names each one, and says which decide when publishing."""
+"""Conflicts: the page that compares the policies names each one, and shows what it does to two calls."""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
 from celery_redislock.config.options import WHEN_PUBLISHING, WHEN_RUNNING
 
 from ..support.places import DOCS
+from ..support.servers import Server
+from .walkthrough import Walkthrough
 
-PAGE = (DOCS / "explanation" / "conflicts.md").read_text(encoding="utf-8")
+PATH = DOCS / "explanation" / "conflicts.md"
+PAGE = PATH.read_text(encoding="utf-8")
 AT_A_RUN, AT_PUBLICATION = PAGE.split("## Conflicts when publishing")
 
 
@@ -36,3 +40,11 @@ def test_those_that_decide_when_publishing_come_first_there_and_the_others_are_r
 @pytest.mark.parametrize("scope", ["run", "queue", "task"])
 def test_each_scope_has_a_row(scope: str) -> None:
     assert re.search(rf'^\| `"{scope}"`', AT_PUBLICATION, re.MULTILINE)
+
+
+def test_each_policy_does_to_two_calls_what_the_page_shows(own_server: Server, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+
+    with Walkthrough(PATH, home, own_server).followed() as page:
+        assert all(f"] {word}: lock" in page.log("worker") for word in WHEN_RUNNING)
