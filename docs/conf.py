@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from docutils import nodes
 from sphinx.pycode import ModuleAnalyzer
 
 import celery_redislock
@@ -51,3 +54,15 @@ copybutton_exclude = ".linenos, .go"
 
 html_theme = "furo"
 html_title = f"celery_redislock {release}"
+
+
+def setup(app: Any) -> None:
+    """Leave out blocks of code with nothing in them: they only tell a test which terminal to stop."""
+    app.connect("doctree-read", remove_empty_blocks)
+
+
+def remove_empty_blocks(_app: Any, doctree: nodes.document) -> None:
+    """At ``doctree-read``."""
+    for block in [*doctree.findall(nodes.literal_block)]:
+        if not block.astext().strip():
+            block.parent.remove(block)
