@@ -228,6 +228,44 @@ return logging.getLogger("celery_redislock.conflicts").getEffectiveLevel()
     assert project.shell(effective, settings="shop.quiet_settings") == logging.WARNING
 
 
+def test_handlers_of_the_root_logger_are_kept_where_the_page_says_so(project: Project) -> None:
+    is_kept = """
+handler = logging.StreamHandler()
+logging.getLogger().addHandler(handler)
+shop.celery_app.log.setup(loglevel="INFO")
+return handler in logging.getLogger().handlers
+"""
+    (project.page.folder / "shop" / "not_hijacked.py").write_text(
+        "from .settings import *\nCELERY_WORKER_HIJACK_ROOT_LOGGER = False\n"
+    )
+
+    assert not project.shell(is_kept)
+    assert project.shell(is_kept, settings="shop.not_hijacked")
+
+
+def test_an_async_view_publishes_in_a_thread_and_a_busy_lock_is_an_error_outside_of_tasks(
+    project: Project,
+) -> None:
+    shipped, raised = project.shell(
+        """
+        import asyncio
+        from asgiref.sync import sync_to_async
+        from celery_redislock import LockBusy
+        with ship.lock_for(104):
+            shipped = asyncio.run(sync_to_async(ship.delay)(104))
+            try:
+                with ship.lock_for(104):
+                    raised = None
+            except LockBusy as error:
+                raised = str(error)
+        return shipped.id, raised
+        """
+    )
+
+    assert shipped
+    assert "redislock:order:104" in raised
+
+
 def test_the_task_class_of_the_page_locks_and_publishes_on_commit(project: Project) -> None:
     [block] = [block for block in project.page.steps if "class ShopTask" in block.code]
     (project.page.folder / "shop_task.py").write_text(block.code)
