@@ -13,8 +13,8 @@ from .walkthrough import Walkthrough
 PAGE = DOCS / "tutorial" / "two_beats.md"
 
 
-#: What a beat writes when it sends, and a worker when it gets a message of the schedule.
-SENT = "Sending due task import"
+#: What a beat writes when it sends, and when it comes to lead.
+SENT, LEADS = "Sending due task import", "now the leader"
 
 
 @pytest.mark.timeout(400)
