@@ -133,12 +133,13 @@ def test_a_thread_that_hangs_is_told_of_and_replaced(
 ) -> None:
     monkeypatch.setattr(renewal, "LATE_S", 0.2)
     goes_on = threading.Event()
-    wait = Bell.wait
+    wait, of_others = Bell.wait, renewing()
     hung: list[threading.Thread] = []
 
     def hang_once(bell: Bell, seconds: float) -> bool:
-        if not hung and threading.current_thread().name == "redislock-renewal":
-            hung.append(threading.current_thread())
+        thread = threading.current_thread()
+        if not hung and thread in renewing() - of_others:
+            hung.append(thread)
             goes_on.wait(20)
         return wait(bell, seconds)
 
