@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import redis
+from celery import Celery
 from celery.app.defaults import NAMESPACES, flatten
 
 import celery_redislock
@@ -34,10 +35,17 @@ from celery_redislock.publish_lock.record import PublishLock
 
 from ..support.places import DOCS
 from ..support.servers import Server
-from .pages import pages
+from .pages import Block, blocks, pages
 from .walkthrough import Walkthrough
 
 REFERENCE = DOCS / "reference"
+
+#: Those of the page of options that declare tasks; those that are marked as runnable run elsewhere.
+EXAMPLES = [
+    each
+    for each in blocks(REFERENCE / "options.md")
+    if "@locked_task" in each.code and "runnable" not in each.info
+]
 
 #: A link into an inventory: which one, what it is, its name.
 LINK = re.compile(r"inv:(celery|redis):(py:\w+|std:setting)#([\w.]+)")
@@ -101,6 +109,17 @@ def test_an_option_has_an_example(option: Option) -> None:
     words = f"lock_{option.name}=", f"redislock_{option.name} ="
 
     assert any(word in sections()[f"lock_{option.name}"] for word in words)
+
+
+@pytest.mark.parametrize("block", EXAMPLES, ids=str)
+def test_an_example_of_the_options_is_accepted(block: Block, redis_url: str) -> None:
+    with Celery(broker=redis_url, backend=redis_url, set_as_current=False) as app:
+        code = block.code.replace("@locked_task(", "@locked_task(app=app, shared=False, ")
+        names: dict[str, Any] = {"app": app, "__name__": "example"}
+        exec(compile(code, str(block), "exec"), names)
+        app.finalize()
+
+        assert [task for task in app.tasks if task.startswith("example.")]
 
 
 def test_each_policy_has_its_row() -> None:
