@@ -32,7 +32,7 @@ TELLING_WORDS = 4
 FRAMES = {"Redis cannot serve lock", "lock", "locks: Redis at", "beat: nothing is sent:"}
 
 #: So many words in a row that no message says are a message that the package says no longer.
-UNSAID = re.compile(r"(?:(?<!\S)[a-z]{2,}[,;:.]?(?:\s+|$)){4,}")
+UNSAID = re.compile(r"(?:(?<!\S)[a-z]{2,}[,;:.]?(?:\s+|$)){5,}")
 
 
 @cache
