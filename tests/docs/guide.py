@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -37,10 +37,19 @@ class Reader(Walkthrough):
 
 
 @contextmanager
-def followed(page: str, server: Server, tmp_path: Path) -> Iterator[Reader]:
-    """Follow a how-to page by its name; its terminals run on for the length of the block."""
+def followed(
+    page: str, server: Server, tmp_path: Path, *, places: Mapping[str, str] | None = None
+) -> Iterator[Reader]:
+    """Follow a how-to page by its name; its terminals run on for the length of the block.
+
+    Args:
+        page: Its file.
+        server: The Redis that it has at ``localhost:6379``.
+        tmp_path: Where the reader's folder is made.
+        places: As of `Walkthrough`.
+    """
     folder = tmp_path / "shop"
     folder.mkdir()
-    with Reader(DOCS / "howto" / page, folder, server).followed() as reader:
+    with Reader(DOCS / "howto" / page, folder, server, places=places).followed() as reader:
         assert isinstance(reader, Reader)
         yield reader
