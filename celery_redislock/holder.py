@@ -61,10 +61,10 @@ class Holder:
         )
 
     def __str__(self) -> str:
-        return ", ".join(self._facts()) or "an unknown holder"
+        return ", ".join(self._facts())
 
     def _facts(self) -> list[str]:
-        facts = [f"{key} {value}" for key, value in self.metadata.items()]
+        facts = [f"{key} {value}" for key, value in self.metadata.items()] or ["an unknown holder"]
         if self.since is not None:
             facts.append(f"since {self.since.isoformat(timespec='seconds')}")
         if self.lease_left is not None:

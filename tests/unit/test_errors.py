@@ -101,3 +101,18 @@ def test_a_busy_lock_tells_who_has_it_since_when_and_what_to_do() -> None:
 def test_errors_can_be_caught_by_what_they_mean_in_python() -> None:
     assert issubclass(ConfigurationError, ValueError)
     assert issubclass(LockKeyError, TypeError)
+
+
+@pytest.mark.parametrize(
+    ("holder", "text"),
+    [
+        (Holder(), "an unknown holder"),
+        (Holder(lease_left=2.5), "an unknown holder, lease left 2.5 s"),
+        (Holder({"task": "shop.pay", "id": "7"}, lease_left=2.5), "task shop.pay, id 7, lease left 2.5 s"),
+    ],
+)
+def test_a_message_says_who_the_holder_is_or_that_it_is_unknown(holder: Holder, text: str) -> None:
+    assert (
+        str(LockBusy("stock", holder))
+        == f"lock 'stock' is busy (held by: {text}); try again later or wait longer for it"
+    )
