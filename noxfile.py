@@ -26,8 +26,7 @@ CELERIES = {
 
 #: Tests that start many workers each: `make scenarios` without what does not depend on Celery.
 SCENARIOS = [
-    f"tests/stories/{name}"
-    for name in ("batch", "beat", "ends", "monitors", "pending", "projects", "publishing")
+    f"tests/stories/{name}" for name in ("batch", "beat", "ends", "monitors", "pending", "publishing")
 ]
 NOT_TESTS = [*SCENARIOS, "tests/benchmarks", "tests/stories/topology"]
 
