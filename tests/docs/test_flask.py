@@ -49,10 +49,9 @@ from more import lock_name
 class Shop:
     """The application after its page was followed: the web server, a worker and one of two beats go on."""
 
-    def __init__(self, page: Walkthrough, url: str, redis_url: str) -> None:
+    def __init__(self, page: Walkthrough, url: str) -> None:
         self.page = page
         self.url = url
-        self.redis_url = redis_url
 
     def post(self, path: str) -> str:
         """Post nothing, and return the page."""
@@ -79,7 +78,8 @@ def shop(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     with server.client() as client:
         client.flushall()
         with Walkthrough(DOCS / "howto" / "flask.md", home, server, places=here).followed() as page:
-            yield Shop(page, f"127.0.0.1:{port}", server.url)
+            (home / "more.py").write_text(MORE)
+            yield Shop(page, f"127.0.0.1:{port}")
         client.flushall()
 
 
@@ -107,9 +107,7 @@ def test_the_name_of_a_lock_may_be_made_without_a_context_and_the_context_ends_b
     shop: Shop,
 ) -> None:
     home = shop.page.folder
-    (home / "more.py").write_text(MORE)
-    env = {"PYTHONPATH": str(home)}
-    with running_worker("make_celery", env=env, cwd=home, args=("-I", "more", "-Q", "more")):
+    with running_worker("make_celery", env={}, cwd=home, args=("-I", "more", "-Q", "more")):
         names = shop.python("""
 by_name = celery_app.send_task("more.lock_name", queue="more")
 with flask_app.app_context():
@@ -119,3 +117,18 @@ print(json.dumps([by_name.get(timeout=60), with_context.get(timeout=60)]))
 
     assert names == ["redislock:context-False", "redislock:context-True"]
     assert "True\n" in (home / "torn_down").read_text()
+
+
+def test_a_task_belongs_to_the_application_that_was_made_last(shop: Shop) -> None:
+    values = shop.python("""
+from unittest import mock
+from shop import create_app, tasks
+def value_of(supplier):
+    settings = {"task_always_eager": True, "redislock_mode": "off", "broker_url": "memory://"}
+    create_app({"SUPPLIER": supplier, "CELERY": settings})
+    with mock.patch("shop.tasks.time.sleep"):
+        return tasks.restock.delay("tea").result
+print(json.dumps([value_of("Kettle Ltd"), value_of("Cup Ltd")]))
+""")
+
+    assert values == ["1 tea from Kettle Ltd", "1 tea from Cup Ltd"]
