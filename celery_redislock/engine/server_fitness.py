@@ -68,7 +68,7 @@ def findings(facts: Mapping[str, str], *, in_cluster: bool) -> list[Finding]:
     policy = facts.get("maxmemory_policy", "noeviction")
     if policy != "noeviction":
         text = (
-            f"its maxmemory-policy is {policy}, which may delete locks when memory is full: "
+            f"its maxmemory-policy is {policy}, which evicts locks when memory is full: "
             "set noeviction, or keep the locks on another server"
         )
         found.append(Finding("maxmemory_policy", text))
