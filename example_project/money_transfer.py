@@ -1,10 +1,12 @@
 """Use 2: a database transaction; the fencing token is checked where the work is written.
 
-Balance and limits are read, a slow check is made outside of any transaction, then the new
-balance is written. The lock keeps two transfers from one account apart. It cannot stop a run
-that was paused for so long that its lease ended: only the database can. So a run first puts
-its fencing token, which grows with each grant, into the account, and writes only while that
-token is still there.
+The balance is read, a slow check is made outside of any transaction, then the money is moved.
+The lock keeps two transfers from one account apart. It cannot stop a run that was paused for so
+long that its lease ended: only the database can. So a run first puts its fencing token, which
+grows with each grant, into the account, and moves money only while that token is still there.
+
+Credits take no lock. One that comes during the check makes the balance larger, and is kept: the
+debit subtracts from what is there.
 """
 
 from __future__ import annotations
@@ -53,7 +55,7 @@ def transfer(self: Any, source: str, target: str, amount: int) -> int:
     if balance < amount:
         raise NotEnoughMoney(f"{source} has {balance}, not {amount}")
     pace.slow_part(0.2)
-    write(source, target, balance, amount, token)
+    write(source, target, amount, token)
     return balance - amount
 
 
@@ -68,12 +70,12 @@ def claim(account: str, token: int | None) -> int:
     return int(balance)
 
 
-def write(source: str, target: str, balance: int, amount: int, token: int | None) -> None:
+def write(source: str, target: str, amount: int, token: int | None) -> None:
     """Move the money in one transaction, if no later token has come to the account.
 
     Without a lock (``lock_mode="off"``) there is no token and nothing to check.
     """
-    debit = update(accounts).where(accounts.c.id == source).values(balance=balance - amount)
+    debit = update(accounts).where(accounts.c.id == source).values(balance=accounts.c.balance - amount)
     if token is not None:
         debit = debit.where(accounts.c.last_fencing_token == token)
     credit = update(accounts).where(accounts.c.id == target).values(balance=accounts.c.balance + amount)

@@ -53,36 +53,47 @@ def test_with_the_lock_the_second_transfer_sees_what_the_first_left(
 
 
 @pytest.mark.usefixtures("project", "bank")
-def test_without_the_lock_money_is_made(paced_worker: PacedWorker) -> None:
+def test_without_the_lock_more_is_moved_than_there_is(paced_worker: PacedWorker) -> None:
     """The control: both runs read 100, and both moved 60 of it."""
     with paced_worker(mode="off"):
         states = [result.state for result in transfer_twice()]
 
     assert states == ["SUCCESS", "SUCCESS"]
-    assert balances() == {"ann": 40, "bob": 120}
+    assert balances() == {"ann": -20, "bob": 120}
 
 
 @pytest.mark.usefixtures("bank")
 def test_the_database_refuses_the_write_of_a_former_holder() -> None:
     """A paused run cannot know that its lease ended; the token in the account does."""
-    balance_seen_by_the_former = claim("ann", token=7)
-    balance_seen_by_the_later = claim("ann", token=8)
-    write("ann", "bob", balance_seen_by_the_later, 60, token=8)
+    claim("ann", token=7)
+    claim("ann", token=8)
+    write("ann", "bob", 60, token=8)
 
     with pytest.raises(Superseded):
-        write("ann", "bob", balance_seen_by_the_former, 60, token=7)
+        write("ann", "bob", 60, token=7)
 
     assert balances() == {"ann": 40, "bob": 60}
 
 
 @pytest.mark.usefixtures("bank")
+def test_money_that_comes_during_the_check_is_kept() -> None:
+    """A credit takes no lock: the debit must not write a balance that was read before it."""
+    claim("ann", token=7)
+    claim("bob", token=8)
+    write("ann", "bob", 60, token=7)
+    write("bob", "ann", 10, token=8)
+
+    assert balances() == {"ann": 50, "bob": 50}
+
+
+@pytest.mark.usefixtures("bank")
 def test_the_database_refuses_the_former_holder_also_before_the_later_has_written() -> None:
-    """Otherwise the later run would write what it computed from a balance that has changed."""
-    balance_seen_by_the_former = claim("ann", token=7)
+    """Otherwise the later run would move money that the former has just moved."""
+    claim("ann", token=7)
     claim("ann", token=8)
 
     with pytest.raises(Superseded):
-        write("ann", "bob", balance_seen_by_the_former, 60, token=7)
+        write("ann", "bob", 60, token=7)
 
     assert balances() == {"ann": 100, "bob": 0}
 
