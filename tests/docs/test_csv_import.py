@@ -22,7 +22,6 @@ print(json.dumps(sorted(result.state for result in results)))
 def test_the_import_never_overlaps_itself(own_server: Server, tmp_path: Path) -> None:
     with followed("csv_import.md", own_server, tmp_path) as reader:
         eventually(lambda: reader.log("worker").count(" skip: ") > 2, 60, "imports should be skipped")
-        reader.stop("beat")
         reader.stop("standby")
         eventually(
             lambda: reader.run("celery -A imports locks list --json") == "", 60, "no import should run"

@@ -50,6 +50,7 @@ print(json.dumps([build.delay("dan").get(timeout=60), send.delay("dan").get(time
 """
 
 
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("package", OLD_LOCKS)
 def test_a_task_can_be_changed_while_old_and_new_run_side_by_side(
     package: str, own_server: Server, tmp_path: Path

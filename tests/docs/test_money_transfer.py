@@ -38,6 +38,14 @@ unlocked = transfer.apply_async(["unlocked", "ann", "bob", 10, 0], lock={"mode":
 unlocked.get(timeout=30, propagate=False)
 print(json.dumps(type(unlocked.result).__name__))
 """
+CREDITED_MEANWHILE = """
+import json
+from bank import claim, write
+claim("ann", 2**53 - 1), claim("bob", 2**53 - 1)
+write("there", "ann", "bob", 20, 2**53 - 1)
+write("back", "bob", "ann", 30, 2**53 - 1)
+print(json.dumps(True))
+"""
 SEND_AGAIN = """
 import json
 from bank import transfer
@@ -66,6 +74,9 @@ def test_a_run_that_lost_its_lock_moves_no_money(own_server: Server, tmp_path: P
         assert reader.python(SEND_AGAIN) == "IntegrityError"
         assert reader.python(SEND_UNLOCKED) == "Superseded"
         assert reader.python(BALANCES) == {"ann": 20, "bob": 80}
+
+        assert reader.python(CREDITED_MEANWHILE)
+        assert reader.python(BALANCES) == {"ann": 30, "bob": 70}
 
 
 def id_of(holder: Holder | None) -> str | None:
