@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -285,3 +286,10 @@ def test_what_a_user_gets_is_on_the_page(page: str, way: Way) -> None:
         way()
 
     assert any(expected_in(line, str(caught.value)) for line in lines_of(FOLDER / f"{page}.md")), caught.value
+
+
+@pytest.mark.parametrize(
+    "text", re.findall(r"\| `(\w[\w+]*://[^`]+)`", (FOLDER / "wrong_url.md").read_text("utf-8"))
+)
+def test_a_url_that_a_page_calls_valid_is_taken(text: str) -> None:
+    url(text)()

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from celery_redislock import errors
+
 from ..support.places import DOCS, ROOT
 from .messages import Message, messages_in, messages_of
 from .pages import blocks
@@ -123,3 +125,8 @@ def test_messages_are_read_from_the_source() -> None:
         ("whole", ("", " must not be empty, at all")),
         ("part", ("its lease ran out",)),
     ]
+
+
+@pytest.mark.parametrize("error", [name for name in errors.__all__ if name != "RedislockError"])
+def test_the_index_names_each_error(error: str) -> None:
+    assert f"| `{error}` |" in (FOLDER / "index.md").read_text(encoding="utf-8")
