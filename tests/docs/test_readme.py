@@ -6,11 +6,10 @@ import re
 from pathlib import Path
 
 import pytest
-from markdown_it import MarkdownIt
 
 from celery_redislock.config.options import OPTIONS
 
-from ..support.places import README, ROOT
+from ..support.places import README
 from ..support.servers import Server
 from .walkthrough import Walkthrough
 
@@ -62,28 +61,6 @@ def test_what_the_first_screen_shows_happens(own_server: Server, tmp_path: Path)
     assert states == "['REVOKED', 'SUCCESS']"
     assert "busy" in reason
     assert "import_csv" not in held, "the lock is free when its run has ended"
-
-
-def links() -> list[str]:
-    """List where the README's links and pictures lead, but for other sites."""
-    inline = (child for token in MarkdownIt().enable("table").parse(TEXT) for child in token.children or ())
-    targets = (str(child.attrs.get("href") or child.attrs.get("src") or "") for child in inline)
-    return sorted({target for target in targets if target and "://" not in target})
-
-
-@pytest.mark.parametrize("link", links())
-def test_each_link_leads_somewhere(link: str) -> None:
-    name, _, heading = link.partition("#")
-    page = ROOT / name
-
-    assert page.is_file()
-    assert not heading or heading in headings(page)
-
-
-def headings(page: Path) -> set[str]:
-    """Return the headings of a page as links name them."""
-    titles = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.M)
-    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
 def test_every_option_that_it_names_exists() -> None:
