@@ -1,8 +1,8 @@
 """The tables of every lock option (its default, its unit, its check, its meaning) and of every policy.
 
 A check takes what a user wrote and what its user calls it, returns what the code uses, or raises
-ConfigurationError with that name. To add an option, add its row to ``OPTIONS`` and its field to
-``LockOptions``.
+ConfigurationError with that name. To add an option, add its row to ``OPTIONS``, its field to ``LockOptions``,
+its heading to ``docs/reference/options.md`` and the row of its setting to ``docs/reference/settings.md``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The table of the settings beside those of the options: its name, its default, its meaning.
 
 A setting of an option, ``redislock_ttl``, is the default of that option: see ``options.py``. What reads a
-setting checks its value, too. To add a setting, add its row to ``SETTINGS``.
+setting checks its value, too. To add a setting, add its row to ``SETTINGS``, and to
+``docs/reference/settings.md``.
 """
 
 from __future__ import annotations
