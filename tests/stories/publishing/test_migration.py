@@ -6,6 +6,7 @@ docstring names the test of theirs that is said anew. ``tests/docs/test_migrate_
 
 from __future__ import annotations
 
+import inspect
 import json
 import pickle
 from collections.abc import Callable, Iterator
@@ -15,7 +16,11 @@ from uuid import UUID, uuid4
 
 import pytest
 import redis
+from celery import Celery
+from celery_once import QueueOnce
+from celery_singleton import DuplicateTaskError, Singleton
 from click.testing import CliRunner
+from redbeat import RedBeatScheduler
 
 from celery_redislock import LockBusy, LockedTask
 from celery_redislock.operations.commands import locks
@@ -58,6 +63,48 @@ def test_the_guide_maps_every_option_of_theirs(package: str) -> None:
     theirs = "\n".join(line.split("|")[1] for line in section.splitlines() if line.startswith("|"))
 
     assert not [word for word in THEIRS[package] if word not in theirs]
+
+
+# ---- what the pages say of the others
+
+
+def test_celery_once_takes_text_for_a_number_and_a_default_for_a_difference(store: str) -> None:
+    app = Celery("once", broker="memory://", set_as_current=False)
+    app.conf.ONCE = {"backend": "celery_once.backends.Redis", "settings": {"url": f"{store}/7"}}
+    once = app.task(base=QueueOnce, name="once", shared=False)(plain)
+
+    assert once.get_key([1]) == once.get_key(["1"])
+    assert once.get_key([1]) != once.get_key([1, 2])
+
+
+def test_celery_singleton_takes_a_keyword_for_a_difference_and_a_retry_for_a_duplicate(store: str) -> None:
+    app = Celery("singleton", broker="memory://", backend=f"{store}/7", set_as_current=False)
+    app.conf.singleton_key_prefix = new_key()
+    singleton = app.task(base=Singleton, name=new_key(), shared=False)(plain)
+    with app:
+        first = singleton.apply_async([1])
+        queue = app.conf.task_default_queue
+
+        assert singleton.generate_lock("once", [1]) != singleton.generate_lock("once", [], {"a": 1})
+        assert singleton.apply_async([1], task_id=first.id, retries=1).id == first.id
+        with app.connection_for_read() as connection:
+            assert connection.SimpleQueue(queue).qsize() == 1, "the retry should not be published"
+
+
+def test_the_error_of_celery_singleton_cannot_be_unpickled() -> None:
+    with pytest.raises(TypeError):
+        pickle.loads(pickle.dumps(DuplicateTaskError("there", task_id="1")))
+
+
+def test_a_lock_of_redbeat_outlives_its_beat_by_25_minutes() -> None:
+    assert RedBeatScheduler.lock_timeout == 25 * 60
+
+
+def test_a_waiter_of_redis_py_asks_ten_times_a_second() -> None:
+    assert inspect.signature(redis.lock.Lock).parameters["sleep"].default == 0.1
+
+
+# ---- one name for two locks
 
 
 def test_a_task_and_redis_pys_own_lock_exclude_each_other_under_one_name(store: str) -> None:
