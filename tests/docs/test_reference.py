@@ -20,8 +20,11 @@ from celery.app.defaults import NAMESPACES, flatten
 import celery_redislock
 from celery_redislock import Holder, RedisLock, locked_batch, signals
 from celery_redislock.beat.ledger import Ledger
+from celery_redislock.config.celery_connection import Companions
+from celery_redislock.config.client import client_from_url
 from celery_redislock.config.options import OPTIONS, POLICIES, Option
 from celery_redislock.config.settings import SETTINGS, Setting
+from celery_redislock.config.urls import SCHEMES
 from celery_redislock.engine import Inspection, Member
 from celery_redislock.engine.companion import Index
 from celery_redislock.engine.lease.verbs import LockVerbs
@@ -165,6 +168,15 @@ def test_a_batch_has_its_arguments_with_their_defaults() -> None:
     assert dict(terms) == {
         each.name: "" if each.default is has_none else shown(each.default).strip("`") for each in parameters
     }
+
+
+@pytest.mark.parametrize("url", re.findall(r"`(\w[\w+]*://[^`]+)`", text_of("settings")))
+def test_a_url_on_the_page_leads_somewhere(url: str) -> None:
+    scheme, _, rest = url.partition("://")
+
+    assert scheme in SCHEMES
+    if rest != "\N{HORIZONTAL ELLIPSIS}":
+        assert client_from_url(url, setting="redislock_url", companions=Companions(service="mymaster"))
 
 
 # -- names
