@@ -135,7 +135,9 @@ def test_each_policy_has_its_row() -> None:
 
 
 def setting_rows() -> list[tuple[str, ...]]:
-    return [row for row in rows_of(everything()) if re.match("`redislock_\\w+` *$", row[0]) and len(row) == 3]
+    """Return the rows of settings on all pages but that of the headers, which have names of the same form."""
+    others = (path.stem for path in sorted(REFERENCE.rglob("*.md")) if path.stem != "headers")
+    return [row for page in others for row in rows_of(text_of(page)) if row[0].startswith("`redislock_")]
 
 
 def test_each_setting_has_one_row_in_the_reference_and_there_is_no_other() -> None:
@@ -200,6 +202,15 @@ def test_each_header_has_its_row() -> None:
     rows = Counter(row[0].strip("`") for row in rows_of(text_of("headers")))
 
     assert rows == Counter(getattr(headers, name) for name in headers.__all__ if name.endswith("_HEADER"))
+
+
+def test_the_fields_of_a_header_are_told() -> None:
+    fields = {row[0].strip("`"): set(re.findall(r"`(\w+)`", row[1])) for row in rows_of(text_of("headers"))}
+
+    assert fields[headers.TICKET_HEADER] == headers.ticket_value("", "", "").keys()
+    assert fields[headers.PENDING_HEADER] == headers.pending_value(1, "k", "t").keys()
+    counting = (headers.RETRY_HEADER, headers.OUTAGE_HEADER, headers.COPY_HEADER, headers.PUT_OFF_HEADER)
+    assert all(fields[header] == headers.attempts_value(1, 1).keys() for header in counting)
 
 
 @pytest.mark.parametrize("link", sorted({m for page in pages() for m in LINK.findall(page.read_text())}))
