@@ -1,4 +1,4 @@
-"""Links: those of pages outside the site lead to a file, and to a heading in it; the build checks the others."""
+"""Links: outside the site each leads to a file and a heading in it; the build checks those of the site."""
 
 from __future__ import annotations
 
