@@ -109,3 +109,13 @@ def test_a_skipped_call_says_who_had_the_lock(desk: Desk) -> None:
 
     desk.type("celery -A shop control terminate SIGTERM ID", running)
     eventually(lambda: "free" in desk.type("celery -A shop locks show NAME", "shop.export_csv"), 30)
+
+
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [("celery locks list", ""), ("celery -A shop locks release NAME", "shop.import_csv")],
+)
+def test_a_command_that_does_nothing_says_what_its_page_shows(desk: Desk, command: str, name: str) -> None:
+    said = desk.run(f"{command.replace('NAME', name)} || true")
+
+    assert any(expected_in(line, said) for line in lines_of(FOLDER / "command_line.md")), said
