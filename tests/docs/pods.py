@@ -107,14 +107,20 @@ class Cluster:
         manifests: The deployments.
         image: The folder that is each container's working directory.
         folder: For logs.
+
+    Attributes:
+        deployments: The manifests, by their names.
+        env: More of each container's environment, for pods that are started from now on.
+        pods: Of the newest version, by deployment.
+        all_pods: Of all versions.
     """
 
     def __init__(self, manifests: list[Mapping[str, Any]], image: Path, folder: Path) -> None:
-        self._deployments = {each["metadata"]["name"]: each["spec"] for each in manifests}
-        self._image, self._folder = image, folder
+        self.deployments = {each["metadata"]["name"]: each["spec"] for each in manifests}
+        self.image, self.folder = image, folder
         self._version = 0
         self.env: dict[str, str] = {}
-        self.pods: dict[str, list[Pod]] = {name: [] for name in self._deployments}
+        self.pods: dict[str, list[Pod]] = {name: [] for name in self.deployments}
         self.all_pods: list[Pod] = []
 
     def __enter__(self) -> Cluster:
@@ -131,10 +137,10 @@ class Cluster:
         """Start the pods of each deployment; for each that becomes ready one old pod is told to stop."""
         self._version += 1
         stopping = []
-        for name, spec in self._deployments.items():
+        for name, spec in self.deployments.items():
             old, self.pods[name] = self.pods[name], []
             for number in range(spec["replicas"]):
-                pod = self._start(name, number)
+                pod = self.start(name, number)
                 pod.is_ready()
                 if old:
                     stopping.append(old.pop(0))
@@ -142,10 +148,11 @@ class Cluster:
         for pod in stopping:
             pod.has_stopped()
 
-    def _start(self, deployment: str, number: int) -> Pod:
+    def start(self, deployment: str, number: int) -> Pod:
+        """Start one pod of a deployment, beside those that it has."""
         name = f"{deployment}-v{self._version}-{number}"
-        spec = self._deployments[deployment]["template"]["spec"]
-        pod = Pod(name, spec, self._image, self._folder, self.env)
+        spec = self.deployments[deployment]["template"]["spec"]
+        pod = Pod(name, spec, self.image, self.folder, self.env)
         self.pods[deployment].append(pod)
         self.all_pods.append(pod)
         return pod

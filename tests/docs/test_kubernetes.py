@@ -103,7 +103,7 @@ def test_a_rolling_deploy_runs_nothing_twice(shop: Shop) -> None:
     long_run = shop.publish("hotels.csv", seconds=20)
     eventually(lambda: shop.begun(long_run), 30)
     # The next version has one more parameter.
-    code = shop.cluster._image / "shop.py"
+    code = shop.cluster.image / "shop.py"
     code.write_text(code.read_text().replace("seconds=2)", "seconds=2, dry_run=False)"))
 
     shop.cluster.roll_out()
@@ -124,9 +124,9 @@ def test_both_versions_share_the_locks(shop: Shop) -> None:
     eventually(lambda: shop.begun(first), 30)
     for pod in shop.cluster.pods["shop-worker"]:
         pod.is_told_to_stop()
-    code = shop.cluster._image / "shop.py"
+    code = shop.cluster.image / "shop.py"
     code.write_text(code.read_text().replace("seconds=2)", "seconds=2, dry_run=False)"))
-    new = shop.cluster._start("shop-worker", 9)
+    new = shop.cluster.start("shop-worker", 9)
     new.is_ready()
 
     second = shop.publish("hotels.csv", seconds=25)
@@ -141,7 +141,7 @@ def test_both_versions_share_the_locks(shop: Shop) -> None:
 def test_what_a_soft_shutdown_interrupts_runs_again_at_once(shop: Shop) -> None:
     (soft,) = [block for block in blocks(PAGE) if "REMAP_SIGTERM" in block.code and block.language == "yaml"]
     given = {each["name"]: each["value"] for each in yaml.safe_load(soft.code)["env"]}
-    grace = shop.cluster._deployments["shop-worker"]["template"]["spec"]["terminationGracePeriodSeconds"]
+    grace = shop.cluster.deployments["shop-worker"]["template"]["spec"]["terminationGracePeriodSeconds"]
     assert float(given["SOFT_SHUTDOWN_SECONDS"]) <= grace - 20
     shop.cluster.env = {**given, "SOFT_SHUTDOWN_SECONDS": "3"}
     shop.cluster.roll_out()
@@ -164,7 +164,7 @@ def test_the_probes_tell_who_works(shop: Shop) -> None:
         assert pod.passes("readinessProbe")
 
         processes.signal_group(pod.pid, signal.SIGSTOP)
-        alive = shop.cluster._folder / pod.name / "alive"
+        alive = shop.cluster.folder / pod.name / "alive"
         hours_ago = time.time() - 7200
         os.utime(alive, (hours_ago, hours_ago))
         assert not pod.passes("livenessProbe")
