@@ -1,16 +1,16 @@
 """Celery tasks that never run twice at once, on a Redis lock that can be trusted.
 
 The table of contents. Names of the Celery layer are loaded when first used, so that
-``from celery_redislock import RedisLock`` leaves Celery alone. The rooms, from the doors down to the words
-that all share; each imports only what stands below it:
+``from celery_redislock import RedisLock`` does not import Celery. The parts, from what users call down to
+what all parts share; each imports only what stands below it:
 
 * ``plugin.py`` how a process comes to know all of the Celery layer
 * ``operations/`` for people: who has which lock, and how to take it away
 * ``beat/`` many beats, one of them sends
 * ``batch/`` a whole canvas under one lock
-* ``task/`` one run, from taking the lock to giving it back
+* ``task/`` one run, from taking the lock to releasing it
 * ``worker/`` what the worker's parent does for the locks of its children
-* ``publishing/`` with `lock_scope`, a call that waits or runs already is not published again
+* ``publishing/`` with `lock_scope`: an equal call that waits or runs is not published twice
 * ``conflicts/`` a task cannot begin
 * ``pending/`` one more run, later
 * ``publish_lock/`` under the name of a lock at most one message waits

@@ -45,7 +45,7 @@ class Plan:
 
 
 class Planned(Task):
-    """A task whose calls have a plan: the base of `LockedTask`, by which the rooms below know one."""
+    """A task whose calls have a plan: the base of `LockedTask`, by which the folders below know one."""
 
     abstract = True
 

@@ -2,7 +2,7 @@
 
 A lock is one key of Redis that ends by itself. The engine takes it, waits for it in line, renews it, notices
 its loss and gives it back. What else must live beside a lock is a companion of it, in the same slot of a
-cluster. Other folders use the names below and ``companion.py``, never the rooms inside.
+cluster. Other folders use the names below and ``companion.py``, never the modules inside.
 
 * ``lock.py`` `RedisLock`
 * ``group_lease.py`` one lease that several processes hold until the last of them has ended

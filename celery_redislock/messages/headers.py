@@ -9,11 +9,11 @@ header                 holds                                written by          
 `TICKET_HEADER`        the publish lock of this message     publisher                    worker and its parent
 `PENDING_HEADER`       the pending run that this message    who publishes the run; the   worker and its parent
                        starts                               run, for its own retries
-`RETRY_HEADER`         retries after a busy lock            worker                       worker
+`RETRY_HEADER`         retries after a conflict             worker                       worker
 `OUTAGE_HEADER`        retries while Redis was away         worker                       worker
-`COPY_HEADER`          how often a copy was put off         worker                       worker
-`PUT_OFF_HEADER`       how often a task waited for its own  worker                       worker
-                       earlier lock
+`COPY_HEADER`          delays of a redelivered message      worker                       worker
+`PUT_OFF_HEADER`       delays until the lock of an earlier  worker                       worker
+                       run of the task has ended
 `BATCH_HEADER`         the batch that a message belongs to  publisher; worker's parent   worker and its parent
 `BEAT_HEADER`          the entry and due time of a tick     beat                         the body of a task
 `TOKEN_HEADER`         the token of this delivery           worker's parent              worker
