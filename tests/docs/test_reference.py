@@ -247,8 +247,10 @@ def test_each_field_of_the_json_is_told() -> None:
 
 
 def test_the_page_of_commands_shows_what_is_printed(own_server: Server, tmp_path: Path) -> None:
-    with Walkthrough(REFERENCE / "commands.md", tmp_path, own_server).followed():
-        pass
+    page = REFERENCE / "commands.md"
+    with Walkthrough(page, tmp_path, own_server).followed() as walkthrough:
+        # Its tasks run for ten minutes.
+        walkthrough.follow(Block(page, 0, ("console", "kill=worker"), ""))
 
 
 # -- keys
