@@ -44,9 +44,9 @@ def test_one_request_at_a_time_reaches_each_host(pool: str, own_server: Server, 
 
 #: What the page's table says, as far as the tests of each end of a run do not.
 TABLE = """
-import os, time
+import os, threading, time
 from celery import Celery
-from celery_redislock import LockLost, locked_task
+from celery_redislock import LockLost, current_lock, locked_task
 
 app = Celery("table", broker=os.environ["TABLE_REDIS"], backend=os.environ["TABLE_REDIS"])
 
@@ -79,6 +79,19 @@ def stubborn(seconds):
 def sleeper(key):
     time.sleep(2)
 
+@locked_task(app=app, name="elsewhere")
+def elsewhere():
+    said = []
+    def look():
+        try:
+            current_lock().ensure_held()
+        except LockLost as error:
+            said.append(error.name)
+    thread = threading.Thread(target=look)
+    thread.start()
+    thread.join()
+    return said
+
 @app.task(name="compute")
 def compute(seconds):
     end = time.monotonic() + seconds
@@ -108,6 +121,7 @@ def test_what_differs_from_prefork(pool: str, own_server: Server, tmp_path: Path
         newer = app.send_task("stubborn", [0])
 
         assert newer.get(timeout=30) == "ran", "the one that did not stop was terminated"
+        assert app.send_task("elsewhere").get(timeout=30) == ["(unknown)"]
         assert softly.get(timeout=30) == "ran"
         with pytest.raises(TaskRevokedError):
             replaced.get(timeout=30)
