@@ -38,6 +38,9 @@ PLACE = "localhost:6379"
 #: Seconds: a worker, a beat or a web server starts, and prints what the page says, on two busy cores.
 SHOWN_WITHIN = 60.0
 
+#: Seconds: what still runs on a page's last line may take hours, and is killed.
+CLOSED_WITHIN_S = 3.0
+
 _FILE = re.compile(r"^(?:#|//|<!--|;) ?([\w./-]+\.\w+)\b.*\n")
 
 
@@ -176,9 +179,11 @@ class Walkthrough:
         process.wait(30)
 
     def _close(self) -> None:
-        for process, _ in self._terminals.values():
-            with suppress(ProcessLookupError):
-                processes.end_group(process, grace=15)
+        terminals = [process for process, _ in self._terminals.values()]
+        for process in terminals:  # all at once: each may take its time
+            process.terminate()
+        for process in terminals:
+            processes.end_group(process, grace=CLOSED_WITHIN_S)
 
     def _here(self, text: str) -> str:
         for place, here in self._places.items():
