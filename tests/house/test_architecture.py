@@ -16,7 +16,7 @@ import pytest
 
 import celery_redislock
 
-from ..support.places import ROOT
+from ..support.places import DOCS, ROOT
 
 PACKAGE = ROOT / "celery_redislock"
 MODULES = sorted(PACKAGE.rglob("*.py"))
@@ -277,3 +277,16 @@ def test_the_face_of_a_folder_tells_its_story_and_lists_its_rooms(folder: Path) 
 
     assert listed == files | folders
     assert len(face.split("\n\n")) >= 3, "a sentence, a paragraph, the list"
+
+
+def test_the_drawn_layers_are_those_of_the_contract() -> None:
+    setup = ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    for contract, picture in (("layers", "layers"), ("engine", "layers_of_the_engine")):
+        rows = setup[f"importlinter:contract:{contract}"]["layers"].strip().splitlines()
+        drawn = re.findall(r"\w+", (DOCS / f"{picture}.mmd").read_text())
+
+        # Within a row the picture may have another order.
+        rows_of_places = [sorted(map(drawn.index, re.findall(r"\w+", row))) for row in rows]
+        places = [place for row in rows_of_places for place in row]
+        assert places == sorted(places), dict(zip(rows, rows_of_places, strict=True))
