@@ -26,7 +26,8 @@ CELERIES = {
 
 #: Tests that start many workers each: `make scenarios` without what does not depend on Celery.
 SCENARIOS = [
-    f"tests/stories/{name}" for name in ("batch", "beat", "ends", "monitors", "pending", "publishing")
+    "tests/docs/guides",
+    *(f"tests/stories/{name}" for name in ("batch", "beat", "ends", "monitors", "pending", "publishing")),
 ]
 NOT_TESTS = [*SCENARIOS, "tests/benchmarks", "tests/stories/topology"]
 

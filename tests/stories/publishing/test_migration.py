@@ -1,7 +1,7 @@
 """Migration: what users of celery-once and celery-singleton rely on, said in our options.
 
 ``docs/howto/migrate_from_*.md`` map each option of theirs; the tests below hold what the pages promise. A
-docstring names the test of theirs that is said anew. ``tests/docs/test_migrate_*.py`` follow the pages.
+docstring names the test of theirs that is said anew. ``tests/docs/guides/test_migrate_*.py`` follow them.
 """
 
 from __future__ import annotations

@@ -8,10 +8,10 @@ import pytest
 from celery import Celery
 from celery.exceptions import TaskRevokedError, TimeLimitExceeded
 
-from ..support.deadlines import eventually
-from ..support.servers import Server
-from ..support.versions import not_with_5_4
-from ..support.workers import running_worker
+from ...support.deadlines import eventually
+from ...support.servers import Server
+from ...support.versions import not_with_5_4
+from ...support.workers import running_worker
 from .guide import followed
 
 PAGE = "gevent.md"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..support.deadlines import eventually
-from ..support.servers import Server
+from ...support.deadlines import eventually
+from ...support.servers import Server
 from .guide import followed
 
 WITH_A_POLICY = """

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from ..support.deadlines import eventually
-from ..support.places import DOCS
-from ..support.servers import Server
-from .walkthrough import Walkthrough
+from ...support.deadlines import eventually
+from ...support.places import DOCS
+from ...support.servers import Server
+from ..walkthrough import Walkthrough
 
 PAGE = DOCS / "howto" / "two_beats.md"
 

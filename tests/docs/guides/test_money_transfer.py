@@ -8,8 +8,8 @@ import redis
 
 from celery_redislock import Holder, RedisLock
 
-from ..support.deadlines import eventually
-from ..support.servers import Server
+from ...support.deadlines import eventually
+from ...support.servers import Server
 from .guide import followed
 
 #: A run that is not told of its loss, as one that stands still; and one that has the lock after it.

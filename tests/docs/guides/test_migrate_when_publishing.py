@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from ..support.servers import Server
+from ...support.servers import Server
 from .guide import followed
 
 #: Where the other package has its locks: database and pattern, as the page has them.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..support.servers import Server
+from ...support.servers import Server
 from .guide import followed
 
 SIDE_BY_SIDE = """

@@ -14,10 +14,10 @@ from celery import Celery
 
 from celery_redislock import LockLost
 
-from ..support.deadlines import eventually
-from ..support.places import DOCS
-from ..support.servers import Server, free_port
-from ..support.workers import running_worker
+from ...support.deadlines import eventually
+from ...support.places import DOCS
+from ...support.servers import Server, free_port
+from ...support.workers import running_worker
 from .guide import Reader, followed
 
 PAGE = "fastapi.md"

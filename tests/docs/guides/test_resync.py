@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ..support.servers import Server
+from ...support.servers import Server
 from .guide import followed
 
 WITH_A_COUNTDOWN = """

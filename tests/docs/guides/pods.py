@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..support import processes
-from ..support.deadlines import eventually
-from ..support.places import python_path
+from ...support import processes
+from ...support.deadlines import eventually
+from ...support.places import python_path
 
 #: A worker or a beat starts, on two busy cores, seconds.
 READY_WITHIN = 60.0

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-from ..support.deadlines import eventually
-from ..support.servers import Server
+from ...support.deadlines import eventually
+from ...support.servers import Server
 from .guide import Reader, followed
 
 IMPORT_TWICE = """

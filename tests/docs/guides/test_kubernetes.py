@@ -15,14 +15,14 @@ from typing import Any
 import pytest
 import yaml
 
-from ..support import processes
-from ..support.deadlines import eventually
-from ..support.places import DOCS
-from ..support.servers import Server
-from ..support.versions import not_with_5_4
-from .pages import blocks
+from ...support import processes
+from ...support.deadlines import eventually
+from ...support.places import DOCS
+from ...support.servers import Server
+from ...support.versions import not_with_5_4
+from ..pages import blocks
+from ..walkthrough import Walkthrough
 from .pods import Cluster
-from .walkthrough import Walkthrough
 
 PAGE = DOCS / "howto" / "kubernetes.md"
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from ..support.deadlines import eventually
-from ..support.places import DOCS
-from ..support.servers import Server
-from .walkthrough import Walkthrough
+from ...support.deadlines import eventually
+from ...support.places import DOCS
+from ...support.servers import Server
+from ..walkthrough import Walkthrough
 
 #: Seconds: worker, beat and a shell of Django on two busy cores.
 SOON = 60.0

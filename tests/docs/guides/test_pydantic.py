@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from celery import Task
 
-from ..support.deadlines import eventually
-from ..support.places import DOCS
-from ..support.servers import Server
-from ..support.versions import not_with_5_4
+from ...support.deadlines import eventually
+from ...support.places import DOCS
+from ...support.servers import Server
+from ...support.versions import not_with_5_4
 from .guide import Reader, followed
 
 PAGE = "pydantic.md"

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from ..support.places import DOCS
-from ..support.servers import Server
-from .walkthrough import Walkthrough
+from ...support.places import DOCS
+from ...support.servers import Server
+from ..walkthrough import Walkthrough
 
 PAGE = DOCS / "howto" / "roll_out.md"
 

@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..support.deadlines import eventually
-from ..support.places import DOCS
-from ..support.servers import Server
-from .walkthrough import SHOWN_WITHIN, Walkthrough
+from ...support.deadlines import eventually
+from ...support.places import DOCS
+from ...support.servers import Server
+from ..walkthrough import SHOWN_WITHIN, Walkthrough
 
 __all__ = ["Reader", "followed"]
 

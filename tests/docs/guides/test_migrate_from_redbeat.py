@@ -9,8 +9,8 @@ import redis
 
 from celery_redislock.messages.headers import BEAT_HEADER
 
-from ..support.deadlines import eventually
-from ..support.servers import Server
+from ...support.deadlines import eventually
+from ...support.servers import Server
 from .guide import followed
 
 ADD_AN_ENTRY = """

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from ..support.deadlines import eventually
-from ..support.places import DOCS
-from ..support.servers import Server, free_port
-from ..support.workers import running_worker
-from .walkthrough import Walkthrough
+from ...support.deadlines import eventually
+from ...support.places import DOCS
+from ...support.servers import Server, free_port
+from ...support.workers import running_worker
+from ..walkthrough import Walkthrough
 
 #: Seconds: a worker and a beat on two busy cores.
 SOON = 60.0

@@ -1,0 +1,1 @@
+"""Guides: each page that tells how is followed to its end, with real workers, beats, web servers."""
