@@ -26,6 +26,14 @@ def test_locks_are_watched_then_switched_on_and_off(own_server: Server, tmp_path
 
         assert met.splitlines() == ["shadow, on: REVOKED", "on, shadow: SUCCESS"]
 
+        (folder / "decorated.py").write_text(DECORATED)
+        ways_off = ("LOCK_MODE=off", "LOCK_MODE=off LOCKED_TASKS=shop.import_csv", "ANNOTATED=off")
+        assert [shop.run(f"env {way} python decorated.py").split() for way in ways_off] == [
+            ["off", "on"],
+            ["on", "on"],
+            ["shadow", "off"],
+        ]
+
 
 #: What the second of two calls gets, by the modes of both.
 MEETING = """
@@ -38,4 +46,19 @@ for first, second in [("shadow", "on"), ("on", "shadow")]:
     result = import_csv.apply_async([path], lock={"mode": second})
     result.get(timeout=60, propagate=False)
     print(f"{first}, {second}: {result.state}")
+"""
+
+#: Which mode two tasks have: that of the page, and one with a mode in its decorator.
+DECORATED = """
+import os
+from celery_redislock import locked_task
+from shop import app, import_csv
+
+if "ANNOTATED" in os.environ:
+    app.conf.task_annotations = {"shop.decorated": {"lock_mode": os.environ["ANNOTATED"]}}
+
+@locked_task(app=app, name="shop.decorated", lock_mode="on")
+def decorated(): ...
+
+print(import_csv.plan_for().options.mode, decorated.plan_for().options.mode)
 """
