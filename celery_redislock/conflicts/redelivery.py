@@ -78,15 +78,15 @@ def put_off(task: Task[..., Any], lock: RedisLock, holder: Holder, token: str | 
     raise PutOff(f"delayed: an earlier delivery of this task may still hold lock {lock.name!r}")
 
 
-def drop_if_done(task: Task[..., Any], lock: RedisLock) -> None:
+def drop_if_done(task: Task[..., Any], request: Any, lock: RedisLock) -> None:
     """End a copy that has got the lock if the task was finished under this lock just before.
 
     Raises:
         Done: It was.
     """
-    if not _is_copy(task.request) or lock.last_done != task.request.id:
+    if not _is_copy(request) or lock.last_done != request.id:
         return
-    logger.info("Task %s[%s] was delivered again after it had finished: dropped", task.name, task.request.id)
+    logger.info("Task %s[%s] was delivered again after it had finished: dropped", task.name, request.id)
     raise Done("an earlier delivery of this task has finished")
 
 

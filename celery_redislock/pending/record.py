@@ -147,7 +147,7 @@ def _listed_first(
     return recorded
 
 
-def run_began(task: Task[..., Any], lock: RedisLock, options: LockOptions) -> None:
+def run_began(task: Task[..., Any], request: Any, lock: RedisLock, options: LockOptions) -> None:
     """Say that the task that runs here has got the lock, if runs are or were pending.
 
     Its headers then say when its trigger met the lock, for a retry that meets the lock once more.
@@ -156,7 +156,6 @@ def run_began(task: Task[..., Any], lock: RedisLock, options: LockOptions) -> No
         Obsolete: It must not run: another message of it counts, or another run supersedes it.
         StoreUnavailable: Redis could not be reached.
     """
-    request = task.request
     pending = pending_in(request.headers)
     if not pending and not (lock.has_pending or _may_record(options)):
         return

@@ -38,9 +38,8 @@ RETURNING_S = 0.25
 CONTINUATION_S = 5.0
 
 
-def attempt(task: Task[..., Any], lock: RedisLock, options: LockOptions) -> Holder | None:
+def attempt(task: Task[..., Any], request: Any, lock: RedisLock, options: LockOptions) -> Holder | None:
     """Take the lock; return who has it if that fails and is a conflict."""
-    request = task.request
     token = None if request.is_eager else request.get(TOKEN_HEADER)
     wait_s = options.wait_ms / 1000
     holder = lock.attempt(blocking=wait_s > 0, timeout=wait_s, token=token)
@@ -72,7 +71,7 @@ def _until_returned(task: Task[..., Any], holder: Holder) -> float:
         return 0.0
 
 
-def confirm(call: Call, lock: RedisLock) -> None:
+def confirm(call: Call, request: Any, lock: RedisLock) -> None:
     """Confirm that a call which has just got its lock is still to run; its retries begin to count anew.
 
     Raises:
@@ -81,9 +80,9 @@ def confirm(call: Call, lock: RedisLock) -> None:
         StoreUnavailable: Redis could not be reached.
     """
     task = call.task
-    run_began(task, lock, call.plan.options)
-    redelivery.drop_if_done(task, lock)
-    headers = task.request.headers or {}
+    run_began(task, request, lock, call.plan.options)
+    redelivery.drop_if_done(task, request, lock)
+    headers = request.headers or {}
     for header in OF_EARLIER_TRIES:
         headers.pop(header, None)
 

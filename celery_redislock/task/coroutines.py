@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from types import AsyncGeneratorType, CoroutineType
 from typing import Any
 
 from celery import Task
@@ -44,10 +45,10 @@ def result_of(task: Any, returned: Any) -> Any:
     Raises:
         ConfigurationError: It is a coroutine or an asynchronous generator.
     """
-    is_coroutine = inspect.iscoroutine(returned)
-    if not (is_coroutine or inspect.isasyncgen(returned)) or task.plan_for().options.mode != "on":
+    is_unstarted = isinstance(returned, CoroutineType | AsyncGeneratorType)
+    if not is_unstarted or task.plan_for().options.mode != "on":
         return returned
-    if is_coroutine:
+    if isinstance(returned, CoroutineType):
         returned.close()  # or Python warns that nobody has awaited it
     raise _refusal(task.name, f"its function has returned a {type(returned).__name__}")
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 from weakref import WeakMethod
 
@@ -109,13 +108,13 @@ class Run:
     def _take_or_settle(self, lock: RedisLock) -> Outcome:
         # Before the lock is asked for: a soft time limit may strike at any moment from here.
         self.lock, self._is_ours = lock, True
-        holder = acquisition.attempt(self._task, lock, self._options)
+        holder = acquisition.attempt(self._task, self._request, lock, self._options)
         if holder is not None:
             self.lock, self._is_ours = Unlocked(), False
             return acquisition.settle_conflict(self.call, lock, holder, has_ticket=bool(self._ticket.token))
         self._ticket.has_begun(lock.name)
         try:
-            acquisition.confirm(self.call, lock)
+            acquisition.confirm(self.call, self._request, lock)
         except Ignore:
             self.give_back(unused=True)
             raise
@@ -142,15 +141,14 @@ class Run:
             redelivery.begin_again(self._task)
         return self._body
 
-    @contextmanager
-    def called(self) -> Iterator[None]:
-        """Run the task's ``__call__`` in here: Celery's own call, or one of the body within that."""
+    def __enter__(self) -> Run:
+        """Begin a call of the task: Celery's own call, or one that the body makes of its own task."""
         self._depth += 1
         self.has_called = True
-        try:
-            yield
-        finally:
-            self._depth -= 1
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._depth -= 1
 
     def lock_held(self, lock_name: str) -> RedisLock | None:
         """Return the lock of this Redis key if this run has it."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
 from functools import cache, lru_cache
+from typing import NamedTuple
 
 from redis.crc import key_slot
 
@@ -13,8 +13,7 @@ from ...errors import ConfigurationError
 COMPANION = b"redislock."
 
 
-@dataclass(frozen=True)
-class LockKeys:
+class LockKeys(NamedTuple):
     """The keys of one lock. The scripts say what each holds."""
 
     lock: bytes
@@ -59,7 +58,8 @@ class LockKeys:
         return self.waiters + b":" + token.encode()
 
 
-_KINDS = [field.name.encode() for field in fields(LockKeys)][1:]
+#: What the companion keys begin with, in the order of `LockKeys`.
+_COMPANIONS = [COMPANION + name.encode() for name in LockKeys._fields[1:]]
 
 
 def keys_of(lock_name: str) -> LockKeys:
@@ -87,7 +87,7 @@ def _keys_of(lock_name: str) -> LockKeys:
             f"a lock's name must not begin with {COMPANION.decode()!r}: such keys belong to other locks"
         )
     in_slot = _in_slot_of(lock)
-    return LockKeys(lock, *(COMPANION + kind + in_slot for kind in _KINDS))
+    return LockKeys(lock, *[companion + in_slot for companion in _COMPANIONS])
 
 
 def index_of(prefix: str) -> bytes:

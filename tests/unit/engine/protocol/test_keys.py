@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import binascii
-from dataclasses import astuple
 
 import pytest
 from hypothesis import given
@@ -31,7 +30,7 @@ def slot(key: bytes) -> int:
 
 def all_keys(keys: LockKeys) -> list[bytes]:
     """List the keys of a lock."""
-    return [*astuple(keys), keys.mailbox(TOKEN)]
+    return [*keys, keys.mailbox(TOKEN)]
 
 
 def encodable(name: str) -> bool:
