@@ -210,13 +210,42 @@ def test_a_base_that_is_a_task_already_hides_no_other(app: Celery) -> None:
     assert_runs_locked(task)
 
 
-def test_a_body_that_calls_its_own_task_begins_a_call_of_its_own(app: Celery) -> None:
+@pytest.mark.parametrize("base", [LockedTask, LockedFirst])
+def test_a_body_that_calls_its_own_task_begins_a_call_of_its_own(base: type, app: Celery) -> None:
     def countdown(self: Any, n: int) -> list[int]:
         return [len(self.request_stack.stack), *(self(n - 1) if n else [])]
 
-    task = locked(app, countdown, bind=True, base=LockedFirst)
+    task = locked(app, countdown, bind=True, base=base)
 
     assert [deeper - 1 for deeper in task.apply((2,)).result[1:]] == task.apply((2,)).result[:-1]
+
+
+def test_a_body_has_one_request_as_that_of_a_plain_task_has(app: Celery) -> None:
+    def depth(self: Any) -> int:
+        return len(self.request_stack.stack)
+
+    plain = app.task(depth, name="plain", bind=True, shared=False)
+    task = locked(app, depth, bind=True)
+
+    assert task.apply().result == plain.apply().result
+
+
+def test_what_a_tool_has_put_in_place_of_celerys_own_call_is_called(
+    app: Celery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Celery itself does: tools that watch tasks wrap ``Task.__call__``."""
+    of_celery = Task.__call__
+
+    def watched(self: Any, *args: Any, **kwargs: Any) -> Any:
+        called.append("watched")
+        return of_celery(self, *args, **kwargs)
+
+    monkeypatch.setattr(Task, "__call__", watched)
+    task = locked(app, name_of_lock, name="t", bind=True)
+
+    task.apply((1,))
+
+    assert called == ["watched"]
 
 
 class Retrying(Hooks):
