@@ -219,7 +219,7 @@ OPTIONS: Mapping[str, Option] = {
             30,
             "s",
             duration_ms,
-            "Length of the lease. It is renewed every third of this time while the task runs. "
+            "Length of the lease. While the task runs, it is renewed three times in each `lock_ttl`. "
             "When a holder dies without releasing, the lock is free after this time at the latest.",
         ),
         Option(
@@ -234,7 +234,7 @@ OPTIONS: Mapping[str, Option] = {
             "skip",
             "",
             _conflict_policy,
-            "What happens to a call that finds the lock busy: a policy's name, or a callable that decides.",
+            "What happens to a call that finds the lock busy: a policy's name, or a function that decides.",
         ),
         Option(
             "retry_delay",
@@ -263,8 +263,8 @@ OPTIONS: Mapping[str, Option] = {
             None,
             "s",
             _duration_or_none,
-            "The lease ends at the latest this long after the lock was taken, even if the task still runs. "
-            "`None` means: no limit.",
+            "The longest time for which a run can hold the lock. After it the lease ends, even if the task "
+            "still runs. `None` means: no limit.",
         ),
         Option(
             "mode",
@@ -302,8 +302,8 @@ OPTIONS: Mapping[str, Option] = {
             "run",
             "",
             partial(_choice, ("run", "queue", "task")),
-            'Of what there is at most one: `"run"`, one that runs; `"queue"`, one that waits in the queue; '
-            '`"task"`, one that waits or runs.',
+            'What is limited to one: `"run"`: one call runs. `"queue"`: one call waits in the queue. '
+            '`"task"`: one call waits or runs.',
         ),
         Option(
             "queue_ttl",
@@ -318,8 +318,8 @@ OPTIONS: Mapping[str, Option] = {
             "latest",
             "",
             partial(_choice, ("latest", "first")),
-            'For `"coalesce"`: which of the calls that found the lock busy runs once more, the `"latest"` '
-            'or the `"first"`.',
+            'For `"coalesce"`: which of the calls that found the lock busy runs, the `"latest"` or the '
+            '`"first"`.',
         ),
         Option(
             "replace_after",

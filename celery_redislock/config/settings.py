@@ -46,12 +46,12 @@ SETTINGS: Mapping[str, Setting] = {
         Setting(
             "redislock_client_options",
             {},
-            'Further arguments of the Redis client, such as `{"socket_timeout": 2}`.',
+            'Further arguments of the Redis client, such as `{"socket_timeout": 0.5}`.',
         ),
         Setting(
             "redislock_beat_scheduler",
             "celery.beat:PersistentScheduler",
-            "The scheduler that `LockedScheduler` wraps: its class, the path of that, or its short name.",
+            "The scheduler that `LockedScheduler` wraps: a class, its import path, or its short name.",
         ),
         Setting(
             "redislock_beat_name",

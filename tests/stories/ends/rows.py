@@ -26,7 +26,7 @@ class Row:
         return f"| {self.happens} | {self.state} | {self.free} | {self.equal} | {where} |"
 
 
-HEAD = "| what happens | result state | lock free after | an equal task | pools |"
+HEAD = "| what happens | result state | lock free after | an equal call | pools |"
 
 _AT_ONCE = "at once"
 _RUNS = "runs"
@@ -49,7 +49,13 @@ ROWS: dict[str, Row] = {
     "ignore": Row("`raise Ignore`", "none is stored", _AT_ONCE, _RUNS, _ALL),
     "reject": Row("`raise Reject`", "FAILURE; none is stored before Celery 5.7", _AT_ONCE, _RUNS, _ALL),
     "replace": Row("`self.replace(...)`", "that of the replacement", "before it is published", _RUNS, _ALL),
-    "exit": Row("`sys.exit()`", "FAILURE (`WorkerLostError`); none but with prefork", _AT_ONCE, _RUNS, _ALL),
+    "exit": Row(
+        "`sys.exit()`",
+        "FAILURE (`WorkerLostError`) with prefork; with other pools none is stored",
+        _AT_ONCE,
+        _RUNS,
+        _ALL,
+    ),
     "terminate": Row("`revoke(terminate=True)`", "REVOKED", _AT_ONCE, _RUNS, _PREFORK),
     "terminate a greenlet": Row(
         "`revoke(terminate=True)`", "REVOKED or none", _AT_ONCE, _RUNS, ("gevent", "eventlet")
@@ -125,8 +131,8 @@ ROWS: dict[str, Row] = {
     ),
     "cold shutdown": Row(
         "cold shutdown (SIGQUIT)",
-        "RETRY; with late ack unchanged, and delivered again; "
-        "Celery 5.4: FAILURE (`WorkerLostError`) or none, by the version of billiard",
+        "with early ack RETRY, but the message is gone; with late ack unchanged, and the message is "
+        "delivered again; Celery 5.4: FAILURE (`WorkerLostError`) or none, by the version of billiard",
         "at once, when the body is ended",
         _RUNS,
         _PREFORK,
@@ -156,7 +162,7 @@ ROWS: dict[str, Row] = {
         _ALL,
     ),
     "redelivered, done": Row(
-        "delivered again after it had finished",
+        "delivered again after the first run had finished",
         "unchanged",
         "not held",
         "the second delivery is dropped",
