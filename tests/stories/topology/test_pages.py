@@ -117,5 +117,6 @@ def test_publish_locks_and_batches_need_no_further_right_and_release_needs_one(
         with pytest.raises(AssertionError, match="hkeys"):
             reader.run(release)
         reader.run("python uses.py")
-        reader.run(f"redis-cli -u redis://localhost:6379 ACL SETUSER locks {shlex.join(more('locks release'))}")
+        right = shlex.join(more("locks release"))
+        reader.run(f"redis-cli -u redis://localhost:6379 ACL SETUSER locks {right}")
         assert "taken from its holder" in reader.run(release)
