@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ...docs.guide import followed as reading
+from ...docs.guides.guide import followed as reading
 from ...docs.walkthrough import Walkthrough
 from ...support.places import DOCS
 from ...support.rights import more
