@@ -22,6 +22,7 @@ from celery_redislock.config.options import OPTIONS
 from celery_redislock.task.typed import CallOptions, Locked, LockTaskOptions, TaskOptions
 
 from ..docs.pages import blocks
+from ..docs.walkthrough import commands_of, expected_in
 from ..support.places import DOCS, ROOT
 
 API = Path(__file__).with_name("typing_api.py")
@@ -112,6 +113,8 @@ def test_mypy_finds_in_a_users_code_what_the_page_says(users_code: Path, users_e
 
     found = {int(line) for line in re.findall(r"^shop\.py:(\d+): error:", output, re.M)}
     assert found == errors_of_the_page(users_code / "shop.py", "mypy", users_environment), output
+    [shown] = [block.code for block in blocks(PAGE) if block.language == "console"]
+    assert expected_in(dict(commands_of(shown))["mypy shop.py"], output)
 
 
 def test_pyright_finds_in_a_users_code_what_the_page_says(users_code: Path, users_environment: Path) -> None:
