@@ -267,13 +267,10 @@ def test_an_async_view_publishes_in_a_thread_and_a_busy_lock_is_an_error_outside
 
 
 def test_the_task_class_of_the_page_locks_and_publishes_on_commit(project: Project) -> None:
-    [block] = [block for block in project.page.steps if "class ShopTask" in block.code]
-    (project.page.folder / "shop_task.py").write_text(block.code)
-
     has_both = project.shell(
         """
         from celery import Celery
-        app = Celery(task_cls="shop_task:ShopTask", set_as_current=False)
+        app = Celery(task_cls="shop.task_class:ShopTask", set_as_current=False)
         @app.task
         def task(): ...
         return [hasattr(task, name) for name in ("delay_on_commit", "lock_name")]
