@@ -132,3 +132,21 @@ print(json.dumps([value_of("Kettle Ltd"), value_of("Cup Ltd")]))
 """)
 
     assert values == ["1 tea from Kettle Ltd", "1 tea from Cup Ltd"]
+
+
+def test_a_task_with_a_class_of_its_own_is_locked_and_has_no_application_context(shop: Shop) -> None:
+    results = shop.python("""
+from celery import Task
+from flask import has_app_context
+from celery_redislock import current_lock, locked_task
+class TenantTask(Task): ...
+def run():
+    return [has_app_context(), current_lock().fencing_token is not None]
+declared = [
+    locked_task(app=celery_app, name="plain")(run),
+    locked_task(app=celery_app, name="tenant", base=TenantTask)(run),
+]
+print(json.dumps([task.apply().get() for task in declared]))
+""")
+
+    assert results == [[True, True], [False, True]]
