@@ -33,7 +33,7 @@ def locked_batch(
         canvas: A chain, group, chord, or any other signature. Each publication takes a copy of it.
         lock_key: The lock's name. The Redis key is `redislock_prefix` followed by it.
         lock_ttl: Length of the lease until the first message is published, and while a member runs, in
-            seconds or as timedelta. The lease is renewed every third of it.
+            seconds or as timedelta. The lease is renewed three times in each `lock_ttl`.
         lock_idle: How long the lock is kept while members wait and none runs, in seconds or as timedelta.
         lock_on_conflict: What happens when the lock is busy, decided once for the whole batch. "skip" ends
             every result as ``REVOKED``. "fail" raises `LockBusy`. "retry" publishes the batch later, under

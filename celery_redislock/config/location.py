@@ -47,7 +47,7 @@ def store_settings(conf: Mapping[str, Any]) -> StoreSettings:
     if not isinstance(options, Mapping) or not all(isinstance(name, str) for name in options):
         raise ConfigurationError(
             f"{spelled(conf, 'redislock_client_options')} setting must be a dict of arguments for the "
-            'Redis client, such as {"socket_timeout": 5}'
+            'Redis client, such as {"socket_timeout": 0.5}'
         )
     url, setting = _store_url(conf)
     return StoreSettings(

@@ -61,7 +61,7 @@ class RedisLock:
         redis_client: A `redis.Redis`, one of ``Sentinel.master_for``, or a `redis.RedisCluster`.
         lock_name: The Redis key, without any change.
         expire: Length of the lease. After it the lock is free, even if its holder is gone.
-        renew: Renew the lease every third of `expire`, until the release.
+        renew: Renew the lease three times in each `expire`, until the release.
         wait: How long ``with`` waits for a busy lock. None waits without end, 0 asks once.
         min_hold: The lock stays busy for at least this long after it was taken.
         max_hold: The lease ends at the latest this long after it was taken. None sets no limit.
