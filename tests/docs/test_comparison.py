@@ -198,7 +198,7 @@ def test_each_row_of_the_table_is_shown_by_a_test() -> None:
     assert table().keys() - {""} == SHOWN
 
 
-@shows("A killed process frees the lock after")
+@shows("The lock of a killed process is free after")
 def test_when_the_lock_of_a_killed_process_is_free(row: str, worker: Worker, tmp_path: Path) -> None:
     with running_beat("redbeat.RedBeatScheduler", tmp_path) as beat:
         eventually(lambda: client_of(REDBEAT).exists("redbeat::lock"), 40)
@@ -212,9 +212,9 @@ def test_when_the_lock_of_a_killed_process_is_free(row: str, worker: Worker, tmp
 
     seen = {package: in_words(package) for package in PACKAGES}
 
-    # The host of a run may be lost, too: then the lease ends.
+    # The whole worker or its host may be lost, too: then the lease ends.
     assert task(OURS).plan_for().options.ttl_ms == 30_000
-    assert says(row, {**seen, OURS: f"{seen[OURS]}; a lost host: 30 s"})
+    assert says(row, {**seen, OURS: f"{seen[OURS]}; the whole worker or its host: 30 s"})
 
 
 @shows("The lock is renewed while the task runs")
@@ -259,7 +259,7 @@ def test_whose_lock_is_freed_by_its_owner_alone(row: str, worker: Worker, tmp_pa
     assert says(row, seen)
 
 
-@shows("`self.retry()`")
+@shows("A retry by `self.retry()`")
 def test_who_can_retry(row: str, worker: Worker) -> None:
     seen = {}
     for package in LOCKS_OF_TASKS:
@@ -322,7 +322,7 @@ def test_who_locks_a_call_by_name(row: str, worker: Worker) -> None:
     assert says(row, seen)
 
 
-@shows('`f(1)` and `f(a=1)` are one call, `f("1")` is another')
+@shows('`f(1)` and `f(a=1)` share a lock, `f("1")` does not')
 def test_which_calls_are_one(row: str, worker: Worker) -> None:
     def f(a: Any) -> None: ...
 
@@ -402,7 +402,7 @@ def test_who_publishes_once(row: str, worker: Worker) -> None:
     assert says(row, {**seen, OURS: f'{seen[OURS]}, with `lock_scope="task"`'})
 
 
-@shows("Of several beats one sends; the next one takes over after")
+@shows("Of several beats one sends; when it is killed, another one takes over after")
 def test_when_another_beat_takes_over(row: str, worker: Worker, tmp_path: Path) -> None:
     seen = {}
     for package, scheduler, key in (
