@@ -9,11 +9,9 @@ from typing import Any
 import redis
 from celery import Celery, Task
 
-#: What the process is told: where the broker is, which kind of task, where runs are counted.
-BROKER, KIND, COUNTED = "BENCHMARKS_BROKER", "BENCHMARKS_KIND", "BENCHMARKS_COUNTED"
-
-_broker, _kind = os.environ[BROKER], os.environ[KIND]
-_counted = os.open(os.environ[COUNTED], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+# What the process is told: where the broker is, which kind of task, where runs are counted.
+_broker, _kind = os.environ["BENCHMARKS_BROKER"], os.environ["BENCHMARKS_KIND"]
+_counted = os.open(os.environ["BENCHMARKS_COUNTED"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
 app = Celery("benchmarks", broker=_broker)
 app.conf.update(
@@ -44,10 +42,31 @@ class Pings(Task):
             self._client.ping()
 
 
+class WithRedisLock(Task):
+    """The lock alone, with nothing of the Celery layer around it."""
+
+    abstract = True
+    _client: redis.Redis | None = None
+
+    def before_start(self, task_id: str, args: Any, kwargs: Any) -> None:
+        """Take a lock named by the argument."""
+        from celery_redislock import RedisLock
+
+        self._client = self._client or redis.Redis.from_url(_broker)
+        self._lock = RedisLock(self._client, f"redislock:nothing:{args[0]}", 30, renew=True)
+        self._lock.acquire()
+
+    def after_return(self, *_: Any) -> None:
+        """Release it."""
+        self._lock.release()
+
+
 def _base(kind: str) -> type[Any]:
     if kind == "pings":
         return Pings
-    if kind == "locked":
+    if kind == "engine":
+        return WithRedisLock
+    if kind in ("locked", "locked-off"):
         from celery_redislock import LockedTask
 
         return LockedTask
@@ -64,7 +83,10 @@ def _base(kind: str) -> type[Any]:
     return Task
 
 
-@app.task(base=_base(_kind), name="nothing")
+_options = {"lock_mode": "off"} if _kind == "locked-off" else {}
+
+
+@app.task(base=_base(_kind), name="nothing", **_options)
 def nothing(number: int) -> None:
     """Leave a byte where the benchmark counts: it asks the file system, not the server."""
     os.write(_counted, b".")

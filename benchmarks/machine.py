@@ -51,6 +51,13 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def voluntary_switches(pid: int) -> int:
+    """Return how often the threads of a living process have waited for something."""
+    status = (Path(thread) / "status" for thread in Path(f"/proc/{pid}/task").iterdir())
+    lines = (line for path in status for line in path.read_text().splitlines())
+    return sum(int(line.split()[1]) for line in lines if line.startswith("voluntary_ctxt_switches"))
+
+
 def facts(server: dict[str, Any], contenders: list[str], *, pinned: bool) -> dict[str, Any]:
     """Return what the machine and the software are; no name of a host, no path."""
     return {

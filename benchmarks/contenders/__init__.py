@@ -8,7 +8,17 @@ from dataclasses import dataclass
 from ..environments import MAIN, PURE
 from .protocol import Contender
 
-__all__ = ["CONTENDERS", "FLOOR", "LOCKS", "PINGS", "TASKS", "Contender", "Entry", "contender_of"]
+__all__ = [
+    "CONTENDERS",
+    "FLOOR",
+    "LOCKS",
+    "PINGS",
+    "TASKS",
+    "TASK_PARTS",
+    "Contender",
+    "Entry",
+    "contender_of",
+]
 
 
 @dataclass(frozen=True)
@@ -73,7 +83,13 @@ TASKS = {
     "celery-singleton": Entry("celery-singleton", package="celery-singleton"),
 }
 
-CONTENDERS = {**LOCKS, **PINGS, **TASKS}
+#: What shows where the time of a locked task goes.
+TASK_PARTS = {
+    "locked-off": Entry('celery_redislock, `lock_mode="off"`', package="celery-redislock"),
+    "engine": Entry("a plain task with a `RedisLock` in its hooks", package="celery-redislock"),
+}
+
+CONTENDERS = {**LOCKS, **PINGS, **TASKS, **TASK_PARTS}
 
 
 def contender_of(name: str, port: int) -> Contender:

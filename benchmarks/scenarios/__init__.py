@@ -21,6 +21,7 @@ NAMES = (
     "ceiling",
     "bursts",
     "celery",
+    "task_cost",
     "renewed",
 )
 
