@@ -5,8 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from celery import Celery, exceptions
+
+from celery_redislock import ConfigurationError, locked_task
 
 from ..support.deadlines import eventually
 from ..support.servers import Server
@@ -119,3 +123,38 @@ def test_a_command_that_does_nothing_says_what_its_page_shows(desk: Desk, comman
     said = desk.run(f"{command.replace('NAME', name)} || true")
 
     assert any(expected_in(line, said) for line in lines_of(FOLDER / "command_line.md")), said
+
+
+def app_of(**settings: str) -> Celery:
+    return Celery("shop", broker="memory://", set_as_current=False, **settings)
+
+
+def test_get_without_a_backend_does_not_hang() -> None:
+    result = app_of().send_task("shop.import_csv")
+
+    with pytest.raises(NotImplementedError):
+        result.get(timeout=30)
+
+
+def test_get_on_an_ignored_result_returns_unless_the_result_was_made_from_an_id() -> None:
+    app = app_of(backend="cache+memory://")
+    ignored = app.send_task("shop.import_csv", ignore_result=True)
+
+    assert ignored.get(timeout=30) is None
+    with pytest.raises(exceptions.TimeoutError):
+        app.AsyncResult(ignored.id).get(timeout=0.1)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"lock_args": ["pth"]}, {"lock_key": "{}"}, {"base": int}],
+    ids=["lock_args", "lock_key", "base"],
+)
+def test_a_wrong_option_is_refused_when_the_task_is_registered(options: dict[str, Any]) -> None:
+    def import_csv(path: str) -> None: ...
+
+    app = app_of()
+    locked_task(app=app, shared=False, **options)(import_csv)
+
+    with pytest.raises(ConfigurationError):
+        app.finalize()
