@@ -8,7 +8,7 @@ ARGS ?=
 # For chaos: how long faults come
 SECONDS ?= 60
 
-# Tests that start many workers each; the other tests take about six minutes.
+# Tests that start many workers each; the other tests take about eight minutes.
 SCENARIOS := tests/benchmarks tests/docs/guides $(addprefix tests/stories/,batch beat ends monitors pending publishing topology)
 
 VENV := .venv
@@ -23,7 +23,7 @@ help: ## show this list
 test: $(VENV)/.installed-dev ## run the tests, on Redis servers of their own
 	@$(BIN)/python -m pytest -n 2 --dist loadfile $(SCENARIOS:%=--ignore=%) $(ARGS)
 
-scenarios: $(VENV)/.installed-dev ## the tests with many workers: ends of runs, beats, batches, Sentinel, Cluster
+scenarios: $(VENV)/.installed-dev ## the tests with many workers: ends of runs, beats, batches, guides, Sentinel, Cluster
 	@$(BIN)/python -m pytest -n 2 --dist loadfile $(SCENARIOS) $(ARGS)
 
 slow: $(VENV)/.installed-dev ## what the tests do once or twice, twenty times and more: an hour
