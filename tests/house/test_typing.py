@@ -24,6 +24,7 @@ from celery_redislock.task.typed import CallOptions, Locked, LockTaskOptions, Ta
 from ..docs.pages import blocks
 from ..docs.walkthrough import commands_of, expected_in
 from ..support.places import DOCS, ROOT
+from ..support.versions import not_with_5_4
 
 API = Path(__file__).with_name("typing_api.py")
 
@@ -117,6 +118,7 @@ def test_mypy_finds_in_a_users_code_what_the_page_says(users_code: Path, users_e
     assert expected_in(dict(commands_of(shown))["mypy shop.py"], output)
 
 
+@not_with_5_4("without celery-types pyright infers from Celery's own code, which differs there")
 def test_pyright_finds_in_a_users_code_what_the_page_says(users_code: Path, users_environment: Path) -> None:
     pytest.importorskip("basedpyright", reason="pyright, with what it runs on")
     command = [sys.executable, "-m", "basedpyright", "--level", "error", "--outputjson"]

@@ -149,7 +149,7 @@ def test_a_key_that_is_no_lock_is_left_alone(arena: Arena) -> None:
     arena.client.rpush(NAME, "somebody's list")
     lock = RedisLock(arena.client, NAME)
 
-    with pytest.raises(StoreUnavailable, match="no lock"):
+    with pytest.raises(StoreUnavailable, match="not a lock"):
         lock.acquire()
 
     assert arena.client.lrange(NAME, 0, -1) == [b"somebody's list"]

@@ -428,7 +428,7 @@ def test_a_token_that_was_given_back_is_not_used_again(late: Late) -> None:
     assert lock.attempt(token=token) is None
     assert lock.release()
 
-    with pytest.raises(StoreUnavailable, match="given back"):
+    with pytest.raises(StoreUnavailable, match="already released"):
         lock.attempt(token=token)
 
     assert not late.truth.exists(NAME)

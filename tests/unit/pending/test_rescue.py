@@ -44,7 +44,7 @@ def test_a_busy_lock_is_looked_at_again_long_before_its_lease_ends(app: Celery, 
     task = locked(
         app,
         body,
-        name="t",
+        name="looked at again",
         bind=True,
         lock_args=(),
         lock_on_conflict="coalesce",
@@ -53,8 +53,8 @@ def test_a_busy_lock_is_looked_at_again_long_before_its_lease_ends(app: Celery, 
     )
     with busy(task, 1):
         task.apply((1,))
-        publish_pending(app, "redislock:t")
-        look_at_us = client.zscore("redislock.index:{redislock:}", "redislock:t")
+        publish_pending(app, "redislock:looked at again")
+        look_at_us = client.zscore("redislock.index:{redislock:}", "redislock:looked at again")
 
     seconds, micros = client.time()
     assert 0 < look_at_us - (seconds * 1_000_000 + micros) <= AGAIN_MS * 1000
