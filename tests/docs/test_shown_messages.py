@@ -221,7 +221,7 @@ DONE: dict[str, list[Way]] = {
     "task_classes": [
         task(base=HIDING),
         task(base=APART),
-        task(base="shop.tasks:CompnayTask"),
+        task(base="shpo.tasks:CompanyTask"),
         task(base=7),
     ],
     "wrong_client_options": [
@@ -268,6 +268,8 @@ DONE: dict[str, list[Way]] = {
         task(lock_ttl="30"),
         task(lock_ttl=[30]),
         task(lock_ttl=-5),
+        beat(redislock_beat_ttl=0.5),
+        lock(expire=0),
         task(lock_on_conflict="skpi"),
         task(lock_retry_delay=5),
         task(lock_retry_delay=(60, 1)),
