@@ -386,7 +386,7 @@ def test_who_runs_once_more(row: str, worker: Worker) -> None:
     assert says(row, {**seen, OURS: f'{seen[OURS]}, with `"coalesce"`'})
 
 
-@shows("A call that waits already is not published again")
+@shows("While a call waits in the queue, an equal one is not published")
 def test_who_publishes_once(row: str, worker: Worker) -> None:
     seen = {}
     for package in LOCKS_OF_TASKS:

@@ -130,27 +130,27 @@ ROWS: dict[str, Row] = {
         ("prefork", "threads", "gevent", "eventlet"),
     ),
     "cold shutdown": Row(
-        "cold shutdown (SIGQUIT)",
+        "cold shutdown",
         "with early ack RETRY, but the message is gone; with late ack unchanged, and the message is "
         "delivered again; Celery 5.4: FAILURE (`WorkerLostError`) or none, by the version of billiard",
-        "at once, when the body is ended",
+        "at once, when the worker has stopped the body",
         _RUNS,
         _PREFORK,
     ),
     "cold shutdown of threads": Row(
-        "cold shutdown (SIGQUIT)", "that of the body", "at once, when the body ends", _RUNS, ("threads",)
+        "cold shutdown", "that of the body", "at once, when the body ends", _RUNS, ("threads",)
     ),
     "cold shutdown of greenlets": Row(
-        "cold shutdown (SIGQUIT)",
+        "cold shutdown",
         "none is stored",
-        "at once, when the body is ended",
+        "at once, when the worker has stopped the body",
         _RUNS,
         ("gevent", "eventlet"),
     ),
     "cold shutdown of solo": Row(
         "cold shutdown, or soft shutdown: the body stands still until the time is over",
         "FAILURE (`NotImplementedError`)",
-        "at once, when the body is ended",
+        "at once, when the worker has stopped the body",
         _RUNS,
         ("solo",),
     ),
@@ -165,7 +165,8 @@ ROWS: dict[str, Row] = {
         "delivered again after the first run had finished",
         "unchanged",
         "not held",
-        "the second delivery is dropped",
+        "the second delivery is dropped, within an hour and if no other task has finished under this lock "
+        "since; else it runs",
         _ALL,
     ),
     "redelivered, dead": Row(
