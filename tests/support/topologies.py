@@ -221,7 +221,7 @@ class Cluster:
 
         eventually(is_taken_over, FAILOVER_WITHIN, "a replica should take over")
         old.start()
-        eventually(self.is_whole, FAILOVER_WITHIN, "the former master should be a replica")
+        self._join_again()
 
     def switch(self, name: str) -> None:
         """Have a replica of the master of a name take over in good order."""
@@ -236,7 +236,7 @@ class Cluster:
             return self.owner(name) is replica
 
         eventually(takes_over, FAILOVER_WITHIN, "the replica should take over")
-        eventually(self.is_whole, FAILOVER_WITHIN, "the former master should be a replica")
+        self._join_again()
 
     def move(self, name: str, pause: Callable[[], object] = lambda: None) -> None:
         """Move the slot of a name to another master, key by key, as ``redis-cli --cluster reshard`` does.
@@ -257,6 +257,27 @@ class Cluster:
             for server in (target, source, *(s for s in self.masters() if s not in (source, target))):
                 with server.client() as client:
                     client.execute_command("CLUSTER", "SETSLOT", slot, "NODE", ids[target])
+
+    def _join_again(self) -> None:
+        """Wait until the former master is a replica.
+
+        Raises:
+            AssertionError: It is none in time; each node says how it sees the others.
+        """
+        try:
+            eventually(self.is_whole, FAILOVER_WITHIN, "the former master should be a replica")
+        except AssertionError as error:
+            seen = [f"{server!r}: {self._seen_by(server)}" for server in self.servers]
+            raise AssertionError("\n".join([str(error), *seen])) from None
+
+    def _seen_by(self, server: Server) -> str:
+        try:
+            with server.client() as client:
+                role = client.info("replication")
+                nodes = client.execute_command("CLUSTER NODES")
+                return f"{role['role']}, link {role.get('master_link_status')}, {nodes}"
+        except redis.RedisError as error:
+            return repr(error)
 
     def is_whole(self) -> bool:
         """Whether all nodes agree, every slot is served and every replica is in step."""

@@ -144,7 +144,9 @@ def test_a_server_that_may_not_be_asked_about_itself_is_no_failure(own: Server) 
 
 def coalesces(url: str) -> bool:
     """Have two calls find a lock busy, and say whether one of them ran when it was free, for both."""
-    app = application(url)
+    # The broker in memory is one for the process: other tests may have left messages in other queues.
+    own = uuid4().hex
+    app = application(url, task_default_queue=own)
     task = locked(
         app, lambda number: number, name="t", lock_args=(), lock_on_conflict="coalesce", lock_on_error="fail"
     )
@@ -152,7 +154,7 @@ def coalesces(url: str) -> bool:
         with busy(task, 1):
             first, last = task.apply((1,)), task.apply((2,))
         publish_pending(app, task.lock_name(1))
-        with app.connection_for_read() as connection, connection.SimpleQueue("celery") as queue:
+        with app.connection_for_read() as connection, connection.SimpleQueue(own) as queue:
             headers = queue.get(timeout=1).headers
         ran = task.apply((2,), task_id=last.id, headers={PENDING_HEADER: headers[PENDING_HEADER]})
         return bool(headers["id"] == last.id and ran.get() == 2 and first.state == "RETRY")
