@@ -15,6 +15,7 @@ taken before the first of them and given back after the last.
 * ``early_end.py`` what ends a run before its body is raised where the body would begin
 * ``resent.py`` whether a message is one that was published before, as it was
 * ``map_calls.py`` map, starmap and chunks are refused
+* ``direct_calls.py`` what calls a body without a run is refused, unless it calls the task as a function
 * ``coroutines.py`` ``async def`` and generators are refused
 * ``receivers.py`` which signals of Celery we listen to
 * ``typed.py`` what a type checker is told

@@ -11,7 +11,7 @@ from celery import Task
 from ..errors import ConfigurationError, LockBusy, LockLost
 from ..messages import sentry
 from ..pending.replacement import is_replaced
-from . import coroutines, early_end, map_calls, run
+from . import coroutines, direct_calls, early_end, map_calls, run
 
 Hook = Callable[..., Any]
 
@@ -83,6 +83,7 @@ def _in_its_body(hook: Hook) -> Hook:
         try:
             early_end.raise_kept(self.request)
             if begun is None:
+                direct_calls.refuse_others(self)
                 return hook(self, *args, **kwargs)
             with begun, begun.body():
                 # As Celery does: a class without a __call__ of its own needs no second request for its body.

@@ -23,7 +23,7 @@ from ..publishing import duplicates
 from ..publishing.publication import Send
 from ..worker import start
 from ..worker.request import locked_request
-from . import base_class, coroutines, map_calls, run
+from . import base_class, coroutines, direct_calls, map_calls, run
 from .hooks import called_by_celery, refuse_unless_surrounded, surround_hooks
 from .receivers import install, prepare
 from .resent import is_resent
@@ -107,6 +107,7 @@ class LockedTask(Planned):
         base_class.refuse_what_hides_the_lock(cls, LockedTask)
         if plan_of(cls, app).options.mode == "on":
             coroutines.refuse_function(cls, str(cls.name), called_by_celery(cls))
+            direct_calls.refuse_class_without_hooks(cls, str(cls.name))
         # The class is finished: it has the hooks of all its bases, and of the setting task_annotations.
         surround_hooks(cls)
         throws = cls.throws if isinstance(cls.throws, tuple) else (cls.throws,)
@@ -165,6 +166,7 @@ class LockedTask(Planned):
             self.request_stack.push(self.request)
         else:
             super().push_request(*args, **kwargs)
+            direct_calls.mark(self.request_stack.top)
 
     def signature_from_request(
         self, request: Any = None, args: Any = None, kwargs: Any = None, queue: Any = None, **options: Any

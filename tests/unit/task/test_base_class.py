@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import redis
 from celery import Celery, Task, shared_task
+from celery.app.task import Context
 from celery.worker.request import Request
 
 from celery_redislock import ConfigurationError, LockedTask, locked_task
@@ -569,3 +570,60 @@ def test_a_class_that_is_registered_past_ours_does_not_run_unlocked(bases: Any, 
 
 def note_the_call(key: str) -> None:
     called.append(key)
+
+
+def run_without_hooks(task: Any, *args: Any) -> Any:
+    """Run a message as a class with a `Strategy` of its own may do it."""
+    task.request_stack.push(Context(loglevel=None))
+    try:
+        return task(*args)
+    finally:
+        task.request_stack.pop()
+
+
+def test_a_message_that_is_run_without_hooks_is_refused_and_its_body_does_not_run(app: Celery) -> None:
+    bodies: list[int] = []
+    task = locked(app, lambda number: bodies.append(number), name="t")
+
+    with pytest.raises(ConfigurationError, match="'t' would run without its lock"):
+        run_without_hooks(task, 1)
+
+    assert bodies == []
+    assert task(2) is task.apply((3,)).get() is None
+    assert bodies == [2, 3]
+
+
+@pytest.mark.parametrize(("mode", "said"), [("shadow", True), ("off", False)])
+def test_without_a_lock_it_runs(mode: str, said: bool, app: Celery, caplog: pytest.LogCaptureFixture) -> None:
+    bodies: list[int] = []
+    task = locked(app, lambda number: bodies.append(number), name="t", lock_mode=mode)
+
+    run_without_hooks(task, 1)
+
+    assert bodies == [1]
+    assert ("runs without its lock" in caplog.text) is said
+
+
+def test_a_direct_call_may_call_its_own_task_directly(app: Celery) -> None:
+    def countdown(self: Any, n: int) -> int:
+        return 1 + self(n - 1) if n else 0
+
+    task = locked(app, countdown, bind=True)
+
+    assert task(3) == 3
+    task.push_request(id="of a test")
+    assert task(2) == 2
+    task.pop_request()
+
+
+def test_a_class_that_is_known_to_call_no_hooks_is_refused_when_it_is_registered(app: Celery) -> None:
+    batches = type("Batches", (Task,), {"__module__": "celery_batches", "abstract": True})
+
+    with pytest.raises(ConfigurationError, match=r"'t' cannot be locked: Batches of celery_batches "):
+        locked(app, lambda requests: None, name="t", base=combine(batches))
+    for mode in ("off", "shadow"):
+        assert locked(app, lambda requests: None, name=mode, base=combine(batches), lock_mode=mode)
+
+
+def combine(base: type) -> type:
+    return type("Both", (LockedTask, base), {"abstract": True})
