@@ -32,14 +32,19 @@ logger = logging.getLogger(__name__)
 #: Up to this length the rest of a lease is waited for in the worker's slot, not at the broker, seconds.
 SHORT_S = 1.0
 
+#: For how long a finished task is remembered under its lock where a copy of its message may come, seconds.
+#: Redis as a broker delivers after an hour again what was not acknowledged (`visibility_timeout`).
+COPY_MAY_COME_S = 3600.0
+#: The same where the message was acknowledged before the task began, seconds: a copy is on its way by then.
+COPY_IS_ON_ITS_WAY_S = 60.0
+
 #: A task with one of these was published again before it ran to its end: its lock may be left behind.
 _OWN_HEADERS = frozenset({PUT_OFF_HEADER, OUTAGE_HEADER})
 
 
 def mark(request: Any) -> None:
     """Write into the headers that this delivery is a copy: what is published of it again is one too."""
-    if (request.delivery_info or {}).get("redelivered"):
-        request.headers.setdefault(COPY_HEADER, Attempts().as_header())
+    request.headers.setdefault(COPY_HEADER, Attempts().as_header())
 
 
 def may_be_its_own(task: Task[..., Any], holder: Holder) -> bool:
@@ -84,10 +89,20 @@ def drop_if_done(task: Task[..., Any], request: Any, lock: RedisLock) -> None:
     Raises:
         Done: It was.
     """
-    if not _is_copy(request) or lock.last_done != request.id:
+    if not _is_copy(request) or not lock.was_done(str(request.id)):
         return
     logger.info("Task %s[%s] was delivered again after it had finished: dropped", task.name, request.id)
     raise Done("an earlier delivery of this task has finished")
+
+
+def remembered_s(task: Task[..., Any], request: Any) -> float:
+    """Return for how long a finished task is remembered under its lock, seconds: while a copy may come.
+
+    A message is delivered again while it is not acknowledged: until its task has ended with `acks_late`, and
+    while it waits for its ETA. Of one that is a copy itself there are others.
+    """
+    may_come = task.acks_late or request.eta is not None or _is_copy(request)
+    return COPY_MAY_COME_S if may_come else COPY_IS_ON_ITS_WAY_S
 
 
 def drop_if_succeeded(task: Task[..., Any]) -> None:

@@ -18,8 +18,12 @@ cluster. Other folders use the names below and ``companion.py``, never the modul
 
 from .group_lease import Left, Member, members_in_flight
 from .inspection import inspect, inspect_all, release_orphan
+from .lease.confirmation import ReleaseOutcome, confirmations
 from .lease.lease import now
+from .lease.setup import Setup
+from .lease.terms import Terms
 from .lock import RedisLock
+from .protocol import holder_record
 from .protocol.exclusive import Inspection
 from .transport.clients import Client, reaches, store_of
 from .transport.cluster import ClusterAddress
@@ -34,8 +38,13 @@ __all__ = [
     "Inspection",
     "Left",
     "Member",
+    "ReleaseOutcome",
     "RedisLock",
+    "Setup",
     "Store",
+    "Terms",
+    "confirmations",
+    "holder_record",
     "inspect",
     "inspect_all",
     "meaning_of",

@@ -11,7 +11,7 @@ from typing import Any
 
 from .lease.lease import now
 from .protocol import holder_record
-from .protocol.exclusive import number_of
+from .protocol.exclusive import number_of, number_of_work
 from .protocol.keys import index_of, keys_of
 from .protocol.script import Question, Script
 from .protocol.wire import Argument
@@ -105,6 +105,7 @@ __all__ = [
     "Script",
     "load_scripts",
     "now",
+    "number_of_work",
     "question_number",
     "read_holder",
 ]

@@ -13,13 +13,14 @@ from collections.abc import Callable, Mapping
 from enum import IntEnum
 from importlib.resources import files
 from typing import Any
-from weakref import WeakMethod
+from weakref import ref
 
-from .companion import Client, Companion, Script, now
+from .companion import Client, Companion, Script, now, number_of_work
 from .lease.holding import Holding
 from .lease.lease import Lease
 from .lease.per_client import renewal_of
 from .lease.renewal import Renewal, pace_of
+from .lease.watch import Way
 from .threads import here
 
 _SCRIPTS = files(__package__) / "scripts" / "group"
@@ -73,7 +74,7 @@ class Member:
         self._keys = self._companion.keys
         self._token, self._name, self._waited_as = token, name, waited_as
         self._on_lost, self._acks = on_lost, min_replicas
-        self._holding = Holding(lock_name, WeakMethod(self._tell))
+        self._holding = Holding(lock_name, ref(self), ref(self))
         self._renewal: Renewal | None = None
         self._process = here()
 
@@ -108,8 +109,8 @@ class Member:
         lease = Lease.granted(self._token_of(self._name), 0, ttl_ms, sent_at, None)
         self._holding.take(lease)
         self._renewal = renewal_of(self._companion.store, pace_of(ttl_ms))
-        watch = self._renewal.watch
-        if not watch(self._holding, lease, self._keys.shared, renew=True, acks=self._acks, verb=STAY):
+        way = Way(ttl_ms, STAY, acks=self._acks)
+        if not self._renewal.watch(self._holding, lease.token, self._keys.shared, way, sent_at):
             logger.error(
                 "lock %r is not renewed while this member of its batch runs: no thread could be started",
                 self.lock_name,
@@ -130,12 +131,13 @@ class Member:
         self._stop_renewing()
         return self._join(self._waited_as or self._name, self._name, idle_ms, metadata, runs=False)
 
-    def depart(self, idle_ms: int, done: str) -> Left:
+    def depart(self, idle_ms: int, done: str, remembered_ms: int) -> Left:
         """Be in flight no more. In the child of a fork this does nothing: the member is its parent's.
 
         Args:
             idle_ms: How long the lock stays the batch's while others wait and none runs, milliseconds.
-            done: The batch, to be the lock's `last_done` when no member is in flight any more.
+            done: The batch, as the work that was done last, when no member is in flight any more.
+            remembered_ms: For how long, milliseconds.
 
         Raises:
             StoreUnavailable: Redis could not be reached; the lock ends with its lease.
@@ -144,9 +146,15 @@ class Member:
             return Left.OTHERS
         self._stop_renewing()
         k = self._keys
-        keys = (k.lock, k.holder, k.waiters, k.seen, k.fence, k.members, k.inflight, k.pending)
+        keys = (k.lock, k.holder, k.waiters, k.seen, k.done, k.members, k.inflight, k.pending)
         questions = tuple(k.questions_of(one) for one in (self._token, self._name, self._waited_as) if one)
-        arguments = (self._token_of(self._name), self._waited_as, idle_ms, done)
+        arguments = (
+            self._token_of(self._name),
+            self._waited_as,
+            idle_ms,
+            number_of_work(done),
+            remembered_ms,
+        )
         left = Left(self._companion.run(DEPART, (*keys, *questions), *arguments))
         self._holding.give_back(self._token_of(self._name))
         return left
@@ -166,9 +174,13 @@ class Member:
     def _token_of(self, name: str) -> str:
         return f"{self._token}:{name}"
 
-    def _tell(self) -> None:
+    def report_lost(self, _: Member) -> None:
+        """Tell of the loss."""
         if self._on_lost is not None:
             self._on_lost(self.loss or "it is not held")
+
+    def report_stop_wanted(self, _: Member) -> None:
+        """Nobody asks a batch to stop."""
 
 
 def members_in_flight(client: Client, lock_name: str) -> list[dict[str, Any]]:

@@ -21,29 +21,31 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
-from typing import Any
-from weakref import WeakMethod
+from weakref import ReferenceType, ref
 
 from ..durations import to_ms
 from ..errors import LockBusy, LockLost, StoreUnavailable
 from ..holder import Holder
 from .inspection import inspect
-from .lease.holding import Holding, chain_loss, weakly
+from .lease.confirmation import ReleaseOutcome, confirmations
+from .lease.holding import Callback, Callbacks, Holding, Observer, chain_loss
 from .lease.lease import Lease, now
-from .lease.per_client import renewal_of
-from .lease.renewal import Renewal, pace_of
+from .lease.setup import Setup
 from .lease.terms import Duration, terms_of
 from .lease.verbs import LockVerbs
 from .lease.waiting import Waiter, leave
-from .protocol import holder_record
+from .protocol import exclusive, holder_record
 from .protocol.exclusive import Busy, Granted
-from .transport.clients import Client, store_of
+from .transport.clients import Client
 from .transport.store import CALL_S
 
 logger = logging.getLogger(__name__)
 
 #: What an interrupted release takes once more, seconds.
 ONCE_MORE_S = 1.0
+
+#: Why a lock counts as lost that was not the caller's when it was released.
+FREE_AT_RELEASE = "when it was released, it was free or another holder had it"
 
 
 class RedisLock:
@@ -74,10 +76,10 @@ class RedisLock:
         ConfigurationError: An argument is wrong.
     """
 
-    # The Celery layer gives three more. `on_stop_wanted` is called once with this lock, as `on_lost` is, when
-    # its holder is asked to stop: a renewal brings that word, so the lock must `renew`; `stop_within` bounds
-    # how late that is where a third of `expire` is longer. `ticket` is the token of the publish lock under
-    # which the work was published: the grant ends it.
+    # There are three more; see also `by`. `on_stop_wanted` is called once with this lock, as `on_lost` is,
+    # when its holder is asked to stop: a renewal brings that word, so the lock must `renew`; `stop_within`
+    # bounds how late that is where a third of `expire` is longer. `ticket` is the token of the publish lock
+    # under which the work was published: the grant ends it.
 
     def __init__(
         self,
@@ -90,26 +92,58 @@ class RedisLock:
         min_hold: Duration = 0,
         max_hold: Duration | None = None,
         metadata: Mapping[str, str] | None = None,
-        on_lost: Callable[[RedisLock], object] | WeakMethod[Any] | None = None,
+        on_lost: Callback | None = None,
         min_replicas: int = 0,
-        on_stop_wanted: Callable[[RedisLock], object] | WeakMethod[Any] | None = None,
+        on_stop_wanted: Callback | None = None,
         stop_within: Duration | None = None,
         ticket: str = "",
     ) -> None:
-        self._terms = terms_of(expire, wait, min_hold, max_hold, min_replicas)
-        self._verbs = LockVerbs(store_of(redis_client), lock_name, self._terms.min_replicas)
-        self._metadata = holder_record.write(metadata)
-        self.redis_client, self.name, self.lock_name = redis_client, lock_name, lock_name
-        self._renew, self._is_watched = bool(renew), bool(renew) or on_lost is not None
-        self._ticket = ticket
-        self._interval_s = math.inf if stop_within is None else to_ms(stop_within, "stop_within") / 1000
+        interval_s = math.inf if stop_within is None else to_ms(stop_within, "stop_within") / 1000
+        terms = terms_of(expire, wait, min_hold, max_hold, min_replicas)
+        is_watched = bool(renew) or on_lost is not None
+        setup = Setup(redis_client, terms, renews=bool(renew), is_watched=is_watched, interval_s=interval_s)
+        observer: ReferenceType[Observer] | None = None
+        if on_lost is not None or on_stop_wanted is not None:
+            self._callbacks = Callbacks(on_lost, on_stop_wanted)
+            observer = ref(self._callbacks)
+        self._begin(setup, lock_name, holder_record.write(metadata), observer, ticket)
+
+    @classmethod
+    def by(
+        cls,
+        setup: Setup,
+        lock_name: str,
+        metadata: str,
+        observer: ReferenceType[Observer] | None = None,
+        ticket: str = "",
+    ) -> RedisLock:
+        """Return one of many locks that are taken on the same terms in the same Redis.
+
+        Args:
+            setup: What it has in common with them.
+            lock_name: The Redis key.
+            metadata: As `holder_record.write` returns it.
+            observer: Is told what becomes of it, while something else refers to it.
+            ticket: As `RedisLock` takes it.
+        """
+        lock = cls.__new__(cls)
+        lock._begin(setup, lock_name, metadata, observer, ticket)
+        return lock
+
+    def _begin(
+        self,
+        setup: Setup,
+        lock_name: str,
+        metadata: str,
+        observer: ReferenceType[Observer] | None,
+        ticket: str,
+    ) -> None:
+        self.redis_client, self.name, self.lock_name = setup.redis_client, lock_name, lock_name
+        self._setup, self._terms, self._renewal = setup, setup.terms, setup.renewal
+        self._metadata, self._ticket = metadata, ticket
+        self._verbs = LockVerbs(setup.store, lock_name, setup.terms.min_replicas)
         self._last_done, self._has_pending = "", False
-        self._renewal: Renewal | None = None
-        self._holding = Holding(
-            lock_name,
-            weakly(self, on_lost, "on_lost"),
-            weakly(self, on_stop_wanted, "on_stop_wanted"),
-        )
+        self._holding = Holding(lock_name, ref(self), observer)
 
     def __repr__(self) -> str:
         state = "lost" if self.lost else "held" if self.token else "not held"
@@ -143,10 +177,9 @@ class RedisLock:
         """Why the lock was lost, or None if it was not."""
         return self._holding.loss
 
-    @property
-    def last_done(self) -> str:
-        """What the last `release` under this name said was done; known while this object holds the lock."""
-        return self._last_done
+    def was_done(self, work: str) -> bool:
+        """Whether this is what the last `release` of the lock said was done, when this object took it."""
+        return self._last_done != "" and self._last_done == exclusive.number_of_work(work)
 
     @property
     def has_pending(self) -> bool:
@@ -215,11 +248,14 @@ class RedisLock:
             self._undo(token)
             raise
 
-    def release(self, *, done: str = "", unused: bool = False) -> bool:
+    def release(
+        self, *, done: str = "", remember: Duration = exclusive.REMEMBERED_MS / 1000, unused: bool = False
+    ) -> bool:
         """Release the lock, if this object still holds it.
 
         Args:
-            done: What was done under the lock, for the next holder's `last_done`; kept for an hour.
+            done: What was done under the lock, for the `was_done` of the next holder.
+            remember: For how long that is remembered.
             unused: Nothing was done under the lock, so `min_hold` does not count.
 
         Returns:
@@ -230,14 +266,63 @@ class RedisLock:
             StoreUnavailable: Redis could not be reached. Call `release` again, or let the lease end: it is
                 not renewed any more.
         """
+        remembered_ms = to_ms(remember, "remember") if done else 0
         try:
-            return self._release(done, unused, CALL_S)
+            return self._release(done, remembered_ms, unused, CALL_S)
         except StoreUnavailable:
             raise
         except BaseException:
             # Interrupted: a caller that is interrupted seldom releases again.
-            self._release_once_more(done, unused)
+            self._release_once_more(done, remembered_ms, unused)
             raise
+
+    def send_release(
+        self,
+        tell: Callable[[ReleaseOutcome], object],
+        *,
+        done: str = "",
+        remember: Duration = exclusive.REMEMBERED_MS / 1000,
+    ) -> None:
+        """Release the lock, and do not wait for the reply of Redis.
+
+        The lock is not held from now on. The reply is read before anything else is asked on its connection,
+        and within half a second. What has failed is asked again. Where it cannot be sent at once, this waits
+        as `release` does.
+
+        Args:
+            tell: Called once with what `release` would have returned or raised: usually later, and in another
+                thread. It must not block.
+            done, remember: As in `release`.
+        """
+        remembered_ms = to_ms(remember, "remember")
+        lease = self._holding.lease
+        if lease is None:
+            tell(ReleaseOutcome(released=False))
+            return
+        if self._renewal is not None:
+            self._renewal.forget(lease.token)
+        question = exclusive.release(
+            self._verbs.keys,
+            lease.token,
+            self._terms.min_hold_ms,
+            done,
+            remembered_ms,
+            self._ticket,
+            is_long=self._terms.is_long,
+        )
+        try:
+            is_sent = confirmations.send(self._verbs, question, partial(self._confirmed, lease.token, tell))
+        except BaseException:
+            self._release_once_more(done, remembered_ms)
+            raise
+        if is_sent:
+            self._holding.give_back(lease.token)
+            return
+        try:
+            outcome = ReleaseOutcome(RedisLock.release(self, done=done, remember=remember), self._has_pending)
+        except StoreUnavailable as error:
+            outcome = ReleaseOutcome(released=False, error=error)
+        tell(outcome)
 
     def renew(self) -> bool:
         """Start a full lease from now, if this object still holds the lock. Never take the lock anew.
@@ -315,7 +400,7 @@ class RedisLock:
         except StoreUnavailable as error:
             logger.warning("%s; the lock is free when its lease ends", error)
         except BaseException:
-            self._release_once_more("", False)
+            self._release_once_more()
             raise
         if self.loss is None:
             return
@@ -333,6 +418,8 @@ class RedisLock:
 
     def _attempt(self, token: str, mark: str, blocking: bool, timeout_s: float | None) -> Holder | None:
         terms, verbs, metadata, ticket = self._terms, self._verbs, self._metadata, self._ticket
+        if confirmations.last:
+            confirmations.settle(verbs)
         if blocking and timeout_s != 0:
             answer = Waiter(verbs, token, terms.first_ttl_ms, metadata, ticket).wait(
                 timeout_s, terms.ttl_ms / 1000
@@ -344,40 +431,40 @@ class RedisLock:
         self._take(token, answer)
         return None
 
-    def _release(self, done: str, unused: bool, within: float) -> bool:
+    def _release(self, done: str, remembered_ms: int, unused: bool, within: float) -> bool:
         lease = self._holding.lease
         if lease is None:
             return False
         if self._renewal is not None:
             self._renewal.forget(lease.token)
         min_hold_ms = 0 if unused else self._terms.min_hold_ms
-        released = self._verbs.release(lease.token, min_hold_ms, done, self._ticket, within)
+        released = self._verbs.release(
+            lease.token, min_hold_ms, done, remembered_ms, self._ticket, within, is_long=self._terms.is_long
+        )
         if released is None:
-            self._holding.report_lost(
-                lease.token, "when it was released, it was free or another holder had it"
-            )
+            self._holding.report_lost(lease.token, FREE_AT_RELEASE)
         self._has_pending = released is not None and released.has_pending
         self._holding.give_back(lease.token)
         return released is not None
 
-    def _release_once_more(self, done: str, unused: bool) -> None:
+    def _confirmed(
+        self, token: str, tell: Callable[[ReleaseOutcome], object], outcome: ReleaseOutcome
+    ) -> None:
+        if not outcome.released and outcome.error is None:
+            self._holding.report_lost_at_release(token, FREE_AT_RELEASE)
+        tell(outcome)
+
+    def _release_once_more(self, done: str = "", remembered_ms: int = 0, unused: bool = False) -> None:
         with suppress(StoreUnavailable):
-            self._release(done, unused, ONCE_MORE_S)
+            self._release(done, remembered_ms, unused, ONCE_MORE_S)
 
     def _take(self, token: str, granted: Granted) -> None:
-        terms = self._terms
-        lease = Lease.granted(token, granted.fencing_token, terms.ttl_ms, granted.sent_at, terms.max_hold_ms)
+        terms, sent_at = self._terms, granted.sent_at
+        lease = Lease.granted(token, granted.fencing_token, terms.ttl_ms, sent_at, terms.max_hold_ms)
         self._last_done, self._has_pending = granted.last_done, granted.has_pending
         self._holding.take(lease)
-        if self._is_watched:
-            self._watch(lease)
-
-    def _watch(self, lease: Lease) -> None:
-        if self._renewal is None:
-            pace_s = pace_of(lease.ttl_ms, self._interval_s) if self._renew else 0
-            self._renewal = renewal_of(self._verbs.store, pace_s)
-        watch = partial(self._renewal.watch, renew=self._renew, acks=self._verbs.min_replicas)
-        if not watch(self._holding, lease, self._verbs.keys.renewed, interval_s=self._interval_s):
+        renewal, keys, way = self._renewal, self._verbs.keys, self._setup.way
+        if renewal is not None and not renewal.watch(self._holding, token, keys, way, sent_at):
             raise LockLost(self.lock_name, "no thread could be started to renew it, so it was released")
 
     def _undo_if_taken(self, token: str) -> None:

@@ -148,7 +148,7 @@ def _listed_first(
 
 
 def run_began(task: Task[..., Any], request: Any, lock: RedisLock, options: LockOptions) -> None:
-    """Say that the task that runs here has got the lock, if runs are or were pending.
+    """Say that the task that runs here has got the lock, where runs are, were or may be pending.
 
     Its headers then say when its trigger met the lock, for a retry that meets the lock once more.
 
@@ -157,8 +157,6 @@ def run_began(task: Task[..., Any], request: Any, lock: RedisLock, options: Lock
         StoreUnavailable: Redis could not be reached.
     """
     pending = pending_in(request.headers)
-    if not pending and not (lock.has_pending or _may_record(options)):
-        return
     triggered_us = call_began(task, str(request.id), lock, options, pending)
     request.headers = {**(request.headers or {}), PENDING_HEADER: pending_value(triggered_us)}
 
@@ -213,7 +211,8 @@ def _triggered_us_of(task: Task[..., Any], holder: Holder) -> int:
     return (datetime.fromisoformat(holder.metadata["triggered"]) - EPOCH) // timedelta(microseconds=1)
 
 
-def _may_record(options: LockOptions) -> bool:
+def may_record(options: LockOptions) -> bool:
+    """Whether a call with these options may have a run recorded that is then pending."""
     return callable(options.on_conflict) or options.on_conflict in {"coalesce", "replace"}
 
 
@@ -221,7 +220,7 @@ def _keep(options: LockOptions) -> str:
     """Return which pending runs a run supersedes that got the lock: none if its task does not coalesce."""
     if options.on_conflict == "replace":
         return "latest"
-    return options.keep if _may_record(options) else "first"
+    return options.keep if may_record(options) else "first"
 
 
 def _end_superseded(task: Task[..., Any], runs: Any, recorded: Recorded, successor: str) -> None:

@@ -9,7 +9,16 @@ from __future__ import annotations
 
 import json
 
-from ..engine.companion import CALL_S, Client, Companion, load_scripts, now, question_number, read_holder
+from ..engine.companion import (
+    CALL_S,
+    Client,
+    Companion,
+    load_scripts,
+    now,
+    number_of_work,
+    question_number,
+    read_holder,
+)
 from ..holder import Holder
 
 TAKE, KEEP, FREE = load_scripts(__package__, "take", "keep", "free")
@@ -62,11 +71,12 @@ class PublishLock:
         k = self._keys
         # As the holder's record has it.
         mark = f'"id":{json.dumps(exempt)}'
-        arguments = (token, work, ttl_ms, int(again), int(runs and not again), exempt, mark)
         number, questions = question_number(), k.questions_of(token)
-        keys = (k.lock, k.holder, k.reservation, k.fence, questions)
+        options = (int(again), int(runs and not again), exempt, mark)
+        arguments = (token, work, ttl_ms, *options, number, number_of_work(work))
+        keys = (k.lock, k.holder, k.reservation, k.done, questions)
         undo = FREE, (k.reservation, questions), (token, number)
-        reply = self._companion.run(TAKE, keys, *arguments, number, within=within, undo=undo)
+        reply = self._companion.run(TAKE, keys, *arguments, within=within, undo=undo)
         if reply[0] == 1:
             return None
         _, left_ms, waiting, description = reply

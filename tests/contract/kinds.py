@@ -12,6 +12,7 @@ from redis.exceptions import LockError
 from redis.lock import Lock
 
 from celery_redislock import RedisLock, StoreUnavailable
+from celery_redislock.engine import ReleaseOutcome, confirmations
 
 
 class Can(Flag):
@@ -90,6 +91,20 @@ class RedisPysLock:
         return True
 
 
+class SendsItsRelease(RedisLock):
+    """A `RedisLock` whose release is sent, and confirmed later: at once, for a test that wants to know."""
+
+    def release(self, *, done: str = "", unused: bool = False) -> bool:
+        """Send it, and have it confirmed."""
+        told: list[ReleaseOutcome] = []
+        self.send_release(told.append, done=done)
+        confirmations.confirm()
+        (outcome,) = told
+        if outcome.error is not None:
+            raise outcome.error
+        return outcome.released
+
+
 REDIS_LOCK = LockKind(RedisLock, ~Can(0))
 
-KINDS = (REDIS_LOCK, LockKind(RedisPysLock, Can.RENEW | Can.WAIT))
+KINDS = (REDIS_LOCK, LockKind(SendsItsRelease, ~Can(0)), LockKind(RedisPysLock, Can.RENEW | Can.WAIT))

@@ -284,7 +284,7 @@ def with_every_feature(client: redis.Redis, name: str) -> Iterator[None]:
     assert lock.acquire()
     verbs.acquire(TOKEN, 30_000, 5_000, "{}")
     yield
-    lock.release()
+    lock.release(done="an-id")
     yield
     client.flushall()
     assert lock.acquire()

@@ -34,7 +34,7 @@ PATHS = [
 
 #: Kinds of keys in Redis, ``redislock.<kind>...``: workers of two versions share them.
 KINDS = {
-    *("holder", "fence", "waiters", "seen", "questions", "reservation", "pending"),
+    *("holder", "done", "waiters", "seen", "questions", "reservation", "pending"),
     *("members", "inflight", "ledger"),
 }
 

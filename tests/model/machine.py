@@ -61,6 +61,7 @@ class Wire:
         #: What may come once more; and everything.
         self.sent: list[Command] = []
         self.all: list[Command] = []
+        self.has_run: set[str] = set()
 
     run = Store.run
 
@@ -146,7 +147,7 @@ class LockMachine(RuleBasedStateMachine):
     def _companions_of(self, tokens: set[str]) -> list[bytes]:
         k = self.keys
         of_tokens = [key for token in tokens for key in (k.mailbox(token), k.questions_of(token))]
-        return [k.holder, k.fence, k.waiters, k.seen, *of_tokens]
+        return [k.holder, k.done, k.waiters, k.seen, *of_tokens]
 
     # -- what actors do
 
@@ -269,7 +270,7 @@ class LockMachine(RuleBasedStateMachine):
     @rule()
     def ends(self) -> None:
         """A lease, a claim or a `min_hold` runs out; who believed does so no more, by its clock."""
-        self.client.delete(self.keys.lock, self.keys.holder)
+        self.client.delete(self.keys.lock)
         self._doubt()
         self.reference.free()
 

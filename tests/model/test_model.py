@@ -98,18 +98,19 @@ _WRONG = {
     ),
     "release wakes nobody": (
         RELEASE,
-        "if not hand_over(lock, holder, waiters, seen, now) then",
-        "if true then",
+        "hand_over(lock, holder, waiters, seen, now)\n    end",
+        "local nobody = nil\n    end",
     ),
     "fencing tokens are counted": (
         ACQUIRE,
         "local fencing_token = now_us",
-        "local fencing_token = string.format('%.0f', (last or 0) + 1)",
+        "local counted = string.match(redis.call('GET', holder) or '', '^%S+ (%d+)') or 0\n"
+        "local fencing_token = string.format('%.0f', counted + 1)",
     ),
     "newcomers pass the queue": (
         ACQUIRE,
-        "redis.call('EXISTS', lock, waiters, pending, questions) == 0",
-        "redis.call('EXISTS', lock, questions) == 0",
+        "redis.call('EXISTS', lock, waiters, pending, questions, done)",
+        "redis.call('EXISTS', lock, questions)",
     ),
     "a second send waits for the first": (
         ACQUIRE,

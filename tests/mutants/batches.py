@@ -15,7 +15,7 @@ WRONG = "REDISLOCK_TEST_WRONG_BATCH"
 def _release_with_the_first_member() -> None:
     """Like ``after_return`` of one task: whoever ends gives the lock back."""
 
-    def depart(self: Any, idle_ms: int, done: str) -> Left:
+    def depart(self: Any, idle_ms: int, done: str, _: int) -> Left:
         self._stop_renewing()
         self._companion.store.run(*exclusive.release(self._keys, self._token, 0, done))
         return Left.NOBODY
@@ -39,8 +39,8 @@ def _tell_nobody() -> None:
     """Give the lock back, and leave it to the workers' step to find what is wanted of it."""
     depart = Member.depart
 
-    def depart_in_silence(self: Any, idle_ms: int, done: str) -> Left:
-        return min(depart(self, idle_ms, done), Left.NOBODY)
+    def depart_in_silence(self: Any, *told: Any) -> Left:
+        return min(depart(self, *told), Left.NOBODY)
 
     Member.depart = depart_in_silence  # type: ignore[method-assign]
 

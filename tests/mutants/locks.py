@@ -77,7 +77,8 @@ class CountsGrants(RedisLock):
     _wrong = (
         ACQUIRE,
         "local fencing_token = now_us",
-        "local fencing_token = string.format('%.0f', (last or 0) + 1)",
+        "local before = string.match(redis.call('GET', holder) or '', '^%S+ (%d+)') or 0\n"
+        "local fencing_token = string.format('%.0f', before + 1)",
     )
 
     def attempt(self, **options: Any) -> Holder | None:

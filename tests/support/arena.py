@@ -50,5 +50,5 @@ class Arena:
 
 
 def companion(kind: str, name: str) -> str:
-    """Return a companion key of a lock whose name has no braces: "fence", "waiters" ..."""
+    """Return a companion key of a lock whose name has no braces: "holder", "waiters" ..."""
     return f"redislock.{kind}:{{{name}}}"

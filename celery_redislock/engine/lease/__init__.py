@@ -12,5 +12,7 @@ waits stands in line in Redis, and sleeps until it is woken.
 * ``mailroom.py`` waiters of one process that sleep on one connection
 * ``watch.py`` one lease that is renewed or only watched
 * ``renewal.py`` the threads that renew leases in time and report the lost
+* ``confirmation.py`` what becomes of a release whose reply was not waited for
 * ``per_client.py`` what a process keeps once for each client, and forgets after a fork
+* ``setup.py`` what all locks on the same terms have in common, made once for them
 """

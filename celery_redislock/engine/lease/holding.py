@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeAlias, TypeVar
-from weakref import WeakMethod, ref
+from typing import Any, Protocol, TypeAlias
+from weakref import ReferenceType, WeakMethod
 
 from ...errors import ConfigurationError, LockLost
 from ..threads import begin, here
@@ -14,10 +14,17 @@ from .lease import Lease, now
 
 logger = logging.getLogger(__name__)
 
-Owner = TypeVar("Owner")
+Callback: TypeAlias = Callable[[Any], object] | WeakMethod[Any]
 
-#: Returns what is to be called, or None once its object is gone: a callback keeps no dropped lock alive.
-Teller: TypeAlias = Callable[[], Callable[[], object] | None]
+
+class Observer(Protocol):
+    """Who is told what becomes of a lock. Each is told once for each lease, in a thread of its own."""
+
+    def report_lost(self, lock: Any) -> object:
+        """Take note that the lease is lost."""
+
+    def report_stop_wanted(self, lock: Any) -> object:
+        """Take note that the holder is asked to stop."""
 
 
 class _Grant:
@@ -36,7 +43,7 @@ class _Grant:
 
     @property
     def loss_by_now(self) -> str | None:
-        if self.loss is None and not self.is_over and self.lease.remaining(now()) <= 0:
+        if self.loss is None and not self.is_over and now() >= self.lease.valid_until:
             return "its lease ran out"
         return self.loss
 
@@ -46,15 +53,14 @@ class Holding:
 
     Args:
         name: The lock, for the log.
-        on_lost: What it returns is called once for each lease that is lost, in a thread of its own.
-        on_stop_wanted: The same for each lease whose holder is asked to stop.
+        lock: The object that holds it.
+        observer: Who is told; None: nobody. Weak, both: a lock that is dropped is not kept alive by a report.
     """
 
     def __init__(
-        self, name: str, on_lost: Teller | None = None, on_stop_wanted: Teller | None = None
+        self, name: str, lock: ReferenceType[Any], observer: ReferenceType[Observer] | None = None
     ) -> None:
-        self._name = name
-        self._on_lost, self._on_stop_wanted = on_lost, on_stop_wanted
+        self._name, self._lock, self._observer = name, lock, observer
         self._grant: _Grant | None = None
 
     @property
@@ -105,33 +111,44 @@ class Holding:
 
     def report_lost(self, token: str, reason: str) -> None:
         """Take note that the lease with this token is lost; the first reason counts."""
-        grant = self._grant_of(token)
+        self._report_lost(self._grant_of(token), reason)
+
+    def report_lost_at_release(self, token: str, reason: str) -> None:
+        """The same, once it is given back: Redis may say so later."""
+        grant = self._grant
+        self._report_lost(grant if grant is not None and grant.lease.token == token else None, reason)
+
+    def _report_lost(self, grant: _Grant | None, reason: str) -> None:
         if grant is None or not grant.loss_untold:
             return
+        # Looked up before the loss shows: whoever sees it may be gone a moment later.
+        tell = self._report("report_lost")
         if grant.loss is None:
             grant.loss = grant.loss_by_now or reason
             logger.warning("lock %r is lost: %s", self._name, reason)
-        if self._on_lost is None:
+        if tell is None:
             grant.loss_untold.clear()
         else:
-            self._start(self._on_lost, grant.loss_untold, "on_lost")
+            self._start(tell, grant.loss_untold, "on_lost")
 
     def report_stop_wanted(self, token: str) -> None:
         """Take note that the holder of the lease with this token is asked to stop."""
         grant = self._grant_of(token)
-        if grant is not None and grant.stop_untold and self._on_stop_wanted is not None:
-            self._start(self._on_stop_wanted, grant.stop_untold, "on_stop_wanted")
+        tell = self._report("report_stop_wanted")
+        if grant is not None and grant.stop_untold and tell is not None:
+            self._start(tell, grant.stop_untold, "on_stop_wanted")
 
     def _grant_of(self, token: str) -> _Grant | None:
         grant = self._grant
         is_it = grant is not None and not grant.is_over and grant.lease.token == token
         return grant if is_it else None
 
-    def _start(self, teller: Teller, once: list[bool], name: str) -> None:
-        # Looked up here, not in the thread: a run that notices its loss at its end would be gone by then.
-        tell = teller()
-        if tell is None:
-            return
+    def _report(self, name: str) -> Callable[[], object] | None:
+        """Return what tells the observer; None: he, or the lock, is gone."""
+        lock, observer = self._lock(), self._observer and self._observer()
+        return None if lock is None or observer is None else partial(getattr(observer, name), lock)
+
+    def _start(self, tell: Callable[[], object], once: list[bool], name: str) -> None:
         # In a thread of its own: a slow callback must not keep other locks from being renewed.
         work = partial(self._tell_once, tell, once, name)
         if not begin(work, "redislock-tell"):
@@ -156,27 +173,33 @@ def chain_loss(error: BaseException, lost: LockLost) -> None:
     error.__context__ = lost
 
 
-def weakly(
-    owner: Owner, tell: Callable[[Owner], object] | WeakMethod[Any] | None, name: str
-) -> Teller | None:
-    """Return what gives the call of `tell` with its owner, while that and the method's object live.
+class Callbacks:
+    """Tells functions of a user's.
 
     Args:
-        owner: What `tell` takes.
-        tell: Of the user; None: there is nothing to call.
-        name: What the user calls it.
+        on_lost: Called with a lock that is lost. A `weakref.WeakMethod` is called while its object lives.
+        on_stop_wanted: The same for a lock whose holder is asked to stop.
 
     Raises:
-        ConfigurationError: It cannot be called.
+        ConfigurationError: One of them cannot be called.
     """
-    if tell is None:
-        return None
-    if not callable(tell):
-        raise ConfigurationError(f"{name} must be callable, not {type(tell).__name__}")
-    known = ref(owner)
 
-    def teller() -> Callable[[], object] | None:
-        owner, method = known(), tell() if isinstance(tell, WeakMethod) else tell
-        return None if owner is None or method is None else partial(method, owner)
+    def __init__(self, on_lost: Callback | None, on_stop_wanted: Callback | None) -> None:
+        for name, tell in (("on_lost", on_lost), ("on_stop_wanted", on_stop_wanted)):
+            if tell is not None and not callable(tell):
+                raise ConfigurationError(f"{name} must be callable, not {type(tell).__name__}")
+        self._on_lost, self._on_stop_wanted = on_lost, on_stop_wanted
 
-    return teller
+    def report_lost(self, lock: Any) -> None:
+        """Call `on_lost`."""
+        _tell(self._on_lost, lock)
+
+    def report_stop_wanted(self, lock: Any) -> None:
+        """Call `on_stop_wanted`."""
+        _tell(self._on_stop_wanted, lock)
+
+
+def _tell(callback: Callback | None, lock: Any) -> None:
+    tell = callback() if isinstance(callback, WeakMethod) else callback
+    if tell is not None:
+        tell(lock)

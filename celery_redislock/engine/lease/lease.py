@@ -41,13 +41,14 @@ class Lease(NamedTuple):
         cls, token: str, fencing_token: int, ttl_ms: int, sent_at: float, max_hold_ms: int | None
     ) -> Lease:
         """Count a lease from *before* its request was sent: Redis cannot have begun earlier."""
-        hold_until = None if max_hold_ms is None else sent_at + max_hold_ms / 1000
-        valid_until = _believed_until(sent_at, first_ms(ttl_ms, max_hold_ms))
-        return cls(token, fencing_token, ttl_ms, valid_until, hold_until)
+        if max_hold_ms is None:
+            return cls(token, fencing_token, ttl_ms, sent_at + believed_s(ttl_ms))
+        valid_until = sent_at + believed_s(first_ms(ttl_ms, max_hold_ms))
+        return cls(token, fencing_token, ttl_ms, valid_until, sent_at + max_hold_ms / 1000)
 
     def renewed(self, sent_at: float, ttl_ms: int) -> Lease:
         """Return the lease after a renewal that was sent at `sent_at` and accepted."""
-        return self._replace(valid_until=_believed_until(sent_at, ttl_ms))
+        return self._replace(valid_until=sent_at + believed_s(ttl_ms))
 
     def renewal_ms(self, at: float) -> int:
         """Return the ttl to ask for in a renewal sent at `at`; 0 when the lock may not be held longer."""
@@ -65,5 +66,6 @@ def first_ms(ttl_ms: int, max_hold_ms: int | None) -> int:
     return ttl_ms if max_hold_ms is None else min(ttl_ms, max_hold_ms)
 
 
-def _believed_until(sent_at: float, ttl_ms: int) -> float:
-    return sent_at + ttl_ms / 1000 * (1 - DRIFT_SHARE) - DRIFT_S
+def believed_s(ttl_ms: int) -> float:
+    """Return for how many seconds a lease of this length is believed, counted from when it was asked for."""
+    return ttl_ms / 1000 * (1 - DRIFT_SHARE) - DRIFT_S

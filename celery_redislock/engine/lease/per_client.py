@@ -1,7 +1,8 @@
 """PerClient: what a process keeps once for each client, and forgets after a fork.
 
 Two things are shared by the locks of one client: the threads that renew their leases, and the mailrooms
-in which their waiters sleep. In the child of a fork neither is its own: the threads stay with the parent.
+in which their waiters sleep. In the child of a fork neither is its own: the threads stay with the parent. Nor
+are the releases that are not confirmed.
 Sockets are the store's and are forgotten first, see ``transport/server.py``.
 """
 
@@ -12,6 +13,7 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from .. import threads
 from ..transport.store import Store
+from .confirmation import confirmations
 from .mailroom import Mailroom
 from .renewal import Renewal
 from .verbs import LockVerbs
@@ -44,6 +46,7 @@ def mailroom_with(verbs: LockVerbs, mailbox: bytes) -> Mailroom:
 def _after_fork() -> None:
     global _mailrooms
     threads.begin_afresh()
+    confirmations.begin_afresh()
     for paces in list(_renewals.values()):
         for renewal in paces.values():
             renewal.begin_afresh()

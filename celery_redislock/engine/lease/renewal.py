@@ -6,7 +6,8 @@ out in one pipeline, so that leases taken at different times soon share their ro
 A client whose Redis hangs blocks only its own thread. So does a lease that is short: those of less
 than twelve seconds have a thread for each pace, which waits for Redis as long as that pace allows.
 
-A user's thread adds a watch and takes it away in single steps, see ``threads.py``.
+A user's thread leaves its lease here and takes it away in single steps, see ``threads.py``. Most leases are
+given back before they are due: what is to be done with one is worked out by the thread, when it looks.
 """
 
 from __future__ import annotations
@@ -16,19 +17,18 @@ import math
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
-from weakref import ref
+from typing import Any, TypeAlias
+from weakref import ReferenceType, ref
 
 import redis
 from redis.exceptions import NoScriptError
 
-from ..protocol.exclusive import RENEW
 from ..protocol.script import Script
 from ..protocol.wire import Command
 from ..threads import Bell, begin
 from ..transport.store import ATTEMPT_S, CALL_S, Exchange, Store
-from .lease import Lease, now
-from .watch import LEAST_PAUSE_S, Renewable, Watch
+from .lease import now
+from .watch import LEAST_PAUSE_S, Renewable, Watch, Way
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +38,9 @@ IDLE_S = 5.0
 PIPELINE = 500
 #: Later than this behind what it was to do, a thread is given up, seconds.
 LATE_S = 2 * ATTEMPT_S
+
+#: What makes a `Watch`.
+_Asked: TypeAlias = tuple[ReferenceType[Renewable], str, Any, Way, float]
 
 
 class Renewal:
@@ -57,7 +60,10 @@ class Renewal:
     def begin_afresh(self) -> None:
         """Know of no lease. So begins the child of a fork: thread and leases stay with the parent."""
         self._connection: Exchange | None = None
-        self._watches: dict[str, Watch] = {}
+        #: What `watch` was given, by token: whatever is not here is not renewed.
+        self._watches: dict[str, _Asked] = {}
+        #: What the thread knows of them.
+        self._known: dict[str, tuple[_Asked, Watch]] = {}
         self._bell = Bell()
         #: Held by the thread that renews for as long as it does.
         self._runs = threading.Lock()
@@ -68,40 +74,28 @@ class Renewal:
         #: When it should have been heard of again.
         self._back_by = math.inf
 
-    def watch(
-        self,
-        lock: Renewable,
-        lease: Lease,
-        keys: tuple[bytes, ...],
-        *,
-        renew: bool,
-        acks: int = 0,
-        verb: Script = RENEW,
-        interval_s: float = math.inf,
-    ) -> bool:
+    def watch(self, lock: Renewable, token: str, keys: Any, way: Way, sent_at: float) -> bool:
         """Renew a lease from now on, or only notice when it ends.
 
         Args:
             lock: Who is told.
-            lease: The lease; watched until `forget`, until it is lost, or until the lock is dropped.
-            keys: The keys that the renewal script declares.
-            renew: False to only report the lease when it has run out.
-            verb: The script; it takes the token and the ttl.
-            interval_s: Renew it more often than each third of its ttl: to be asked to stop in time.
+            token: Of the lease; watched until `forget`, until it is lost, or until the lock is dropped.
+            keys: From which `way` has the keys that its script declares.
+            way: How.
+            sent_at: When the lease was asked for.
 
         Returns:
             False when there is no thread to do it, and none can be started.
         """
-        watch = self._watches[lease.token] = Watch(
-            lock, lease, keys, renew=renew, acks=acks, verb=verb, interval_s=interval_s
-        )
-        if self._back_by < watch.began_at:
+        due = sent_at + way.first_s
+        self._watches[token] = (ref(lock), token, keys, way, due)
+        if self._back_by < sent_at:
             self._give_up_the_thread()
-        if not self._is_served():
-            self._watches.pop(lease.token, None)
+        if not (self._runs.locked() or self._is_coming or self._starts()):
+            self._watches.pop(token, None)
             return False
         # Looked at after it was added: the thread has seen it, or is rung.
-        if watch.due < self._wakes_at:
+        if due < self._wakes_at:
             self._bell.ring()
         return True
 
@@ -109,10 +103,8 @@ class Renewal:
         """Stop renewing; a renewal that is under way will neither report a loss nor bring it back."""
         self._watches.pop(token, None)
 
-    def _is_served(self) -> bool:
-        """Whether there is a thread, or one that comes; else one is started."""
-        if self._runs.locked() or self._is_coming:
-            return True
+    def _starts(self) -> bool:
+        """Start a thread; return whether there is one."""
         try:
             # First: the thread may have begun, and taken it back, before `begin` returns.
             self._is_coming, self._back_by = True, now() + LATE_S
@@ -184,13 +176,18 @@ class Renewal:
             return opens_at
         self._back_by = now() + 2 * CALL_S + LATE_S
         with suppress(redis.RedisError, OSError):  # the renewal says so, if it still is away
-            commands = [watch.way[1].command(watch.keys, (watch.token, 0)) for watch in watches]
+            commands = [verb.command(w.keys, (w.token, 0)) for w in watches if (verb := w.way.verb)]
             self._open(commands, min(watch.remaining_at(now()) for watch in watches))
         return due
 
     def _living(self) -> list[Watch]:
         """Return the leases that are held still, and forget those of locks that were dropped."""
-        watches = list(self._watches.values())
+        known = self._known
+        self._known = {
+            token: known[token] if token in known and known[token][0] is asked else (asked, Watch(*asked))
+            for token, asked in list(self._watches.items())
+        }
+        watches = [watch for _, watch in self._known.values()]
         for watch in watches:
             if watch.lease() is None:
                 self._watches.pop(watch.token, None)
@@ -199,14 +196,16 @@ class Renewal:
     def _serve(self, batch: list[Watch]) -> None:
         for first in range(0, len(batch), PIPELINE):
             watches = [w for w in batch[first : first + PIPELINE] if w.wants_renewal_at(now())]
-            for way in {watch.way for watch in watches}:
-                self._renew([watch for watch in watches if watch.way == way], *way)
+            for group in {watch.way.group for watch in watches}:
+                self._renew([watch for watch in watches if watch.way.group == group], *group)
         for watch in batch:
             lease = watch.lease()
             if lease is not None and lease.remaining(now()) <= 0:
                 self._report_lost(watch, watch.failure or "its lease ran out")
 
-    def _renew(self, watches: list[Watch], acks: int, verb: Script) -> None:
+    def _renew(self, watches: list[Watch], acks: int, verb: Script | None) -> None:
+        if verb is None:
+            return
         self._back_by = now() + 2 * CALL_S + LATE_S
         sent_at, ttls_ms, commands = self._questions(watches, verb)
         # Not beyond the end of a lease: its holder is told of the loss before another can have the lock.
@@ -263,14 +262,14 @@ class Renewal:
             lock.renewed(watch.token, sent_at, ttl_ms)
             if reply == 2:
                 lock.report_stop_wanted(watch.token)
-            watch.schedule(sent_at + watch.interval_s, failure="")
+            watch.schedule(sent_at + watch.way.interval_s, failure="")
         elif reply == 0:
             self._report_lost(watch, "its lease ended in Redis, or its key was taken or deleted")
         else:
-            reply = watch.way[1].forbidden(reply) or reply
+            reply = watch.way.explained(reply)
             if not watch.failure and isinstance(reply, redis.ResponseError):
                 logger.warning("could not renew a lock; retrying until its lease ends: %s", reply)
-            watch.schedule(now() + watch.pause_s, failure=f"it could not be renewed ({reply})")
+            watch.schedule(now() + watch.way.pause_s, failure=f"it could not be renewed ({reply})")
 
     def _report_lost(self, watch: Watch, reason: str) -> None:
         known = self._watches.pop(watch.token, None)
@@ -280,7 +279,7 @@ class Renewal:
 
     def _postpone(self, batch: list[Watch]) -> None:
         for watch in batch:
-            watch.schedule(now() + watch.pause_s, failure=watch.failure)
+            watch.schedule(now() + watch.way.pause_s, failure=watch.failure)
 
     def _hang_up(self) -> None:
         connection, self._connection = self._connection, None

@@ -12,6 +12,10 @@ from .lease import first_ms
 
 Duration = float | timedelta
 
+#: Of a longer lease the record of the holder would be there for more than two minutes after a release: it
+#: lasts a minute longer than the lease, see ``fence.lua``.
+LONG_MS = 60_000
+
 
 class Terms(NamedTuple):
     """What was asked for, checked, in milliseconds.
@@ -31,6 +35,23 @@ class Terms(NamedTuple):
     min_hold_ms: int
     max_hold_ms: int | None
     min_replicas: int
+
+    @property
+    def is_long(self) -> bool:
+        """Whether the record of the holder would outlive the lock by more than two minutes."""
+        return self.ttl_ms > LONG_MS
+
+    @classmethod
+    def in_ms(
+        cls,
+        ttl_ms: int,
+        wait_ms: int | None = None,
+        min_hold_ms: int = 0,
+        max_hold_ms: int | None = None,
+        min_replicas: int = 0,
+    ) -> Terms:
+        """Return terms of what was checked before."""
+        return cls(ttl_ms, first_ms(ttl_ms, max_hold_ms), wait_ms, min_hold_ms, max_hold_ms, min_replicas)
 
 
 def terms_of(
@@ -61,13 +82,10 @@ def _terms_of(
     max_hold: Duration | None,
     min_replicas: int,
 ) -> Terms:
-    ttl_ms = to_ms(expire, "expire")
-    max_hold_ms = None if max_hold is None else to_ms(max_hold, "max_hold")
-    return Terms(
-        ttl_ms=ttl_ms,
-        first_ttl_ms=first_ms(ttl_ms, max_hold_ms),
+    return Terms.in_ms(
+        ttl_ms=to_ms(expire, "expire"),
         wait_ms=None if wait is None else to_ms(wait, "wait", minimum_ms=0),
         min_hold_ms=to_ms(min_hold, "min_hold", minimum_ms=0),
-        max_hold_ms=max_hold_ms,
+        max_hold_ms=None if max_hold is None else to_ms(max_hold, "max_hold"),
         min_replicas=replicas(min_replicas, "min_replicas"),
     )

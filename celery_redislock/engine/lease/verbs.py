@@ -16,6 +16,7 @@ from ..protocol.script import Question
 from ..transport.redis_errors import REDIS_ERRORS, translated, unavailable
 from ..transport.replication import NotReplicated
 from ..transport.store import CALL_S, LEAST_ATTEMPT_S, Store
+from ..transport.unread import UnreadReply
 from .lease import now
 
 
@@ -121,19 +122,47 @@ class LockVerbs:
         self._run(exclusive.leave(self.keys, token, now(), mark), within)
 
     def release(
-        self, token: str, min_hold_ms: int, done: str, ticket: str = "", within: float = CALL_S
+        self,
+        token: str,
+        min_hold_ms: int,
+        done: str,
+        remembered_ms: int = exclusive.REMEMBERED_MS,
+        ticket: str = "",
+        within: float = CALL_S,
+        *,
+        is_long: bool = True,
     ) -> Released | None:
         """Give the lock back; None when it was not this token's any more.
 
         Args:
-            token, min_hold_ms, done, ticket: As in `exclusive.release`.
+            token, min_hold_ms, done, remembered_ms, ticket, is_long: As in `exclusive.release`.
             within: As in `acquire`.
         """
-        script, keys, arguments = exclusive.release(self.keys, token, min_hold_ms, done, ticket)
+        question = exclusive.release(
+            self.keys, token, min_hold_ms, done, remembered_ms, ticket, is_long=is_long
+        )
+        return self.ask_release(question, within)
+
+    def ask_release(self, question: Question, within: float) -> Released | None:
+        """Ask what `exclusive.release` made, as `release` does."""
         try:
-            return exclusive.released(self.store.run(script, keys, arguments, within))
+            return exclusive.released(self.store.run(*question, within))
         except REDIS_ERRORS as error:
             raise unavailable(self.lock_name, error) from error
+
+    def post(self, question: Question, at: float) -> UnreadReply | None:
+        """Send a question whose reply is not waited for; see `Store.post`.
+
+        Not the first of its kind: it might be refused by a server that does not know the script (NOSCRIPT).
+
+        Args:
+            question: It may be sent twice.
+            at: What the monotonic clock says.
+        """
+        script, keys, arguments = question
+        if script.sha not in self.store.has_run:
+            return None
+        return self.store.post(script.command(keys, arguments), at)
 
     def renew(self, token: str, ttl_ms: int) -> bool:
         """Start the lease anew; False when the lock is not this token's any more."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-from weakref import ReferenceType, ref
+import math
+from collections.abc import Callable
+from typing import Any, Protocol
+from weakref import ReferenceType
 
 from ..protocol.script import Script
-from .lease import Lease, now
+from .lease import Lease, believed_s, first_ms
 
 #: The shortest pause before a failed renewal is tried again, seconds.
 LEAST_PAUSE_S = 0.02
@@ -29,31 +31,63 @@ class Renewable(Protocol):
         """Take note that the holder is asked to stop."""
 
 
-class Watch:
-    """One lease under watch. The lock is referred to weakly: dropped, it is renewed no more."""
+class Way:
+    """How leases of one length are watched: made once for all locks on the same terms.
+
+    Args:
+        ttl_ms: Length of the lease and of each renewal.
+        verb: The script that renews; it takes the token and the ttl. None: each is only watched to its end.
+        keys_of: From what `Renewal.watch` is given to the keys that this script declares.
+        acks: How many replicas must acknowledge a renewal.
+        interval_s: Renew it more often than each third of its ttl: to be asked to stop in time.
+        max_hold_ms: No renewal reaches further than this after the grant; None: no bound.
+
+    Attributes:
+        group: In one pipeline go renewals for which this is the same.
+        pause_s: Before a failed renewal is tried again.
+        first_s: When a lease is looked at first, counted from when it was asked for.
+    """
+
+    __slots__ = ("acks", "first_s", "group", "interval_s", "keys_of", "pause_s", "verb")
 
     def __init__(
         self,
-        lock: Renewable,
-        lease: Lease,
-        keys: tuple[bytes, ...],
+        ttl_ms: int,
+        verb: Script | None,
+        keys_of: Callable[[Any], tuple[bytes, ...]] = tuple,
         *,
-        renew: bool,
-        acks: int,
-        verb: Script,
-        interval_s: float,
+        acks: int = 0,
+        interval_s: float = math.inf,
+        max_hold_ms: int | None = None,
     ) -> None:
-        #: How it is renewed: in one pipeline go those for which that is the same.
-        self.way = (acks, verb)
-        self.lock: ReferenceType[Renewable] = ref(lock)
-        self.token = lease.token
-        self.keys = keys
-        self.failure = ""
-        self.interval_s = min(lease.ttl_ms / 3000, interval_s)
+        self.verb, self.keys_of, self.acks = verb, keys_of, acks
+        self.group = (acks, verb)
+        self.interval_s = min(ttl_ms / 3000, interval_s)
         self.pause_s = max(self.interval_s / 4, LEAST_PAUSE_S)
-        self._renew = renew
-        self.began_at = now()
-        self.due = self._due(lease, self.began_at + self.interval_s)
+        ends_s = believed_s(first_ms(ttl_ms, max_hold_ms))
+        has_more = max_hold_ms is None or max_hold_ms > self.interval_s * 1000
+        self.first_s = min(self.interval_s, ends_s) if verb is not None and has_more else ends_s
+
+    def explained(self, error: Exception) -> Exception:
+        """Return what a renewal has met, with the command that its user may not run, if it was that."""
+        return (self.verb.forbidden(error) if self.verb else None) or error
+
+
+class Watch:
+    """One lease under watch, as the thread that renews sees it.
+
+    Args:
+        lock: Who is told. Referred to weakly: dropped, it is renewed no more.
+        token: Of the lease.
+        keys: See `Way`.
+        way: How it is watched.
+        due: When it is looked at first.
+    """
+
+    def __init__(self, lock: ReferenceType[Renewable], token: str, keys: Any, way: Way, due: float) -> None:
+        self.lock, self.token, self.way, self.due = lock, token, way, due
+        self.keys = way.keys_of(keys)
+        self.failure = ""
 
     def lease(self) -> Lease | None:
         """Return the lease if it is still the one that was given to watch."""
@@ -67,15 +101,12 @@ class Watch:
         if lease is None:
             return
         self.failure = failure
-        self.due = self._due(lease, due)
-
-    def _due(self, lease: Lease, due: float) -> float:
-        has_more = self._renew and lease.renewal_ms(due) > 0
-        return min(due, lease.valid_until) if has_more else lease.valid_until
+        has_more = self.way.verb is not None and lease.renewal_ms(due) > 0
+        self.due = min(due, lease.valid_until) if has_more else lease.valid_until
 
     def is_due_at(self, at: float) -> bool:
         """Whether it should be served now: also half an interval early, to share the pipeline."""
-        return self.due <= at + (self.interval_s / 2 if self.ttl_ms_at(at) else 0)
+        return self.due <= at + (self.way.interval_s / 2 if self.ttl_ms_at(at) else 0)
 
     def wants_renewal_at(self, at: float) -> bool:
         """Whether there is a lease to renew, and time left to hold it for."""
@@ -89,4 +120,4 @@ class Watch:
     def ttl_ms_at(self, at: float) -> int:
         """Return the ttl that a renewal sent at `at` asks for, milliseconds; 0 for none."""
         lease = self.lease()
-        return lease.renewal_ms(at) if lease is not None and self._renew else 0
+        return lease.renewal_ms(at) if lease is not None and self.way.verb is not None else 0

@@ -9,6 +9,7 @@ A question may be sent twice: the scripts answer a second send as they answered 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -27,6 +28,9 @@ INSPECT = Script.load(LOCK_SCRIPTS, "inspect")
 RENEW = Script.load(LOCK_SCRIPTS, "renew")
 RING = Script.load(LOCK_SCRIPTS, "ring")
 
+#: For how long the work that was done last is remembered, if nothing else is said.
+REMEMBERED_MS = 3_600_000
+
 #: What `interrupt` leaves in a mailbox; a wake-up is something else.
 INTERRUPT = b"look"
 
@@ -37,7 +41,7 @@ class Granted(NamedTuple):
     Attributes:
         fencing_token: The number of this grant.
         sent_at: Local clock, seconds: just before the request was first sent that Redis granted.
-        last_done: The work that was done last under this name; empty when nobody said.
+        last_done: Number of the work that was done last under this name; empty when nobody said.
         has_pending: Runs are, or may be, pending until the lock is free.
     """
 
@@ -86,8 +90,10 @@ class Inspection:
     is_kept: bool
 
 
+#: What a release answers when the lock was the caller's and nothing is pending.
+DONE = 1
 #: What a release answers -> what it means.
-_RELEASED = {0: None, 1: Released(has_pending=False), 2: Released(has_pending=True)}
+_RELEASED = {0: None, DONE: Released(has_pending=False), 2: Released(has_pending=True)}
 #: What the script says in place of the lease left when the lock is free: PTTL's word for no such key.
 _FREE = -2
 
@@ -125,7 +131,7 @@ def acquire(
     """
     k = keys
     asked: tuple[bytes, ...]
-    asked = (k.lock, k.holder, k.fence, k.waiters, k.seen, k.pending, k.questions_of(mark or token))
+    asked = (k.lock, k.holder, k.done, k.waiters, k.seen, k.pending, k.questions_of(mark or token))
     if not ticket:
         return ACQUIRE, asked, (token, ttl_ms, patience_ms, metadata, number_of(asked_at))
     asked = (*asked, keys.reservation, keys.questions_of(ticket))
@@ -172,7 +178,25 @@ def leave(keys: LockKeys, token: str, asked_at: float, mark: str = "") -> Questi
     return LEAVE, left, (token, number_of(asked_at))
 
 
-def release(keys: LockKeys, token: str, min_hold_ms: int, done: str, ticket: str = "") -> Question:
+def number_of_work(work: str) -> str:
+    """Return the number by which Redis remembers a work: it keeps a number in less space than a text.
+
+    Two works have the same number once in 2**56.
+    """
+    digest = hashlib.blake2b(work.encode(errors="surrogatepass"), digest_size=7).digest()
+    return str(int.from_bytes(digest, "big"))
+
+
+def release(
+    keys: LockKeys,
+    token: str,
+    min_hold_ms: int,
+    done: str,
+    remembered_ms: int = REMEMBERED_MS,
+    ticket: str = "",
+    *,
+    is_long: bool = True,
+) -> Question:
     """Give the lock back; `released` reads the reply.
 
     Args:
@@ -180,14 +204,17 @@ def release(keys: LockKeys, token: str, min_hold_ms: int, done: str, ticket: str
         token: Of the holder.
         min_hold_ms: The lock stays busy until this long after it was taken.
         done: The work that was done under the lock, for the next holder to know; or nothing.
+        remembered_ms: For how long it is remembered, milliseconds.
         ticket: As in `acquire`: if it had one, the publish lock of a copy of the work ends too.
+        is_long: The lease was longer than a minute, or nobody knows: the record of the holder is cut short.
     """
     k = keys
     asked: tuple[bytes, ...]
-    asked = (k.lock, k.holder, k.waiters, k.seen, k.fence, k.pending, k.questions_of(token))
+    asked = (k.lock, k.holder, k.waiters, k.seen, k.done, k.pending, k.questions_of(token))
     if ticket:
         asked = (*asked, keys.reservation)
-    return RELEASE, asked, (token, min_hold_ms, done)
+    number = number_of_work(done) if done else ""
+    return RELEASE, asked, (token, min_hold_ms, done, number, remembered_ms, int(is_long))
 
 
 def released(reply: Any) -> Released | None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import datetime, timezone
-from json.encoder import encode_basestring_ascii as quoted
+from json.encoder import encode_basestring_ascii
 
 from ...errors import ConfigurationError
 from ...holder import Holder
+
+#: Returns a text as it stands in the metadata.
+quoted = encode_basestring_ascii
 
 #: It stops where the metadata ends: the number behind it is for the scripts.
 _DECODER = json.JSONDecoder()
@@ -28,6 +31,17 @@ def write(metadata: Mapping[str, str] | None) -> str:
     except (AttributeError, TypeError):
         raise ConfigurationError("a lock's metadata must be a dict of str to str") from None
     return "{" + ",".join(pairs) + "}"
+
+
+def written_around(before: Mapping[str, str], name: str, after: Mapping[str, str]) -> tuple[str, str]:
+    """Return what stands before and behind the `quoted` value of a name, in metadata that `write` returns.
+
+    Args:
+        before: What comes first.
+        name: Whose value is left out.
+        after: What comes last.
+    """
+    return f"{write(before)[:-1]},{quoted(name)}:", f",{write(after)[1:]}"
 
 
 def read(description: bytes, lease_left_ms: int) -> Holder:

@@ -18,7 +18,7 @@ class LockKeys(NamedTuple):
 
     lock: bytes
     holder: bytes
-    fence: bytes
+    done: bytes
     waiters: bytes
     seen: bytes
     questions: bytes
@@ -36,7 +36,7 @@ class LockKeys(NamedTuple):
     @property
     def renewed(self) -> tuple[bytes, ...]:
         """The keys of a renewal."""
-        return self.lock, self.holder, self.fence, self.pending
+        return self.lock, self.holder, self.pending
 
     @property
     def inspected(self) -> tuple[bytes, bytes, bytes]:
@@ -44,9 +44,9 @@ class LockKeys(NamedTuple):
         return self.lock, self.holder, self.waiters
 
     @property
-    def shared(self) -> tuple[bytes, bytes, bytes, bytes, bytes]:
+    def shared(self) -> tuple[bytes, bytes, bytes, bytes]:
         """The keys that the members of a batch keep alive."""
-        return self.lock, self.holder, self.members, self.inflight, self.fence
+        return self.lock, self.holder, self.members, self.inflight
 
     def questions_of(self, token: str) -> bytes:
         """Return the key that remembers for a minute what was answered to the questions of a token."""

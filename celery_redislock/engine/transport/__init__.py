@@ -6,6 +6,7 @@ connections are our own. This folder is the only place that another client libra
 * ``store.py`` the face: what all stores can do
 * ``server.py`` the store that is one server, and its idle connections
 * ``connection.py`` one connection, used again only after an exchange that ended cleanly
+* ``unread.py`` the reply to a command that is not waited for
 * ``bounded.py`` a socket whose steps all end at one deadline
 * ``pools.py`` what the pool of the user's client says, and when it is closed
 * ``routing.py`` a call that goes on until some server takes it

@@ -103,6 +103,10 @@ class BoundedSocket:
         except OSError as error:
             raise RedisConnectionError(f"it could not be sent: {error}") from error
 
+    def resume(self, deadline: float) -> None:
+        """Wait until another deadline for what is still to come back."""
+        self.deadline, self._is_begun = deadline, False
+
     def settimeout(self, seconds: float | None) -> None:
         """Wait for so long at each step, until there is a deadline again."""
         self.deadline, self._is_begun = None, False
@@ -173,6 +177,9 @@ class NoSocket:
     def __init__(self, connection: Any) -> None:
         self._connection = connection
         self.deadline: float | None = None
+
+    def resume(self, deadline: float) -> None:
+        """Wait until another deadline: nothing to do, what comes back is there."""
 
     def begin(self, data: bytes, _: float, left_s: float) -> None:
         """Send, and wait for what comes back."""

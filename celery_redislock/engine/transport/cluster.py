@@ -19,6 +19,7 @@ from .cluster_pipeline import ClusterPipeline
 from .redirection import Redirection, key_of, redirection
 from .routing import AGAIN_S, LOOK_UP_S, Address, RoutedStore, passes, placed, share_of
 from .server import Server
+from .unread import UnreadReply
 
 #: A slot that is sent to and fro more often than this is not followed further.
 REDIRECTIONS = 5
@@ -89,6 +90,17 @@ class ClusterStore(RoutedStore):
                     raise
             address, is_asking = onward.address, onward.is_asking
         raise ClusterDownError("CLUSTERDOWN the nodes do not agree on which of them has the slot")
+
+    def post(self, command: Command, now: float) -> UnreadReply | None:
+        """Send a command to the master of its key's slot, if that is known, without waiting for its reply."""
+        key = key_of(command)
+        owner = None if self._is_stale or key is None else self._owners.get(key_slot(key))
+        return None if owner is None else self.server_at(owner).post(command, now)
+
+    def read_unread(self, unread: UnreadReply, deadline: float) -> None:
+        """Read a reply, of whichever node it is."""
+        for server in list(self._servers.values()):
+            server.read_unread(unread, deadline)
 
     def connection(self, timeout_s: float) -> ClusterPipeline:
         """Return one connection to each master that is needed."""

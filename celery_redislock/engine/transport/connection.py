@@ -16,6 +16,7 @@ from ..protocol.script import Question
 from ..protocol.wire import Command, packed
 from .bounded import BoundedSocket, Clock, NoSocket, reader_of
 from .replication import missing_acks, wait_for
+from .unread import UnreadReply
 
 #: Makes an open connection of redis-py, and its socket, until the clock's deadline.
 Connect = Callable[[Clock], tuple[Any, BoundedSocket | NoSocket]]
@@ -42,6 +43,7 @@ class BoundedConnection:
     Attributes:
         is_ready: It is open, and every reply was read.
         is_owed: All was sent, and not all replies came.
+        unread: The reply that comes first: nobody has waited for it.
         was_slow: It could not be opened in time, although somebody answered.
         used_at: When the last exchange began, monotonic clock.
         undo: What takes back the question that was not answered.
@@ -56,6 +58,7 @@ class BoundedConnection:
         self._round_trip_s = 0.0
         self.is_ready = False
         self.is_owed = False
+        self.unread: UnreadReply | None = None
         self.was_slow = False
         self.used_at = 0.0
         self.undo: Question | None = None
@@ -67,7 +70,43 @@ class BoundedConnection:
             redis.RedisError: It could not be opened in so many seconds.
         """
         if not self.is_ready:
-            self._open(time.monotonic() + within)
+            self._make_ready(time.monotonic() + within)
+
+    def post(self, command: Command, now: float) -> UnreadReply:
+        """Send a command; its reply is read by `settle`, or when the connection is used next.
+
+        Args:
+            command: The command.
+            now: What the monotonic clock says.
+
+        Raises:
+            redis.RedisError: It could not be sent.
+        """
+        self.used_at = now
+        self.is_ready = self.is_owed = False
+        self._sock.begin(packed(command), now + self._step_s, self._step_s)
+        self.is_owed = True
+        self.unread = unread = UnreadReply()
+        return unread
+
+    def settle(self, deadline: float) -> bool:
+        """Read the reply that nobody has waited for, if there is one; return whether the connection is ready.
+
+        Args:
+            deadline: Until when the reply is waited for, on the monotonic clock; but for one step at most.
+        """
+        # Taken away first: interrupted after this, the connection is not ready, and opens anew.
+        unread, self.unread = self.unread, None
+        if unread is None:
+            return self.is_ready
+        self._sock.resume(min(deadline, time.monotonic() + self._step_s))
+        try:
+            reply = self._reply_or_error()
+        except (redis.RedisError, OSError):  # who posted the command asks again
+            return False
+        self.is_ready = True
+        unread.answer(reply)
+        return True
 
     def ask(self, command: Command, now: float, deadline: float, within: float = math.inf) -> Any:
         """Send a command and return its reply.
@@ -83,7 +122,7 @@ class BoundedConnection:
         """
         self.used_at = now
         if not self.is_ready:
-            now = self._open(deadline)
+            now = self._make_ready(deadline)
         if now + within < deadline:
             deadline, left_s = now + within, within
         else:
@@ -168,15 +207,20 @@ class BoundedConnection:
     def close(self) -> None:
         """Close the connection; it opens again when it is used."""
         self.is_ready = self.is_owed = False
+        self.unread = None
         inner, self._inner, self._sock, self._read = self._inner, None, None, _nothing
         if inner is not None:
             inner.disconnect()
 
     def _ready(self, deadline: float) -> float:
         """Open the connection if it is not, and return the seconds that are left."""
-        now = time.monotonic() if self.is_ready else self._open(deadline)
+        now = time.monotonic() if self.is_ready else self._make_ready(deadline)
         self._ensure_time(deadline - now)
         return deadline - now
+
+    def _make_ready(self, deadline: float) -> float:
+        """Read what is unread, or else open the connection, and return the time."""
+        return time.monotonic() if self.settle(deadline) else self._open(deadline)
 
     def _open(self, deadline: float) -> float:
         """Open the connection, and return the time."""

@@ -40,6 +40,7 @@ class RoutedStore(Store):
     """
 
     def __init__(self, options: Mapping[str, Any]) -> None:
+        super().__init__()
         self._attempt_s = step_of(options)
 
     def pause_after(self, error: Exception, failures: int, deadline: float) -> float | None:

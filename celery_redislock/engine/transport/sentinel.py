@@ -16,6 +16,7 @@ from ..protocol.wire import Command
 from .connection import BoundedConnection
 from .routing import AGAIN_S, LOOK_UP_S, Address, RoutedStore, left_until, passes, placed, share_of
 from .server import Server
+from .unread import UnreadReply
 
 
 class SentinelStore(RoutedStore):
@@ -70,6 +71,16 @@ class SentinelStore(RoutedStore):
         except (redis.RedisError, OSError) as error:
             self.doubt(error)
             raise
+
+    def post(self, command: Command, now: float) -> UnreadReply | None:
+        """Send a command to the master that is known, without waiting for its reply."""
+        known = None if self._is_stale else self._known
+        return None if known is None else known[1].post(command, now)
+
+    def read_unread(self, unread: UnreadReply, deadline: float) -> None:
+        """Read a reply of the master, if it is still the same."""
+        if self._known is not None:
+            self._known[1].read_unread(unread, deadline)
 
     def connection(self, timeout_s: float) -> SentinelConnection:
         """Return a connection to the master of the moment."""

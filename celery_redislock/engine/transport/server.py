@@ -27,6 +27,7 @@ from ..protocol.wire import Command
 from .bounded import BoundedSocket, Clock, NoSocket, connected, step_of
 from .connection import BoundedConnection
 from .store import CALL_S, KEPT, Store
+from .unread import UnreadReply
 
 #: Attempts after the first, and the pauses before them: many clients do not all come back at once.
 RETRIES = 3
@@ -54,6 +55,7 @@ class Server(Store):
     def __init__(
         self, connection_class: Any, options: Mapping[str, Any], step_s: float | None = None
     ) -> None:
+        super().__init__()
         self._connection_class = connection_class
         self._options = options
         self._attempt_s = step_of(options) if step_s is None else min(step_s, step_of(options))
@@ -123,6 +125,47 @@ class Server(Store):
             self._tidy_later()
         return reply
 
+    def post(self, command: Command, now: float) -> UnreadReply | None:
+        """Send a command on a connection that is open, and leave its reply there."""
+        idle = self._idle
+        try:
+            connection = idle.pop()
+        except IndexError:
+            return None
+        try:
+            with suppress(redis.RedisError, OSError):
+                if now - connection.used_at > LOOKED_AT_S:
+                    self._look_at(connection, now, now + self._attempt_s)
+                if connection.settle(now + self._attempt_s):
+                    unread = connection.post(command, now)
+                    idle.append(connection)
+                    return unread
+        except BaseException:
+            connection.close()
+            raise
+        connection.close()
+        return None
+
+    def read_unread(self, unread: UnreadReply, deadline: float) -> None:
+        """Read a reply, unless its connection is in use: who uses it has read the reply, or lost it."""
+        idle = self._idle
+        connection = next((each for each in list(idle) if each.unread is unread), None)
+        if connection is None:
+            return
+        try:
+            idle.remove(connection)
+        except (ValueError, IndexError):  # somebody uses it now
+            return
+        try:
+            is_ready = connection.settle(deadline)
+        except BaseException:
+            connection.close()
+            raise
+        if is_ready:
+            idle.append(connection)
+        else:
+            connection.close()
+
     def exchange(
         self, commands: Sequence[Command], deadline: float, within: float = math.inf, acks: int = 0
     ) -> list[Any]:
@@ -174,7 +217,11 @@ class Server(Store):
     def _look_at(self, connection: BoundedConnection, now: float, deadline: float) -> None:
         """Close an idle connection that cannot be trusted: it opens anew."""
         is_old = now - connection.used_at > self._trusted_s
-        if connection.has_gone_bad() or (is_old and not connection.is_alive(deadline)):
+        if (
+            not connection.settle(deadline)
+            or connection.has_gone_bad()
+            or (is_old and not connection.is_alive(deadline))
+        ):
             connection.close()
             # Those below were not used for longer.
             _close_all(self._idle)

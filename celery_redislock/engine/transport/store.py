@@ -14,6 +14,7 @@ from redis.exceptions import NoScriptError, ResponseError
 from ..protocol.script import Question, Script
 from ..protocol.wire import Argument, Command
 from .bounded import STEP_S
+from .unread import UnreadReply
 
 #: A call is over after this many seconds, whatever the client's own settings say.
 CALL_S = 5.0
@@ -34,6 +35,10 @@ class Store(ABC):
 
     #: What one attempt of a call takes at most, seconds.
     _attempt_s: float
+
+    def __init__(self) -> None:
+        #: Digests of the scripts that it has run for this process: it knows them, unless it was restarted.
+        self.has_run: set[str] = set()
 
     @property
     @abstractmethod
@@ -109,16 +114,18 @@ class Store(ABC):
         began_at = time.monotonic()
         try:
             try:
-                return self.call(script.command(keys, arguments), within, acks, undo)
+                reply = self.call(script.command(keys, arguments), within, acks, undo)
             except NoScriptError:
                 # After a restart, a failover or SCRIPT FLUSH; EVAL makes the server remember it again.
                 left_s = within - (time.monotonic() - began_at)
-                return self.call(script.in_full(keys, arguments), left_s, acks, undo)
+                reply = self.call(script.in_full(keys, arguments), left_s, acks, undo)
         except ResponseError as error:
             forbidden = script.forbidden(error)
             if forbidden is None:
                 raise
             raise forbidden from error
+        self.has_run.add(script.sha)
+        return reply
 
     def ask(self, command: Command, within: float, acks: int = 0) -> Any:
         """Send a command once and wait at most `within` seconds for its reply.
@@ -165,6 +172,28 @@ class Store(ABC):
     @abstractmethod
     def take_back(self, undo: Question | None) -> None:
         """Send what takes back the question of a call behind each copy of it that was not answered."""
+
+    @abstractmethod
+    def post(self, command: Command, now: float) -> UnreadReply | None:
+        """Send a command without waiting for its reply; never waits for a connection.
+
+        Args:
+            command: The command and its arguments; it may be sent twice.
+            now: What the monotonic clock says.
+
+        Returns:
+            The reply to come; None when no open connection is at hand. Nothing is known of a command of which
+            this cannot be said: `call` it.
+        """
+
+    @abstractmethod
+    def read_unread(self, unread: UnreadReply, deadline: float) -> None:
+        """Read a reply that nobody has read until now, if it can still be read.
+
+        Args:
+            unread: The reply; see `UnreadReply.is_here` for whether it was read.
+            deadline: Until when, on the monotonic clock.
+        """
 
     @abstractmethod
     def connection(self, timeout_s: float) -> Exchange:

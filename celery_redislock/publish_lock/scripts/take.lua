@@ -3,7 +3,7 @@
 -- KEYS[1]  lock         string, the token of who holds it: an equal work that runs
 -- KEYS[2]  holder       string, "<token> <fencing token> <since, ms> <metadata> <number of the question>"
 -- KEYS[3]  reservation  string, "<token> <work>": an equal work that waits
--- KEYS[4]  fence        string, "<last fencing token> <the work that was done last>"
+-- KEYS[4]  done         string, number of the work that was done last, if it is remembered
 -- KEYS[5]  questions    string, for a minute: up to which number the token's questions are answered
 -- ARGV[1]  token        the caller's mark, 32 characters, made before the first send
 -- ARGV[2]  work         what is to wait, as the caller names it
@@ -13,6 +13,7 @@
 -- ARGV[6]  exempt       a work that does not count, though it waits or runs; or nothing
 -- ARGV[7]  mark         what the metadata of a holder has that runs this work
 -- ARGV[8]  number       of this question: larger than that of each before with this token
+-- ARGV[9]  done         number of the work
 --
 -- maxmemory  refused
 --
@@ -54,8 +55,7 @@ elseif ARGV[5] == '1' then
 end
 
 -- A copy of a work that was done meanwhile will be dropped: it keeps nobody from publishing.
-local done = string.match(redis.call('GET', KEYS[4]) or '', '^%d+ (.+)$')
-if ARGV[4] == '1' and done == ARGV[2] then
+if ARGV[4] == '1' and redis.call('GET', KEYS[4]) == ARGV[9] then
     return {1}
 end
 

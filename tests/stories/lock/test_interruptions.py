@@ -85,7 +85,7 @@ class Stand:
     def renewed(self) -> set[str]:
         """Return the locks that are renewed."""
         renewal = self.lock._renewal
-        held = {watch.lock() for watch in list(renewal._watches.values())} if renewal else set()
+        held = {lock() for lock, *_ in list(renewal._watches.values())} if renewal else set()
         return {each._name for each in held if each is not None}  # type: ignore[attr-defined]
 
     def _waiters(self) -> list[Any]:
@@ -279,7 +279,7 @@ class KeepsWhatNobodyWasGiven(RedisLock):
 class GivesUpItsRelease(RedisLock):
     """Nobody releases again what was interrupted."""
 
-    def _release_once_more(self, done: str, unused: bool) -> None:
+    def _release_once_more(self, *_: Any) -> None:
         pass
 
     def release(self, **options: Any) -> bool:

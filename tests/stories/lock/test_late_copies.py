@@ -37,7 +37,7 @@ from ...support.servers import Server
 from ...support.waiting_threads import Waiting, until_in_line
 
 NAME = "late"
-TTL_MS, IDLE_MS = 30_000, 60_000
+TTL_MS, IDLE_MS, HOUR_MS = 30_000, 60_000, 3_600_000
 
 
 class Late:
@@ -70,7 +70,10 @@ class Late:
         """Return what is taken, by whom."""
         found: dict[str, Any] = {}
         for key in self.truth.scan_iter():
-            if key.startswith((b"redislock.questions", b"redislock.fence")) or b":late}:" in key:
+            if (
+                key.startswith((b"redislock.questions", b"redislock.holder", b"redislock.done"))
+                or b":late}:" in key
+            ):
                 continue
             read = {b"string": self.truth.get, b"hash": self.truth.hgetall}.get(self.truth.type(key))
             found[key.decode()] = read(key) if read else self.truth.zrange(key, 0, -1, withscores=True)
@@ -184,10 +187,10 @@ def a_batch_that_has_ended(late: Late) -> None:
     first, waits = member(), uuid4().hex
     assert first.run(TTL_MS, {})
     assert member(waited_as=waits).wait(IDLE_MS, {})
-    assert first.depart(IDLE_MS, "batch") is Left.OTHERS
+    assert first.depart(IDLE_MS, "batch", HOUR_MS) is Left.OTHERS
     second = member(waited_as=waits)
     assert second.run(TTL_MS, {})
-    assert second.depart(IDLE_MS, "batch") is Left.NOBODY
+    assert second.depart(IDLE_MS, "batch", HOUR_MS) is Left.NOBODY
 
 
 def members_that_have_departed(late: Late) -> None:
@@ -198,7 +201,7 @@ def members_that_have_departed(late: Late) -> None:
     assert member(waited_as=waits).wait(IDLE_MS, {})
     runs = member(waited_as=waits)
     assert runs.run(TTL_MS, {})
-    assert runs.depart(IDLE_MS, "batch") is Left.OTHERS
+    assert runs.depart(IDLE_MS, "batch", HOUR_MS) is Left.OTHERS
     late.proxy.requests[:] = [each for each in late.proxy.requests if stays._name.encode() not in each]
 
 
@@ -209,7 +212,7 @@ def a_member_that_has_stepped_aside_and_departed(late: Late) -> None:
     stays._stop_renewing()
     assert runs.run(TTL_MS, {})
     assert runs.step_aside(IDLE_MS, {})
-    assert runs.depart(IDLE_MS, "batch") is Left.OTHERS
+    assert runs.depart(IDLE_MS, "batch", HOUR_MS) is Left.OTHERS
     late.proxy.requests[:] = [each for each in late.proxy.requests if stays._name.encode() not in each]
 
 
@@ -413,13 +416,13 @@ def test_a_batch_takes_its_lock_again_with_its_own_token(late: Late) -> None:
     token, member = _batch(late)
     first = member()
     assert first.run(TTL_MS, {})
-    assert first.depart(IDLE_MS, "batch") is Left.NOBODY
+    assert first.depart(IDLE_MS, "batch", HOUR_MS) is Left.NOBODY
 
     assert late.lock().attempt(token=token, mark=uuid4().hex) is None
     late_one = member()
     assert late_one.run(TTL_MS, {})
 
-    assert late_one.depart(IDLE_MS, "batch") is Left.NOBODY
+    assert late_one.depart(IDLE_MS, "batch", HOUR_MS) is Left.NOBODY
 
 
 def test_a_token_that_was_given_back_is_not_used_again(late: Late) -> None:

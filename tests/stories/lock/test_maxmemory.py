@@ -23,7 +23,7 @@ from ...support.scripts import FILES, loaded_scripts
 from ...support.servers import Server
 from ...support.waiting_threads import Waiting
 
-TTL_MS = 30_000
+TTL_MS, HOUR_MS = 30_000, 3_600_000
 
 
 @pytest.fixture(scope="module", params=["redis", "valkey"])
@@ -222,8 +222,8 @@ def depart(full: Full) -> None:
     assert first.run(TTL_MS, {})
     assert last.run(TTL_MS, {})
     full.fills()
-    assert first.depart(TTL_MS, "batch") is Left.OTHERS
-    assert [last.depart(TTL_MS, "batch") for _ in range(2)] == [Left.NOBODY] * 2
+    assert first.depart(TTL_MS, "batch", HOUR_MS) is Left.OTHERS
+    assert [last.depart(TTL_MS, "batch", HOUR_MS) for _ in range(2)] == [Left.NOBODY] * 2
     assert full.is_free()
 
 

@@ -21,7 +21,7 @@ from ...support.servers import Server
 from ...support.waiting_threads import Waiting
 
 NAME = "batch {of} members"
-TTL_MS, IDLE_MS = 600, 60_000
+TTL_MS, IDLE_MS, HOUR_MS = 600, 60_000, 3_600_000
 
 
 @pytest.fixture(params=["fake", "real"])
@@ -70,7 +70,7 @@ def batch(redis_client: redis.Redis) -> Batch:
 
 
 def depart(member: Member) -> Left:
-    return member.depart(IDLE_MS, "batch")
+    return member.depart(IDLE_MS, "batch", HOUR_MS)
 
 
 def test_the_last_member_to_depart_gives_the_lock_back(batch: Batch) -> None:
@@ -233,7 +233,7 @@ def test_the_work_done_last_is_the_batch(batch: Batch) -> None:
     depart(batch.running())
     next_one = RedisLock(batch.client, NAME)
     assert next_one.acquire()
-    assert next_one.last_done == "batch"
+    assert next_one.was_done("batch")
     assert next_one.fencing_token is not None
     next_one.release()
 
@@ -242,5 +242,5 @@ def test_little_stays_behind(batch: Batch) -> None:
     depart(batch.running())
     left = set(batch.client.scan_iter())
     remembered = {key for key in left if key.startswith(keys_of(NAME).questions)}
-    assert left - remembered == {keys_of(NAME).fence}
+    assert left - remembered == {keys_of(NAME).done, keys_of(NAME).holder}
     assert len(remembered) <= 3

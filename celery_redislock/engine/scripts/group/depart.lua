@@ -1,10 +1,10 @@
 -- depart: a member of a batch has ended; with the last one the batch has, and gives the lock back.
 --
 -- KEYS[1]  lock       string, the token of who holds it: here the batch's
--- KEYS[2]  holder     string, the holder's record, lives as long as the lock
+-- KEYS[2]  holder     string, the holder's record
 -- KEYS[3]  waiters    sorted set, token -> arrival in microseconds
 -- KEYS[4]  seen       hash, token -> believed alive until, milliseconds
--- KEYS[5]  fence      string, "<last fencing token> <the work that was done last>"
+-- KEYS[5]  done       string, number of the work that was done last, if it is remembered
 -- KEYS[6]  members    hash, member -> its metadata, JSON
 -- KEYS[7]  inflight   sorted set, member -> alive until, milliseconds; those that wait have no end
 -- KEYS[8]  pending    hash, the runs that are pending until the lock is free
@@ -14,7 +14,8 @@
 -- ARGV[1]  mark       "<the batch's token>:<member>"
 -- ARGV[2]  waited     the member that this run was while it waited, or nothing
 -- ARGV[3]  idle       how long the lock stays the batch's while members wait and none runs, milliseconds
--- ARGV[4]  done       the batch, for the next holder to know
+-- ARGV[4]  number     of the batch, as a work that was done
+-- ARGV[5]  remembered for how long, milliseconds
 --
 -- maxmemory  works
 --
@@ -66,13 +67,16 @@ if last then
     if last == 'inf' then
         lease = math.max(redis.call('PTTL', lock), tonumber(ARGV[3]))
     end
-    for _, key in ipairs({lock, holder, members, inflight}) do
-        redis.call('PEXPIRE', key, math.max(lease, 1))
+    lease = math.max(lease, 1)
+    for _, key in ipairs({lock, members, inflight}) do
+        redis.call('PEXPIRE', key, lease)
     end
+    redis.call('PEXPIRE', holder, lease + RECORD_MS)
     return remember(1)
 end
 
-redis.call('DEL', lock, holder, members, inflight)
+redis.call('DEL', lock, members, inflight)
+redis.call('PEXPIRE', holder, RECORD_MS)
 hand_over(lock, holder, KEYS[3], KEYS[4], now)
-remember_release(questions, KEYS[5], ARGV[4])
+remember_release(questions, KEYS[5], ARGV[4], ARGV[5])
 return remember(ended)

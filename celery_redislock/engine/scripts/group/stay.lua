@@ -1,10 +1,9 @@
 -- stay: a member of a batch still runs; the lock stays the batch's for at least a ttl from now.
 --
 -- KEYS[1]  lock      string, the token of who holds it: here the batch's
--- KEYS[2]  holder    string, the holder's record, lives as long as the lock
+-- KEYS[2]  holder    string, the holder's record
 -- KEYS[3]  members   hash, member -> its metadata, JSON
 -- KEYS[4]  inflight  sorted set, member -> alive until, milliseconds
--- KEYS[5]  fence     string, the last fencing token
 -- ARGV[1]  mark      "<the batch's token>:<member>"
 -- ARGV[2]  ttl       length of the lease, milliseconds
 --
@@ -31,8 +30,8 @@ redis.call('PEXPIRE', KEYS[1], lease)
 if redis.call('HGET', KEYS[3], member) then
     redis.call('ZADD', KEYS[4], now + ARGV[2], member)
 end
-for _, key in ipairs({KEYS[2], KEYS[3], KEYS[4]}) do
+for _, key in ipairs({KEYS[3], KEYS[4]}) do
     redis.call('PEXPIRE', key, lease)
 end
-redis.call('PEXPIRE', KEYS[5], FENCE_TTL_MS)
+redis.call('PEXPIRE', KEYS[2], lease + RECORD_MS)
 return 1

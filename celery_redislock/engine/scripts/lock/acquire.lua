@@ -2,7 +2,7 @@
 --
 -- KEYS[1]  lock         string, the token of who holds it; any program may SET NX PX it
 -- KEYS[2]  holder       string, "<token> <fencing token> <since, ms> <metadata> <number of the question>"
--- KEYS[3]  fence        string, "<last fencing token> <the work that was done last>"
+-- KEYS[3]  done         string, number of the work that was done last, if it is remembered
 -- KEYS[4]  waiters      sorted set, token -> arrival in microseconds
 -- KEYS[5]  seen         hash, token -> believed alive until, milliseconds
 -- KEYS[6]  pending      hash, the runs that are pending until the lock is free
@@ -18,12 +18,12 @@
 --
 -- maxmemory  refused if it would take the lock or a place in line; works if it has that already
 --
--- returns  {1, fencing token, the work that was done last, 1 if runs are pending} when the caller holds
+-- returns  {1, fencing token, number of the work that was done last, 1 if runs are pending} when the caller holds
 --          the lock, now or since an earlier send;
 --          {0, milliseconds to sleep, lease left in milliseconds (-1: for ever), description};
 --          {-1} the question is over: the caller has left since, or has given the lock back
 
-local lock, holder, fence, waiters, seen, pending = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local lock, holder, done, waiters, seen, pending = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local questions, token, ttl, number = KEYS[7], ARGV[1], ARGV[2], ARGV[5]
 
 local time = redis.call('TIME')
@@ -31,6 +31,9 @@ local time = redis.call('TIME')
 local now_us = time[1] .. string.sub('00000' .. time[2], -6)
 
 -- fence.lua
+
+local there = redis.call('EXISTS', lock, waiters, pending, questions, done)
+local last_done = there > 0 and redis.call('GET', done) or ''
 
 -- The lock is the caller's: number the grant, and record who holds it.
 local function grant(has_pending)
@@ -40,22 +43,21 @@ local function grant(has_pending)
         end
         redis.call('SET', KEYS[9], '9007199254740992', 'PX', '60000')
     end
-    local last, done = string.match(redis.call('GET', fence) or '', '^(%d+) ?(.*)$')
     -- Milliseconds would go backwards above 1,000 grants a second.
     local fencing_token = now_us
+    local rest = ' ' .. string.sub(now_us, 1, -4) .. ' ' .. ARGV[4] .. ' ' .. number
+    local before = redis.call('SET', holder, token .. ' ' .. fencing_token .. rest, 'PX', ttl + RECORD_MS, 'GET')
+    local last = string.match(before or '', '^%S+ (%d+)')
     if last and tonumber(last) >= tonumber(now_us) then
         fencing_token = string.format('%.0f', last + 1)
+        redis.call('SET', holder, token .. ' ' .. fencing_token .. rest, 'PX', ttl + RECORD_MS)
     end
-    redis.call('SET', fence, fencing_token .. ' ' .. (done or ''), 'PX', FENCE_TTL_MS)
-    local since = string.sub(now_us, 1, -4)
-    local record = token .. ' ' .. fencing_token .. ' ' .. since .. ' ' .. ARGV[4] .. ' ' .. number
-    redis.call('SET', holder, record, 'PX', ttl)
-    return {1, fencing_token, done or '', has_pending}
+    return {1, fencing_token, last_done, has_pending}
 end
 
 -- The usual case: the lock is free, nobody is in line, nothing is pending, and the token is new. It needs none of the
 -- functions below, and does not make them.
-if redis.call('EXISTS', lock, waiters, pending, questions) == 0 then
+if there == 0 or (there == 1 and last_done ~= '') then
     redis.call('SET', lock, token, 'PX', ttl)
     return grant(0)
 end
@@ -82,10 +84,9 @@ local function confirm(is_over)
     -- Never shorter: a batch has a longer lease by now, and this may be a late copy.
     if redis.call('PTTL', lock) < tonumber(ttl) then
         redis.call('PEXPIRE', lock, ttl)
-        redis.call('PEXPIRE', holder, ttl)
+        redis.call('PEXPIRE', holder, ttl + RECORD_MS)
     end
-    local done = string.match(redis.call('GET', fence) or '', '^%d+ ?(.*)$')
-    return {1, fencing_token, done or '', has_pending}
+    return {1, fencing_token, last_done, has_pending}
 end
 
 local owner = redis.call('GET', lock)

@@ -7,10 +7,9 @@
 local RELEASED = '9007199254740992'
 
 -- For whoever asks again, and so that no late copy of a question takes the lock: none is on its way for longer.
-local function remember_release(questions, fence, done)
+local function remember_release(questions, done, work, work_ms)
     redis.call('SET', questions, RELEASED, 'PX', '60000')
-    if done ~= '' then
-        local number = string.match(redis.call('GET', fence) or '0', '^%d+')
-        redis.call('SET', fence, number .. ' ' .. done, 'PX', FENCE_TTL_MS)
+    if work ~= '' then
+        redis.call('SET', done, work, 'PX', work_ms)
     end
 end

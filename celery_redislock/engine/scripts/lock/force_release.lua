@@ -11,11 +11,13 @@
 -- returns  1 taken, 0 that holder does not hold it any more
 
 -- clock.lua
+-- fence.lua
 -- turn.lua
 
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
     return 0
 end
-redis.call('DEL', KEYS[1], KEYS[2])
+redis.call('DEL', KEYS[1])
+redis.call('PEXPIRE', KEYS[2], RECORD_MS)
 hand_over(KEYS[1], KEYS[2], KEYS[3], KEYS[4], server_ms())
 return 1

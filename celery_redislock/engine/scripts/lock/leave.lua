@@ -13,6 +13,7 @@
 -- returns  1 the lock was the caller's and was passed on, 0 it only left the queue
 
 -- clock.lua
+-- fence.lua
 -- turn.lua
 
 local lock, holder, waiters, seen = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
@@ -38,6 +39,7 @@ local holding, question = string.match(redis.call('GET', holder) or '', '^(%S+) 
 if holding == token and tonumber(question) > tonumber(number) then
     return 0
 end
-redis.call('DEL', lock, holder)
+redis.call('DEL', lock)
+redis.call('PEXPIRE', holder, RECORD_MS)
 hand_over(lock, holder, waiters, seen, server_ms())
 return 1

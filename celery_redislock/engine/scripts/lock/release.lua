@@ -4,13 +4,16 @@
 -- KEYS[2]  holder       string, "<token> <fencing token> <since, ms> <metadata> <number of the question>"
 -- KEYS[3]  waiters      sorted set, token -> arrival in microseconds
 -- KEYS[4]  seen         hash, token -> believed alive until, milliseconds
--- KEYS[5]  fence        string, "<last fencing token> <the work that was done last>"
+-- KEYS[5]  done         string, number of the work that was done last, if it is remembered
 -- KEYS[6]  pending      hash, the runs that are pending until the lock is free
 -- KEYS[7]  questions    string, for a minute: RELEASED or LOST, the answer when a reply was lost; see acquire.lua
 -- KEYS[8]  reservation  string, "<token> <work>", may be missing: the publish lock of a copy of the work, if any
 -- ARGV[1]  token        the caller's token
 -- ARGV[2]  min_hold     the lock stays busy until this long after it was taken, milliseconds
--- ARGV[3]  done         the work that was done under this lock, or nothing to remember
+-- ARGV[3]  work         that was done under this lock, or nothing to remember
+-- ARGV[4]  number       of the work
+-- ARGV[5]  remembered   for how long, milliseconds
+-- ARGV[6]  long         0: the record of the holder ends within two minutes as it is
 --
 -- maxmemory  works
 --
@@ -41,7 +44,10 @@ end
 
 -- Then it does not make the functions of the line.
 if is_mine and is_quiet and ARGV[2] == '0' then
-    redis.call('DEL', lock, holder)
+    redis.call('DEL', lock)
+    if ARGV[6] == '1' then
+        redis.call('PEXPIRE', holder, RECORD_MS)
+    end
 else
     -- clock.lua
     -- turn.lua
@@ -63,17 +69,19 @@ else
     end
     if left > 0 then
         -- Another value, so that a renewal still under way cannot prolong what was given back.
-        redis.call('PEXPIRE', holder, left)
+        redis.call('PEXPIRE', holder, left + RECORD_MS)
         redis.call('SET', lock, token .. ':kept', 'PX', left)
         local head = redis.call('ZRANGE', waiters, 0, 0)[1]
         if head then
             wake(waiters, head)
         end
-    elseif not hand_over(lock, holder, waiters, seen, now) then
-        redis.call('DEL', lock, holder)
+    else
+        redis.call('DEL', lock)
+        redis.call('PEXPIRE', holder, RECORD_MS)
+        hand_over(lock, holder, waiters, seen, now)
     end
 end
 
 -- Not before the lock is given back: at maxmemory the first write must be one that frees.
-remember_release(questions, KEYS[5], ARGV[3])
+remember_release(questions, KEYS[5], ARGV[4], ARGV[5])
 return answer

@@ -1,9 +1,8 @@
 -- renew: a full lease from now, only if the caller still holds the lock; never creates it.
 --
 -- KEYS[1]  lock     string, the token of who holds it
--- KEYS[2]  holder   string, the holder's record, lives as long as the lock
--- KEYS[3]  fence    string, the last fencing token
--- KEYS[4]  pending  hash, the pending runs of the lock; "stop" has the token of a holder that is to stop
+-- KEYS[2]  holder   string, the holder's record
+-- KEYS[3]  pending  hash, the pending runs of the lock; "stop" has the token of a holder that is to stop
 -- ARGV[1]  token    the caller's token
 -- ARGV[2]  ttl      length of the lease, milliseconds
 --
@@ -17,7 +16,6 @@ if redis.call('GET', KEYS[1]) ~= ARGV[1] then
     return 0
 end
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
-redis.call('PEXPIRE', KEYS[2], ARGV[2])
-redis.call('PEXPIRE', KEYS[3], FENCE_TTL_MS)
-local stop = redis.call('HGET', KEYS[4], 'stop')
+redis.call('PEXPIRE', KEYS[2], ARGV[2] + RECORD_MS)
+local stop = redis.call('HGET', KEYS[3], 'stop')
 return (stop and string.sub(stop, 1, 32) == ARGV[1]) and 2 or 1

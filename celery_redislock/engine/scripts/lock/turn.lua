@@ -63,7 +63,11 @@ local function hand_over(lock, holder, waiters, seen, now)
         local alive_until = tonumber(redis.call('HGET', seen, head) or 0)
         forget(waiters, seen, head)
         if alive_until >= now then
-            redis.call('DEL', holder)
+            -- The number alone stays: who has its turn holds nothing yet, whatever it held before.
+            local last = string.match(redis.call('GET', holder) or '', '^%S+ (%d+)')
+            if last then
+                redis.call('SET', holder, '- ' .. last, 'KEEPTTL')
+            end
             redis.call('SET', lock, head, 'PX', TURN_MS)
             wake(waiters, head)
             return head

@@ -10,10 +10,12 @@ import pytest
 import redis
 
 from celery_redislock.engine import threads
-from celery_redislock.engine.lease import renewal, watch
+from celery_redislock.engine.lease import renewal
 from celery_redislock.engine.lease.lease import Lease
 from celery_redislock.engine.lease.per_client import renewal_of
 from celery_redislock.engine.lease.renewal import Renewal, pace_of
+from celery_redislock.engine.lease.watch import Way
+from celery_redislock.engine.protocol.exclusive import RENEW
 from celery_redislock.engine.threads import Bell
 from celery_redislock.engine.transport.store import ATTEMPT_S
 
@@ -99,12 +101,13 @@ class Stepper:
         renew = options.pop("renew", True)
         holding = Holding(token, ttl_ms, self.clock.now, **options)
         assert holding.lease is not None
-        self.renewal.watch(holding, holding.lease, (b"k",), renew=renew)
+        way = Way(ttl_ms, RENEW if renew else None, max_hold_ms=options.get("max_hold_ms"))
+        assert self.renewal.watch(holding, token, (b"k",), way, self.clock.now)
         return holding
 
     def next_due(self) -> float:
         """Return how many seconds from now the next lease is looked at."""
-        return min(watch.due for watch in self.renewal._watches.values()) - self.clock.now
+        return min(watch.due for watch in self.renewal._living()) - self.clock.now
 
     def step_to_next(self) -> float:
         """Let time pass until the next lease is due, serve it, and say how long that was."""
@@ -120,7 +123,6 @@ def stepper() -> Any:
     stepper = Stepper()
     with (
         mock.patch.object(renewal, "now", stepper.clock),
-        mock.patch.object(watch, "now", stepper.clock),
         mock.patch.object(threads.threading, "Thread"),
     ):
         yield stepper
@@ -206,6 +208,34 @@ def test_the_connection_is_opened_before_it_is_needed(stepper: Stepper) -> None:
     assert opened == [due - 2 * ATTEMPT_S]
     assert stepper.clock.now == due
     assert not holding.lost
+
+
+@pytest.mark.parametrize(("ttl_ms", "rings"), [(30_000, False), (3_000, True)])
+def test_a_lease_that_is_due_before_the_thread_looks_again_rings(
+    stepper: Stepper, ttl_ms: int, rings: bool
+) -> None:
+    """Every third of its length: after 10 seconds, or after one; the thread looks after 5."""
+    stepper.renewal._wakes_at = stepper.clock.now + 5
+
+    stepper.hold(ttl_ms=ttl_ms)
+
+    assert stepper.renewal._bell.wait(0) == rings
+
+
+def test_a_lease_that_is_given_back_before_the_thread_looks_is_unknown_to_it(stepper: Stepper) -> None:
+    stepper.hold("a")
+    stepper.renewal.forget("a")
+
+    assert stepper.renewal._living() == []
+    assert not stepper.renewal._known
+
+
+def test_a_lease_is_known_from_the_first_look_to_the_last(stepper: Stepper) -> None:
+    holding = stepper.hold("a")
+    (watch,) = stepper.renewal._living()
+
+    assert stepper.renewal._living() == [watch]
+    assert watch.lease() is holding.lease
 
 
 def test_leases_of_another_length_have_a_renewal_of_their_own() -> None:

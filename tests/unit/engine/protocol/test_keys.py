@@ -80,4 +80,4 @@ def test_what_redis_cannot_store_as_a_text_is_no_name(name: object) -> None:
 
 def test_a_name_that_could_be_another_locks_companion_is_refused() -> None:
     with pytest.raises(ConfigurationError, match=r"must not begin with 'redislock\.'"):
-        keys_of(keys_of("a").fence.decode())
+        keys_of(keys_of("a").done.decode())

@@ -22,6 +22,7 @@ from celery_redislock.engine.protocol.wire import Command
 from celery_redislock.engine.transport.routing import PAUSE_FIRST_S, PAUSE_LONGEST_S, RoutedStore
 from celery_redislock.engine.transport.server import RETRIES, Server
 from celery_redislock.engine.transport.store import CALL_S, Exchange, Store
+from celery_redislock.engine.transport.unread import UnreadReply
 
 SCRIPT = Script("return redis.call('GET', KEYS[1])", "0" * 40)
 KEYS, ARGUMENTS = (b"key",), ("word",)
@@ -35,6 +36,7 @@ class Scripted(Store):
     round_trip_s = 0.0
 
     def __init__(self, *ends: Any, pause_s: float | None = 0.0) -> None:
+        super().__init__()
         self._ends, self._pause_s = list(ends), pause_s
         self.sent: list[Command] = []
         self.left_s: list[float] = []
@@ -64,6 +66,12 @@ class Scripted(Store):
     def take_back(self, undo: Question | None) -> None:
         """Remember it."""
         self.taken_back.append(undo)
+
+    def post(self, command: Command, now: float) -> None:
+        """Have no connection."""
+
+    def read_unread(self, unread: UnreadReply, deadline: float) -> None:
+        """Have none."""
 
     def connection(self, timeout_s: float) -> Exchange:
         """Have none."""
