@@ -28,6 +28,10 @@ from .note import BatchNote, note_in
 
 logger = logging.getLogger(__name__)
 
+#: For how long a batch is remembered as the work that was done last, milliseconds: the message that starts it
+#: may come again.
+REMEMBERED_MS = 3_600_000
+
 #: Celery's task that waits for a chord's header where the result backend cannot tell.
 _UNLOCK = "celery.chord_unlock"
 
@@ -158,7 +162,7 @@ def depart(app: Celery, member: Member, note: BatchNote) -> None:
         note: Of its batch.
     """
     try:
-        left = member.depart(note.idle_ms, note.call)
+        left = member.depart(note.idle_ms, note.call, REMEMBERED_MS)
     except StoreUnavailable as error:
         logger.warning("could not record that a member of batch %s has ended: %s", note.id, error)
         return

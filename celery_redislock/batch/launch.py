@@ -142,7 +142,7 @@ class Launch:
         until = time.monotonic() + LAST_RETURN_S
         while holder is not None and self._is_returning(holder) and time.monotonic() < until:
             holder = self.lock.attempt(blocking=True, timeout=RETURNING_S, token=token)
-        if holder is None and unless_over and self.lock.last_done == self.call["id"]:
+        if holder is None and unless_over and self.lock.was_done(self.call["id"]):
             self._give_back()
         elif holder is None:
             self._tell_that_it_began(pending)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
-from functools import wraps
 from typing import Any
 from uuid import uuid4
 
@@ -20,6 +19,7 @@ from ..errors import RedislockError, StoreUnavailable
 from ..holder import holder_metadata
 from ..messages.headers import BATCH_HEADER
 from ..signals import lock_lost
+from ..worker import marked_messages
 from . import counting
 from .counting import Membership
 from .member_request import member_request
@@ -29,8 +29,6 @@ logger = logging.getLogger(__name__)
 
 #: Of a task's request: its membership, and the member that Redis counts.
 _ATTRIBUTE = "redislock_member"
-#: Of a hook that joins already.
-_JOINS = "_joins_batches"
 
 
 def watch_at_start(sender: Any = None, **_: Any) -> None:
@@ -47,29 +45,16 @@ def watch(app: Celery) -> bool:
     Returns:
         Whether there are tasks that did not do so before.
     """
+    # After the receivers of tasks: what they publish is counted.
+    marked_messages.hear(BATCH_HEADER, begin=_enter, end=(leave,))
     return sum(_watch(task) for task in app.tasks.values()) > 0
 
 
 def _watch(task: Task[..., Any]) -> bool:
-    task_class: Any = type(task)
     request = member_request(task.Request)
-    if request is task.Request and hasattr(task_class.before_start, _JOINS):
-        return False
+    is_new = request is not task.Request
     task.Request = request
-    if not hasattr(task_class.before_start, _JOINS):
-        task_class.before_start = _join_first(task_class.before_start)
-    return True
-
-
-def _join_first(hook: Callable[..., Any]) -> Callable[..., Any]:
-    @wraps(hook)
-    def before_start(self: Any, task_id: str, args: Any, kwargs: Any) -> Any:
-        if BATCH_HEADER in (self.request.headers or {}):
-            _enter(self)
-        return hook(self, task_id, args, kwargs)
-
-    setattr(before_start, _JOINS, True)
-    return before_start
+    return marked_messages.watch(type(task)) or is_new
 
 
 def _enter(task: Task[..., Any]) -> None:

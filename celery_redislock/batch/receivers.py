@@ -23,8 +23,6 @@ RECEIVERS: tuple[tuple[Any, Callable[..., Any]], ...] = (
     # in a worker's parent
     (signals.worker_init, member_run.watch_at_start),
     (signals.task_unknown, member_request.depart_unknown),
-    # where the body runs; after the receivers of tasks: what they publish is counted
-    (signals.task_postrun, member_run.leave),
 )
 
 

@@ -46,31 +46,35 @@ class Call:
         self._lock_name = lock_name
 
     @classmethod
-    def received(
-        cls,
-        task: Planned,
-        headers: Mapping[str, Any] | None,
-        task_id: Any,
-        args: Any,
-        kwargs: Any,
-        *,
-        is_eager: bool = False,
-    ) -> Call:
-        """Return the call of a message that a worker has received, or an eager call.
+    def received(cls, task: Planned, plan: Plan, request: Any, args: Any, kwargs: Any) -> Call:
+        """Return the call of a message that runs here, or an eager call.
 
         Args:
             task: The task.
-            headers: Of the message.
-            task_id: Of the message.
+            plan: What holds for this call.
+            request: Celery's, of the run. Without a message its headers are copied from the one around, and
+                name no lock.
             args: Of the message.
             kwargs: Of the message.
-            is_eager: There is no message: the headers are copied from the one around, and name no lock.
+        """
+        name = None if request.is_eager else _carried(plan, request.headers, request.id)
+        return cls(task, plan, args, kwargs, request.id, name)
+
+    @classmethod
+    def in_message(cls, task: Planned, headers: Mapping[str, Any], args: Any, kwargs: Any) -> Call:
+        """Return the call of a message that a worker's parent has received.
+
+        Args:
+            task: The task.
+            headers: Of the message, with the id.
+            args: Of the message.
+            kwargs: Of the message.
 
         Raises:
             ConfigurationError: The call's own lock options are wrong.
         """
-        plan = task.plan_for(headers.get(CALL_HEADER) if headers else None)
-        return cls(task, plan, args, kwargs, task_id, None if is_eager else _carried(plan, headers, task_id))
+        plan, task_id = task.plan_for(headers.get(CALL_HEADER)), headers.get("id")
+        return cls(task, plan, args, kwargs, task_id, _carried(plan, headers, task_id))
 
     @classmethod
     def to_publish(
@@ -107,12 +111,6 @@ class Call:
         """A hash of its arguments, to tell equal calls."""
         return self.plan.naming.args_hash(self.args or (), self.kwargs or {})
 
-    @property
-    def runs_locked(self) -> bool:
-        """Whether its run takes the lock: with `lock_scope` "queue" only its message has one."""
-        options = self.plan.options
-        return options.mode != "off" and options.scope != "queue"
-
     def publish(self, send: Callable[..., Any], options: Mapping[str, Any]) -> Any:
         """Publish the call with Celery's own `apply_async`.
 
@@ -139,7 +137,7 @@ class Call:
                 headers[NAME_HEADER] = self.lock_name
             except Exception:  # noqa: BLE001 - objects that the user's serializer knows may raise anything
                 return {**options, "task_id": self.task_id, "headers": headers}
-            headers[NAMED_HEADER] = _written_for(self.plan, self.task_id)
+            headers[NAMED_HEADER] = f"{self.plan.naming.task_name} {self.task_id}"
         return {**options, "task_id": self.task_id, "headers": headers}
 
 
@@ -183,8 +181,5 @@ def _carried(plan: Plan, headers: Mapping[str, Any] | None, task_id: str | None)
     if not headers or not isinstance(name, str):
         return None
     is_ours = name.startswith(plan.prefix) and len(name) > len(plan.prefix)
-    return name if is_ours and headers.get(NAMED_HEADER) == _written_for(plan, task_id) else None
-
-
-def _written_for(plan: Plan, task_id: str | None) -> str:
-    return f"{plan.naming.task_name} {task_id}"
+    # As `Call.named` has written it.
+    return name if is_ours and headers.get(NAMED_HEADER) == f"{plan.naming.task_name} {task_id}" else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from celery import Celery, Task
@@ -28,11 +28,19 @@ class Plan:
         naming: From arguments to a name.
         options: Of the locks.
         prefix: What the Redis keys of all locks begin with.
+        runs_locked: Whether a run takes the lock: with `lock_scope` "queue" only its message has one.
+        made: What was made of the plan once for all runs in this process, by its class.
     """
 
     naming: Naming
     options: LockOptions
     prefix: str
+    runs_locked: bool = field(init=False)
+    made: dict[type, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        options = self.options
+        object.__setattr__(self, "runs_locked", options.mode != "off" and options.scope != "queue")
 
     def lock_name(self, args: Any, kwargs: Any) -> str:
         """Return the Redis key of the lock of a call.

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from celery import Celery
 
-from ..engine import RedisLock
+from ..engine import RedisLock, Setup, Terms, holder_record
 from .client import client_from_url
 from .location import store_settings
 from .options import LockOptions
@@ -46,33 +47,27 @@ class LockProvider:
         """Return the Redis key of the lock with this name."""
         return self.prefix + name
 
-    def lock_of(
-        self,
-        lock_name: str,
-        options: LockOptions,
-        metadata: Mapping[str, str],
-        **more: Any,
-    ) -> RedisLock:
+    def setup_of(self, options: LockOptions, interval_s: float = math.inf) -> Setup:
+        """Return what the locks with these options have in common.
+
+        Args:
+            options: On what terms they are taken.
+            interval_s: How often they are renewed at least, seconds.
+        """
+        terms = Terms.in_ms(
+            options.ttl_ms, options.wait_ms, options.min_hold_ms, options.max_hold_ms, options.min_replicas
+        )
+        return Setup(self.client, terms, interval_s=interval_s)
+
+    def lock_of(self, lock_name: str, options: LockOptions, metadata: Mapping[str, str]) -> RedisLock:
         """Return a lock with this Redis key that nobody holds yet.
 
         Args:
             lock_name: The Redis key.
             options: On what terms.
             metadata: What the holder shows of itself.
-            **more: Other arguments of `RedisLock`.
         """
-        return RedisLock(
-            self.client,
-            lock_name,
-            expire=options.ttl_ms / 1000,
-            renew=True,
-            wait=options.wait_ms / 1000,
-            min_hold=options.min_hold_ms / 1000,
-            max_hold=None if options.max_hold_ms is None else options.max_hold_ms / 1000,
-            metadata=metadata,
-            min_replicas=options.min_replicas,
-            **more,
-        )
+        return RedisLock.by(self.setup_of(options), lock_name, holder_record.write(metadata))
 
 
 #: With the revision of the settings by which it was made, or looked at last.

@@ -8,6 +8,7 @@ taken before the first of them and given back after the last.
 * ``base_class.py`` what a locked task derives from
 * ``hooks.py`` what is done around the hooks of a task, whatever a subclass puts there
 * ``acquisition.py`` takes the lock, or settles why not
+* ``own_locks.py`` makes the locks of a task's runs
 * ``run.py`` one run: its lock, its body, its end
 * ``interruption.py`` how a running body is made to raise
 * ``held_locks.py`` which locks are held around this thread

@@ -19,8 +19,8 @@ from ..conflicts.conflict import Conflict, announce, settle
 from ..engine import RedisLock
 from ..holder import Holder
 from ..messages.celery_exceptions import LockFreed
-from ..messages.headers import OF_EARLIER_TRIES, TOKEN_HEADER
-from ..pending.record import run_began
+from ..messages.headers import OF_EARLIER_TRIES, PENDING_HEADER, TOKEN_HEADER
+from ..pending.record import may_record, run_began
 
 
 class Outcome(Enum):
@@ -40,9 +40,11 @@ CONTINUATION_S = 5.0
 
 def attempt(task: Task[..., Any], request: Any, lock: RedisLock, options: LockOptions) -> Holder | None:
     """Take the lock; return who has it if that fails and is a conflict."""
-    token = None if request.is_eager else request.get(TOKEN_HEADER)
-    wait_s = options.wait_ms / 1000
-    holder = lock.attempt(blocking=wait_s > 0, timeout=wait_s, token=token)
+    token = None if request.is_eager else getattr(request, TOKEN_HEADER, None)
+    if options.wait_ms:
+        holder = lock.attempt(blocking=True, timeout=options.wait_ms / 1000, token=token)
+    else:
+        holder = lock.attempt(token=token)
     if holder is None or request.is_eager:
         return holder
     if redelivery.may_be_its_own(task, holder):
@@ -71,7 +73,7 @@ def _until_returned(task: Task[..., Any], holder: Holder) -> float:
         return 0.0
 
 
-def confirm(call: Call, request: Any, lock: RedisLock) -> None:
+def confirm(task: Task[..., Any], request: Any, lock: RedisLock, options: LockOptions) -> None:
     """Confirm that a call which has just got its lock is still to run; its retries begin to count anew.
 
     Raises:
@@ -79,10 +81,12 @@ def confirm(call: Call, request: Any, lock: RedisLock) -> None:
         Done: The task was finished by an earlier delivery.
         StoreUnavailable: Redis could not be reached.
     """
-    task = call.task
-    run_began(task, request, lock, call.plan.options)
-    redelivery.drop_if_done(task, request, lock)
-    headers = request.headers or {}
+    headers = request.headers
+    if lock.has_pending or PENDING_HEADER in headers or may_record(options):
+        run_began(task, request, lock, options)
+        headers = request.headers
+    if lock.was_done(str(request.id)):
+        redelivery.drop_if_done(task, request, lock)
     for header in OF_EARLIER_TRIES:
         headers.pop(header, None)
 

@@ -39,14 +39,17 @@ def refuse_function(task_class: type, task_name: str, call: Callable[..., Any]) 
         raise _refusal(task_name, f"{function.__name__}() is {kind}")
 
 
+#: What a call returns whose body has not run.
+UNSTARTED = (CoroutineType, AsyncGeneratorType)
+
+
 def result_of(task: Any, returned: Any) -> Any:
     """Return what a call has returned, if its body has run: a decorator hides that a function is a coroutine.
 
     Raises:
-        ConfigurationError: It is a coroutine or an asynchronous generator.
+        ConfigurationError: It is `UNSTARTED`.
     """
-    is_unstarted = isinstance(returned, CoroutineType | AsyncGeneratorType)
-    if not is_unstarted or task.plan_for().options.mode != "on":
+    if not isinstance(returned, UNSTARTED) or task.plan_for().options.mode != "on":
         return returned
     if isinstance(returned, CoroutineType):
         returned.close()  # or Python warns that nobody has awaited it

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-_ATTRIBUTE = "redislock_refusal"
+#: Of a request whose run ends before its body.
+ATTRIBUTE = "redislock_refusal"
 
 
 def keep(request: Any, error: Exception) -> None:
@@ -21,7 +22,7 @@ def keep(request: Any, error: Exception) -> None:
     if request.headers is None:
         # Celery copies a request for a direct call; without headers the copy would take the error for one.
         request.headers = {}
-    setattr(request, _ATTRIBUTE, error)
+    setattr(request, ATTRIBUTE, error)
 
 
 def raise_kept(request: Any) -> None:
@@ -30,6 +31,4 @@ def raise_kept(request: Any) -> None:
     Raises:
         Exception: The run has ended before its body.
     """
-    error: Exception | None = vars(request).pop(_ATTRIBUTE, None)
-    if error is not None:
-        raise error
+    raise request.__dict__.pop(ATTRIBUTE)

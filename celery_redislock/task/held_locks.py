@@ -26,14 +26,20 @@ A = TypeVar("A")
 _around: ContextVar[tuple[Any, ...]] = ContextVar("redislock_around", default=())
 
 
-def enter(around: Around) -> None:
-    """Have what runs here from now on be inside of this."""
-    _around.set((*_around.get(), around))
+def enter(around: Around) -> tuple[Around, ...]:
+    """Have what runs here from now on be inside of this; return what it was inside of before."""
+    before = _around.get()
+    _around.set((*before, around))
+    return before
 
 
 def leave(around: Around) -> None:
     """Have what runs here from now on be outside of this; nothing if it was not inside."""
-    _around.set(tuple(other for other in _around.get() if other is not around))
+    before = _around.get()
+    if before and before[-1] is around:
+        _around.set(before[:-1])
+    elif around in before:
+        _around.set(tuple(other for other in before if other is not around))
 
 
 def innermost(kind: type[A]) -> A | None:
@@ -49,10 +55,10 @@ def all_around(kind: type[A]) -> list[A]:
     return [around for around in reversed(_around.get()) if isinstance(around, kind)]
 
 
-def held_around(key: str) -> RedisLock | Unlocked | None:
-    """Return the lock of this Redis key that is held around the code that runs here, if it is."""
-    for around in reversed(_around.get()):
-        held: RedisLock | Unlocked | None = around.lock_held(key)
+def held_in(around: tuple[Around, ...], key: str) -> RedisLock | Unlocked | None:
+    """Return the lock of this Redis key that one of these holds, the innermost first; None: none does."""
+    for one in reversed(around):
+        held = one.lock_held(key)
         if held is not None:
             return held
     return None

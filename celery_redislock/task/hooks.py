@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 from celery import Task
 
+from ..engine import confirmations
 from ..errors import ConfigurationError, LockBusy, LockLost
 from ..messages import sentry
 from ..pending.replacement import is_replaced
+from ..worker import marked_messages
+from ..worker.marked_messages import MARKS, does_nothing
 from . import coroutines, direct_calls, early_end, map_calls, run
 
 Hook = Callable[..., Any]
@@ -55,21 +58,33 @@ def _hook_of(task_class: Any, name: str) -> Hook:
     return next(hook for hook in hooks if not getattr(hook, _MARK, False))
 
 
+def only_checks(hook: Hook) -> Hook:
+    """Return a hook of ours that is not called where its class is surrounded."""
+    setattr(hook, _MARK, True)
+    return hook
+
+
 def called_by_celery(task_class: Any) -> Hook:
     """Return the class's own ``__call__``, without ours around it."""
     return _hook_of(task_class, "__call__")
 
 
 def _lock_first(hook: Hook) -> Hook:
+    is_empty = does_nothing(hook)
+
     @wraps(hook)
     def before_start(self: Any, task_id: str, args: Any, kwargs: Any) -> Any:
+        request = self.request
+        headers = request.headers
+        if headers and not MARKS.isdisjoint(headers):
+            marked_messages.look(self, headers)
         try:
-            run.begin(self, args, kwargs)
+            run.begin(self, request, args, kwargs)
         except Exception as error:  # noqa: BLE001 - `_in_its_body` raises it, which Celery calls next
-            return early_end.keep(self.request, error)
-        return hook(self, task_id, args, kwargs)
+            return early_end.keep(request, error)
+        return None if is_empty else hook(self, task_id, args, kwargs)
 
-    return before_start
+    return marked_messages.looks(before_start)
 
 
 def _in_its_body(hook: Hook) -> Hook:
@@ -78,18 +93,15 @@ def _in_its_body(hook: Hook) -> Hook:
 
     @wraps(hook)
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        map_calls.refuse_inside(self)
-        begun = run.run_of(self.request)
+        request = self.request
+        begun = run.run_of(request)
         try:
-            early_end.raise_kept(self.request)
-            if begun is None:
-                direct_calls.refuse_others(self)
-                return hook(self, *args, **kwargs)
-            with begun, begun.body():
-                # As Celery does: a class without a __call__ of its own needs no second request for its body.
-                is_body = is_celerys and begun.is_called_by_celery()
-                returned = self.run(*args, **kwargs) if is_body else hook(self, *args, **kwargs)
-                return coroutines.result_of(self, returned)
+            if early_end.ATTRIBUTE in request.__dict__:
+                early_end.raise_kept(request)
+            if begun is None or begun.has_called:
+                return _call_inside(self, begun, hook, args, kwargs)
+            # As Celery does: a class without a __call__ of its own needs no second request for its body.
+            returned = begun.call(self.run if is_celerys else partial(hook, self), args, kwargs)
         except LockLost as error:
             if begun is None or not is_replaced(error):
                 raise
@@ -98,17 +110,31 @@ def _in_its_body(hook: Hook) -> Hook:
             if self._busy_is_expected_by_us:
                 sentry.report(error)
             raise
+        return (
+            coroutines.result_of(self, returned) if isinstance(returned, coroutines.UNSTARTED) else returned
+        )
 
     return call
 
 
+def _call_inside(task: Any, begun: run.Run | None, hook: Hook, args: Any, kwargs: Any) -> Any:
+    """Call a task that has no run, or in the body of its own."""
+    map_calls.refuse_inside(task)
+    if begun is None:
+        direct_calls.refuse_others(task)
+        return hook(task, *args, **kwargs)
+    return coroutines.result_of(task, begun.call(partial(hook, task), args, kwargs))
+
+
 def _release_after(hook: Hook) -> Hook:
+    is_empty = does_nothing(hook)
+
     @wraps(hook)
     def after_return(self: Any, status: str, retval: Any, task_id: str, *args: Any) -> Any:
         try:
-            return hook(self, status, retval, task_id, *args)
+            return None if is_empty else hook(self, status, retval, task_id, *args)
         finally:
-            run.finish(self, done=task_id)
+            run.finish(self.request, done=task_id)
 
     return after_return
 
@@ -116,7 +142,7 @@ def _release_after(hook: Hook) -> Hook:
 def _release_before(hook: Hook) -> Hook:
     @wraps(hook)
     def publish(self: Any, *args: Any, **kwargs: Any) -> Any:
-        run.finish(self)
+        run.finish(self.request)
         return hook(self, *args, **kwargs)
 
     return publish
@@ -125,16 +151,17 @@ def _release_before(hook: Hook) -> Hook:
 def _release_before_retry(hook: Hook) -> Hook:
     @wraps(hook)
     def retry(self: Any, *args: Any, **kwargs: Any) -> Any:
-        begun = run.run_of(self.request)
+        request = self.request
+        begun = run.run_of(request)
         if begun is not None:
             if begun.is_replaced:
                 # Its successor does the work; a retry would only replace that again.
                 raise begun.end_replaced()
-            options = begun.call.plan.options
+            options = begun.options
             # Where the retry takes a publish lock, the run keeps its own until then: see LockedTask.
-            begun.hands_over = options.scope == "task" and options.mode != "off" and not self.request.is_eager
+            begun.hands_over = options.scope == "task" and options.mode != "off" and not request.is_eager
             if not begun.hands_over:
-                run.finish(self)
+                run.finish(request)
         return hook(self, *args, **kwargs)
 
     return retry
@@ -151,7 +178,12 @@ _AROUND: dict[str, Callable[[Hook], Hook]] = {
 
 
 def release_what_is_left(sender: Any = None, **_: Any) -> None:
-    """At ``task_postrun``: release what a run has not released by then."""
-    # After Ignore, Reject, sys.exit and in a terminated child, Celery calls no after_return, but sends this.
+    """At ``task_postrun``: release what a run has not released, before what follows; see `RequestStack`."""
     if sender is not None:
-        run.finish(sender)
+        run.finish(sender.request)
+
+
+def confirm_releases(**_: Any) -> None:
+    """At ``worker_process_shutdown``: have Redis confirm the releases whose replies were not waited for."""
+    # A process of the pool ends without the interpreter's own end.
+    confirmations.confirm()

@@ -15,9 +15,11 @@ import os
 import signal
 import sys
 import threading
-from functools import cache
+from functools import cache, lru_cache
 from types import TracebackType
 from typing import Any, ClassVar, Protocol
+
+from ..engine.threads import Process, here
 
 #: Ignored by default, so that one that comes late harms nobody; Celery and billiard do not use it.
 SIGNAL = signal.SIGURG
@@ -44,7 +46,13 @@ def interruptible_here() -> Interruptible:
     throw = _throw_here()
     if throw is not None:
         return _InGreenlet(throw)
-    return _InMainThread() if threading.get_ident() == threading.main_thread().ident else _InThread()
+    return _InMainThread() if threading.get_ident() == _main_thread(here()) else _InThread()
+
+
+@lru_cache(maxsize=1)
+def _main_thread(_: Process) -> int | None:
+    """Return the main thread of a process: in the child of a fork it is the one that forked."""
+    return threading.main_thread().ident
 
 
 # Cached: who patches the standard library does it before anything runs.
@@ -65,8 +73,7 @@ class _InMainThread:
     #: Of the process in which the handler was installed: Celery resets those of a child that it forks.
     _listens_in: ClassVar[int] = 0
 
-    def __init__(self) -> None:
-        self._error: Exception | None = None
+    _error: Exception | None = None
 
     def __enter__(self) -> _InMainThread:
         if _InMainThread._listens_in != os.getpid():
@@ -77,12 +84,11 @@ class _InMainThread:
             self.raise_pending()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.end()
-
-    def end(self) -> None:
+    def end(self, *_: object) -> None:
         if self in self._running:
             self._running.remove(self)
+
+    __exit__ = end
 
     def interrupt(self, error: Exception) -> None:
         self._error = error

@@ -24,7 +24,7 @@ from ..publishing.publication import Send
 from ..worker import start
 from ..worker.request import locked_request
 from . import base_class, coroutines, direct_calls, map_calls, run
-from .hooks import called_by_celery, refuse_unless_surrounded, surround_hooks
+from .hooks import called_by_celery, only_checks, refuse_unless_surrounded, surround_hooks
 from .receivers import install, prepare
 from .resent import is_resent
 from .run import current_lock
@@ -110,6 +110,8 @@ class LockedTask(Planned):
             direct_calls.refuse_class_without_hooks(cls, str(cls.name))
         # The class is finished: it has the hooks of all its bases, and of the setting task_annotations.
         surround_hooks(cls)
+        if not isinstance(cls.request_stack, run.RequestStack):
+            cls.request_stack = run.RequestStack()
         throws = cls.throws if isinstance(cls.throws, tuple) else (cls.throws,)
         cls._busy_is_expected_by_us |= LockBusy not in throws
         if LockBusy not in throws:
@@ -150,6 +152,7 @@ class LockedTask(Planned):
         lock_name = plan.lock_name(args, kwargs)
         return provider_of(self.app).lock_of(lock_name, plan.options, holder_metadata(self.name))
 
+    @only_checks
     def before_start(self, task_id: str, args: Any, kwargs: Any) -> None:
         """Begin a run: of a task that was registered as ours, `surround_hooks` has taken the lock by now.
 
@@ -163,6 +166,7 @@ class LockedTask(Planned):
         """Begin the request of a direct call; the body that Celery calls keeps the request of its run."""
         begun = run.run_of(self.request)
         if begun is not None and begun.is_called_by_celery():
+            begun.copies += 1
             self.request_stack.push(self.request)
         else:
             super().push_request(*args, **kwargs)
@@ -296,7 +300,7 @@ def _handing_over(call: Call, send: Send) -> Send:
         return send
 
     def release_and_send(*args: Any, **options: Any) -> AsyncResult[Any]:
-        run.finish(call.task)
+        run.finish(request)
         return send(*args, **options)
 
     return release_and_send

@@ -11,8 +11,9 @@ from typing import Any
 from celery import Celery, _state, signals
 
 from ..config import call, call_options, masking
+from ..messages.headers import PENDING_HEADER, TICKET_HEADER
 from ..pending.rescue import RescueStep
-from ..worker import abandoned_messages, control, start
+from ..worker import abandoned_messages, control, marked_messages, start
 from . import hooks
 
 #: Which function of ours is called at which signal of Celery's. Its module connects nothing itself.
@@ -29,10 +30,11 @@ RECEIVERS: tuple[tuple[Any, Callable[..., Any]], ...] = (
     (signals.task_revoked, abandoned_messages.on_revoked),
     (signals.worker_ready, abandoned_messages.on_ready),
     # where the body runs
-    (signals.task_postrun, hooks.release_what_is_left),
-    (signals.task_postrun, abandoned_messages.on_postrun),
     (signals.task_internal_error, abandoned_messages.on_internal_error),
+    (signals.worker_process_shutdown, hooks.confirm_releases),
 )
+#: The same at ``task_postrun``, once this process has met a message with a publish lock or of a pending run.
+AT_THE_END = (hooks.release_what_is_left, abandoned_messages.on_postrun)
 
 
 def install() -> None:
@@ -43,6 +45,7 @@ def install() -> None:
     masking.mask_our_settings()
     for signal, receiver in RECEIVERS:
         signal.connect(receiver, weak=False)
+    marked_messages.hear(TICKET_HEADER, PENDING_HEADER, end=AT_THE_END)
     control.install()
     for_each_app(prepare)
 

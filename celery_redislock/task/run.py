@@ -3,32 +3,33 @@
 from __future__ import annotations
 
 import logging
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
-from weakref import WeakMethod
 
 from celery import Task
 from celery._state import get_current_task
 from celery.exceptions import Ignore
+from celery.utils.threads import _LocalStack as LocalStack
 
 from ..config.call import Call
+from ..config.options import LockOptions
 from ..config.plan import Planned
-from ..config.provider import provider_of
 from ..conflicts import outage, redelivery
-from ..engine import RedisLock
+from ..engine import RedisLock, ReleaseOutcome
 from ..engine.threads import here
 from ..errors import LockKeyError, LockLost, StoreUnavailable
-from ..holder import holder_metadata
 from ..messages.celery_exceptions import Skipped
+from ..messages.headers import CALL_HEADER, TICKET_HEADER
 from ..pending import replacement
 from ..pending.publish import publish_pending_apart
-from ..pending.record import trigger_metadata
 from ..publish_lock.ticket import Ticket
 from ..signals import lock_acquired, lock_lost, lock_released
 from . import acquisition
 from .acquisition import Outcome
-from .held_locks import all_around, enter, held_around, innermost, leave
+from .held_locks import all_around, enter, held_in, innermost, leave
 from .interruption import Interruptible, interruptible_here
+from .own_locks import OwnLocks, own_locks_of
 from .unlocked import Unknown, Unlocked
 
 logger = logging.getLogger(__name__)
@@ -40,64 +41,68 @@ class Run:
     """One run of a task.
 
     Attributes:
-        call: What runs.
+        options: Of the lock.
         lock: What the body sees as ``self.lock``.
+        has_anything: It has, or may have, something to give back.
         is_replaced: It was asked to stop: another run takes its place.
         hands_over: It gives its lock back once its own retry has the publish lock.
         has_called: The body has begun.
+        has_ended: It has given back what it had.
+        copies: How often its request is on the stack once more, for a body that Celery calls.
     """
 
-    def __init__(self, call: Call, request: Any) -> None:
-        self.call = call
-        self.lock: RedisLock | Unlocked = Unlocked()
-        self.is_replaced = False
-        self.hands_over = False
-        self.has_called = False
-        self._task = call.task
+    # What most runs never change is not set for each.
+    lock: RedisLock | Unlocked = Unlocked()
+    has_anything = is_replaced = hands_over = has_called = has_ended = False
+    copies = 0
+    _is_ours = False
+    _remember_s = redelivery.COPY_MAY_COME_S
+    _body: Interruptible | None = None
+    _interruption: LockLost | None = None
+    _depth = 0
+    _ticket: Ticket | None = None
+
+    def __init__(self, task: Planned, options: LockOptions, request: Any) -> None:
+        self.options = options
+        self._task = task
         # Kept, because Celery looks it up each time that it is asked for.
         self._request = request
-        self._options = call.plan.options
         self._process = here()
-        self._is_ours = False
-        self._body: Interruptible | None = None
-        self._interruption: LockLost | None = None
-        self._depth = 0
-        self._ticket = Ticket(call.task.app, request.headers, request.id)
 
-    def take(self) -> None:
-        """Take the lock of this call, or settle why it cannot: see `begin`."""
-        task, options = self._task, self._options
-        ticket = self._ticket
-        if not self.call.runs_locked:
-            ticket.end()
+    def take(self, call: Call, around: tuple[Any, ...]) -> None:
+        """Take the lock of this call, or settle why it cannot: see `begin`.
+
+        Args:
+            call: What runs.
+            around: What holds locks around this run.
+        """
+        task, options, headers = self._task, self.options, self._request.headers
+        ticket = None
+        if TICKET_HEADER in headers:
+            ticket = self._ticket = Ticket(task.app, headers, self._request.id)
+        if not call.plan.runs_locked:
+            self._end_ticket()
             return
         try:
-            lock_name = self.call.lock_name
+            lock_name = call.lock_name
         except LockKeyError as error:
             if options.mode != "shadow":
                 raise
-            ticket.end()
+            self._end_ticket()
             outage.settle(task, options, error)
             return
-        held = held_around(lock_name)
+        held = held_in(around, lock_name) if around else None
         if held is not None:
             # The task in whose body this one is called has it, or the batch to which it belongs.
-            ticket.end()
+            self._end_ticket()
             self.lock = held
             return
-        metadata = {**holder_metadata(task.name, self._request.id), **trigger_metadata(self._request)}
-        # Weak: the run has the lock, and a lock that is dropped must not be renewed for ever.
-        lock = provider_of(task.app).lock_of(
-            lock_name,
-            options,
-            metadata,
-            on_lost=WeakMethod(self.report_lost),
-            on_stop_wanted=WeakMethod(self.report_stop_wanted),
-            stop_within=replacement.notice_within_s(options),
-            ticket=ticket.token_under(lock_name),
-        )
+        # It refers to the run weakly: a run has its lock, and a lock that is dropped must not be renewed.
+        token = "" if ticket is None else ticket.token_under(lock_name)
+        locks = call.plan.made.get(OwnLocks) or own_locks_of(call)
+        lock = locks.lock_of(lock_name, self._request, self, token)
         try:
-            while self._take_or_settle(lock) is Outcome.FREE_AGAIN:
+            while self._take_or_settle(call, lock) is Outcome.FREE_AGAIN:
                 pass
         except (StoreUnavailable, LockLost) as error:
             # LockLost: no thread could be started that renews the lock, so it was taken and given back.
@@ -105,50 +110,62 @@ class Run:
             self.lock = Unlocked()
             outage.settle(task, options, error)
 
-    def _take_or_settle(self, lock: RedisLock) -> Outcome:
+    def _end_ticket(self) -> None:
+        if self._ticket is not None:
+            self._ticket.end()
+
+    def _take_or_settle(self, call: Call, lock: RedisLock) -> Outcome:
         # Before the lock is asked for: a soft time limit may strike at any moment from here.
         self.lock, self._is_ours = lock, True
-        holder = acquisition.attempt(self._task, self._request, lock, self._options)
+        # Now: a copy is told by its headers, and those of its earlier tries go once it has the lock.
+        self._remember_s = redelivery.remembered_s(self._task, self._request)
+        holder = acquisition.attempt(self._task, self._request, lock, self.options)
+        ticket = self._ticket
         if holder is not None:
             self.lock, self._is_ours = Unlocked(), False
-            return acquisition.settle_conflict(self.call, lock, holder, has_ticket=bool(self._ticket.token))
-        self._ticket.has_begun(lock.name)
+            has_ticket = ticket is not None and bool(ticket.token)
+            return acquisition.settle_conflict(call, lock, holder, has_ticket=has_ticket)
+        if ticket is not None:
+            ticket.has_begun(lock.name)
         try:
-            acquisition.confirm(self.call, self._request, lock)
+            acquisition.confirm(self._task, self._request, lock, self.options)
         except Ignore:
             self.give_back(unused=True)
             raise
-        lock_acquired.send(sender=self._task, lock=lock)
+        if lock_acquired.receivers:
+            lock_acquired.send(sender=self._task, lock=lock)
         return Outcome.LOCKED
 
-    def body(self) -> AbstractContextManager[Any]:
-        """Return the context in which the body runs, and is interrupted if the lock is lost.
+    def call(self, body: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        """Call the task: Celery's own call, or one that the body makes of its own task.
+
+        Celery's call is interrupted if the lock is lost.
 
         Raises:
             PutOff: The lock is lost before the body has begun: the task was published again.
-            LockLost: The same, for an eager call.
+            LockLost: The same, for an eager call; or the lock was lost.
         """
-        options = self._options
-        is_interruptible = options.on_lost == "abort" and options.mode != "shadow"
-        if not self._is_ours or not is_interruptible or self._body is not None:
-            return nullcontext()
+        options = self.options
+        self._depth += 1
+        is_first, self.has_called = not self.has_called, True
+        try:
+            if is_first and self._is_ours and options.on_lost == "abort" and options.mode != "shadow":
+                with self._opened():
+                    return body(*args, **kwargs)
+            return body(*args, **kwargs)
+        finally:
+            self._depth -= 1
+
+    def _opened(self) -> Interruptible:
+        """Return the block in which the body runs."""
         # Before the look at the lock: a loss that is noticed after it interrupts the body, even as it begins.
-        self._body = interruptible_here()
+        self._body = body = interruptible_here()
         if self.lock.lost:
             if self._request.is_eager:
                 self.lock.ensure_held()
             self.give_back()
             redelivery.begin_again(self._task)
-        return self._body
-
-    def __enter__(self) -> Run:
-        """Begin a call of the task: Celery's own call, or one that the body makes of its own task."""
-        self._depth += 1
-        self.has_called = True
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._depth -= 1
+        return body
 
     def lock_held(self, lock_name: str) -> RedisLock | None:
         """Return the lock of this Redis key if this run has it."""
@@ -196,30 +213,51 @@ class Run:
             self._body.end()
             raise self._interruption
 
-    def give_back(self, done: str = "", *, unused: bool = False) -> None:
+    def give_back(self, done: str = "", *, unused: bool = False, is_last: bool = False) -> None:
         """Release the lock if this run took it and has not released it yet; never raises.
 
         In the child of a fork nothing is done: the run is its parent's.
+
+        Args:
+            done: As in `finish`.
+            unused: The body has not begun.
+            is_last: Nothing of this run comes after it, so Redis need not confirm it first.
         """
         if self._process is not here():
             return
-        if done:
+        if done and self._ticket is not None:
             self._ticket.end()
-        if not self._is_ours or not isinstance(self.lock, RedisLock):
+        lock = self.lock
+        if not self._is_ours or not isinstance(lock, RedisLock):
             return
         if self._body is not None:
             # A retry is published next, from inside the body: a loss must not interrupt that.
             self._body.end()
         self._is_ours = False
         try:
-            released = self.lock.release(done=done, unused=unused)
+            if is_last and self._may_go_on(lock):
+                lock.send_release(self._end, done=done, remember=self._remember_s)
+            else:
+                released = lock.release(done=done, remember=self._remember_s, unused=unused)
+                self._end(ReleaseOutcome(released and not unused, lock.has_pending))
         except Exception as error:  # noqa: BLE001 - whatever it is, it must not reach Celery
+            self._end(ReleaseOutcome(released=False, error=error))
+
+    def _may_go_on(self, lock: RedisLock) -> bool:
+        """Whether nobody needs to know at once what becomes of the release."""
+        merges = self.options.on_conflict in ("coalesce", "replace")
+        is_awaited = merges or lock.has_pending or lock_released.receivers
+        return not is_awaited and not self._request.is_eager
+
+    def _end(self, outcome: ReleaseOutcome) -> None:
+        """Do what follows a release: tell its receivers, publish what is pending; or warn."""
+        if outcome.error is not None:
             # Celery before 5.7 would turn a finished task into a failed one.
-            logger.warning("could not release a lock: %s; it is free when its lease ends", error)
+            logger.warning("could not release a lock: %s; it is free when its lease ends", outcome.error)
             return
-        if released and not unused:
+        if outcome.released and lock_released.receivers:
             lock_released.send(sender=self._task, lock=self.lock)
-        if self.lock.has_pending:
+        if outcome.has_pending:
             publish_pending_apart(self._task.app, self.lock.name)
 
 
@@ -267,7 +305,7 @@ def run_of(request: Any) -> Run | None:
     return getattr(request, _ATTRIBUTE, None)
 
 
-def begin(task: Planned, args: Any, kwargs: Any) -> None:
+def begin(task: Planned, request: Any, args: Any, kwargs: Any) -> None:
     """Take the lock of this run, unless it has begun already.
 
     Raises:
@@ -277,32 +315,62 @@ def begin(task: Planned, args: Any, kwargs: Any) -> None:
         LockKeyError, TypeError: The arguments give no name.
         ConfigurationError: The call's own lock options are wrong.
     """
-    request = task.request
-    if run_of(request) is not None:
+    if _ATTRIBUTE in request.__dict__:
         return
-    call = Call.received(task, request.headers, request.id, args, kwargs, is_eager=bool(request.is_eager))
-    run = Run(call, request)
-    if request.headers is None:
+    headers = request.headers
+    if headers is None:
         # Celery copies a request for a direct call; without headers the copy would take the run for one.
-        request.headers = {}
-    setattr(request, _ATTRIBUTE, run)
-    redelivery.mark(request)
-    enter(run)
+        headers = request.headers = {}
+    plan = task.plan_for(headers.get(CALL_HEADER))
+    run = request.__dict__[_ATTRIBUTE] = Run(task, plan.options, request)
+    if request.delivery_info and request.delivery_info.get("redelivered"):
+        redelivery.mark(request)
+    around = enter(run)
+    if not plan.runs_locked and TICKET_HEADER not in headers:
+        return
+    run.has_anything = True
     try:
-        run.take()
+        run.take(Call.received(task, plan, request, args, kwargs), around)
     except Ignore as told:
         # Celery formats every frame of it: that would cost more than the whole conflict.
         raise told.with_traceback(None) from None
 
 
-def finish(task: Task[..., Any], done: str = "") -> None:
-    """Give the lock of this run back, if it has one; never raises. May be called more than once.
+def finish(request: Any, done: str = "") -> None:
+    """Give the lock of a run back, if it has one; never raises. May be called more than once.
 
     Args:
-        task: The task; its request is the one that ends.
-        done: Its id, if it returned or raised and will not come again.
+        request: That ends.
+        done: The id of its task, if that returned or raised and will not come again.
     """
-    run = run_of(task.request)
+    run = run_of(request)
     if run is not None:
         leave(run)
-        run.give_back(done)
+        if run.has_anything:
+            run.give_back(done, is_last=bool(done))
+        run.has_ended = True
+
+
+class RequestStack(LocalStack):  # type: ignore[type-arg]
+    """The requests of a task; a run has ended, whatever has ended it, when its request is taken away.
+
+    Celery calls no ``after_return`` after `Ignore`, `Reject`, ``sys.exit()`` and in a child that is
+    terminated. But the request goes in all of these cases, after everything else.
+    """
+
+    def pop(self) -> Any:
+        """Take the topmost request away, and give back what its run has not given back."""
+        run = run_of(self.top)
+        if run is not None and not run.copies and not run.has_ended:
+            # Before: a receiver of `lock_released` asks the task for its request.
+            with suppress(Exception):  # as Celery does with what a receiver of a signal raises
+                finish(self.top)
+        request = super().pop()
+        if run is None:
+            return request
+        if run.copies:
+            run.copies -= 1
+            return request
+        # The run has the request: without this, both would wait for the garbage collector.
+        del request.__dict__[_ATTRIBUTE]
+        return request

@@ -8,5 +8,6 @@ give back what the child held. It also hears of messages that never reach a chil
 * ``request.py`` `LockedRequest`: one delivery, seen from the parent
 * ``child_deaths.py`` notices at once that a child has died
 * ``orphaned_locks.py`` gives back what a dead child held
+* ``marked_messages.py`` sees the runs whose messages have a header of ours, whatever their tasks are
 * ``abandoned_messages.py`` gives back what came with a message whose task never took its lock
 """

@@ -40,7 +40,7 @@ def release(call: Call, token: str) -> None:
         StoreUnavailable: Redis could not be reached; the lock ends with its lease.
         TypeError, LockKeyError: The call gives no name: the child has taken no lock.
     """
-    if not call.runs_locked:
+    if not call.plan.runs_locked:
         return
     app, lock_name = call.task.app, call.lock_name
     if release_orphan(provider_of(app).client, lock_name, token, call.plan.options.min_hold_ms):

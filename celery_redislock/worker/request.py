@@ -73,7 +73,7 @@ class LockedRequest(Request):
     def _why_replaced(self) -> str | None:
         with suppress(Exception):  # whatever fails: the run must end, and its end be announced
             call = self._call
-            if call.runs_locked:
+            if call.plan.runs_locked:
                 token = self._request_dict[TOKEN_HEADER]
                 return replacement.reason_to_stop(call.task.app, call.lock_name, token)
         return None
@@ -86,7 +86,7 @@ class LockedRequest(Request):
         lock = None
         with suppress(Exception):  # a lock_key of the user's may raise anything: the other runs are shown
             call = self._call
-            lock = call.lock_name if call.runs_locked else None
+            lock = call.lock_name if call.plan.runs_locked else None
         return {
             "lock": lock,
             "task": self.name,
@@ -99,8 +99,8 @@ class LockedRequest(Request):
     def _call(self) -> Call:
         """The call of this message, made at most once: most runs end without anyone asking for it."""
         if self._made is None:
-            task, headers = cast("Planned", self.task), self._request_dict
-            self._made = Call.received(task, headers, headers.get("id"), self.args, self.kwargs)
+            task = cast("Planned", self.task)
+            self._made = Call.in_message(task, self._request_dict, self.args, self.kwargs)
         return self._made
 
     def _release_orphan(self) -> None:

@@ -165,8 +165,8 @@ ROWS: dict[str, Row] = {
         "delivered again after the first run had finished",
         "unchanged",
         "not held",
-        "the second delivery is dropped, within an hour and if no other task has finished under this lock "
-        "since; else it runs",
+        "the second delivery is dropped, within an hour ([a minute](#of-celery) if the message was "
+        "acknowledged early) and if no other task has finished under this lock since; else it runs",
         _ALL,
     ),
     "redelivered, dead": Row(

@@ -54,12 +54,11 @@ def test_300_runs_on_3_keys_in_4_processes_never_overlap(task: Any, stage: Stage
         stage.is_free(task, f"key-{number}")
     left_over = {key: stage.locks.pttl(key) for key in stage.locks.scan_iter()}
     assert not [key for key in left_over if key.startswith("redislock:")]
-    fences = [key for key in left_over if key.startswith("redislock.fence")]
-    others = left_over.keys() - set(fences)
-    assert len(fences) == checks.KEYS
-    assert all(key.startswith("redislock.") for key in others)
-    assert all(0 < left_over[key] <= 3_600_000 for key in fences)
-    assert all(0 < left_over[key] <= 120_000 for key in others)
+    assert all(key.startswith("redislock.") for key in left_over)
+    # Those that were retried waited for their time at the broker, which may deliver such a message again.
+    done = {key for key, left in left_over.items() if left > 120_000}
+    assert all(key.startswith("redislock.done") for key in done)
+    assert all(0 < left <= 3_600_000 for left in left_over.values())
 
 
 @pytest.mark.parametrize("name", ["off", "wrong.no_lock"])

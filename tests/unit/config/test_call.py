@@ -87,7 +87,7 @@ def taken(task: Any, client: redis.Redis, headers: dict[str, Any], *args: Any) -
 
 def in_parent(task: Any, headers: dict[str, Any], *args: Any) -> str:
     """Return the lock that the worker's parent knows of a message with these headers."""
-    return Call.received(task, headers, headers["id"], args, {}).lock_name
+    return Call.in_message(task, headers, args, {}).lock_name
 
 
 # ---- what a message says

@@ -10,13 +10,19 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
+from weakref import ref
 
 import pytest
 import redis
-from celery import Celery
+from celery import Celery, signals
+from celery.app.trace import build_tracer
+from celery.exceptions import Ignore, Reject
+from celery.utils.threads import LocalStack
 
 from celery_redislock import LockLost, StoreUnavailable, current_lock
+from celery_redislock.engine import confirmations
 from celery_redislock.signals import lock_acquired, lock_conflict, lock_lost, lock_released
 
 from ...support.applications import busy, locked
@@ -324,6 +330,90 @@ def test_a_direct_call_in_the_body_can_publish_a_retry(app: Celery, monkeypatch:
     locked(app, function, name="t", bind=True, lock_args=()).apply((False,))
 
     assert sent == [{}]
+
+
+# ---- the end, whatever it is
+
+
+ENDS: dict[str, Any] = {
+    "returns": lambda: None,
+    "ignored": lambda: raising(Ignore()),
+    "rejected": lambda: raising(Reject(requeue=False)),
+    "exits": lambda: raising(SystemExit(3)),
+}
+
+
+def raising(error: BaseException) -> None:
+    raise error
+
+
+def ends_here(task: Any, body: Any) -> ref[Any]:
+    """Run a body without the signals of Celery; return the request, which nothing should keep."""
+    requests: list[ref[Any]] = []
+
+    def function(self: Any) -> None:
+        requests.append(ref(self.request))
+        body()
+
+    task.run = function.__get__(task)
+    trace = build_tracer("t", task, app=task.app)
+    with suppress(SystemExit):
+        # What a run leaves around it is not to be around other tests.
+        contextvars.copy_context().run(trace, "an id", (), {}, {"id": "an id", "delivery_info": {}})
+    confirmations.confirm()
+    return requests[0]
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_a_run_ends_with_its_request(
+    app: Celery, client: redis.Redis, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    monkeypatch.setattr(signals.task_postrun, "receivers", [])
+
+    ends_here(locked(app, lambda: None, name="t"), ENDS[end])
+
+    assert not client.exists("redislock:t")
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_who_hears_of_the_release_finds_the_request_of_the_run(app: Celery, end: str) -> None:
+    ids: list[str] = []
+
+    def listen(sender: Any, **_: Any) -> None:
+        ids.append(sender.request.id)
+
+    lock_released.connect(listen)
+    try:
+        ends_here(locked(app, lambda: None, name="t"), ENDS[end])
+    finally:
+        lock_released.disconnect(listen)
+
+    assert ids == ["an id"]
+
+
+@pytest.mark.parametrize("options", [{}, {"lock_mode": "off"}])
+def test_a_run_leaves_nothing_to_the_garbage_collector(app: Celery, options: dict[str, Any]) -> None:
+    task = locked(app, lambda: None, name="t", **options)
+    ends_here(task, ENDS["returns"])
+
+    gc.disable()
+    try:
+        assert ends_here(task, ENDS["returns"])() is None
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("end", ["ignored", "rejected", "exits"])
+def test_the_check_fails_without_our_stack(
+    app: Celery, client: redis.Redis, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    monkeypatch.setattr(signals.task_postrun, "receivers", [])
+    task = locked(app, lambda: None, name="t")
+    type(task).request_stack = LocalStack()
+
+    ends_here(task, ENDS[end])
+
+    assert client.exists("redislock:t")
 
 
 # ---- signals

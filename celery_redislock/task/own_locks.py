@@ -1,0 +1,79 @@
+"""Own locks: makes the locks of a task's runs; what they have in common is made once in each process."""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import Any
+from weakref import ref
+
+from ..config.call import Call
+from ..config.plan import Plan, Planned
+from ..config.provider import provider_of
+from ..engine import RedisLock, holder_record
+from ..holder import holder_metadata
+from ..messages.headers import PENDING_HEADER
+from ..pending.record import trigger_metadata
+from ..pending.replacement import notice_within_s
+
+#: Between these stands the id of the task, see `holder_metadata`.
+_BEFORE_ID, _AFTER_ID = ("task",), ("host", "pid")
+
+
+class OwnLocks:
+    """Makes the locks of the runs that have one plan.
+
+    Args:
+        task: The task.
+        plan: What holds for its runs.
+
+    Raises:
+        ConfigurationError: A setting is wrong.
+    """
+
+    def __init__(self, task: Planned, plan: Plan) -> None:
+        within_s = notice_within_s(plan.options)
+        self._setup = provider_of(task.app).setup_of(
+            plan.options, interval_s=math.inf if within_s is None else within_s
+        )
+        self._task_name = task.name
+        self._written = self._write()
+
+    def lock_of(self, lock_name: str, request: Any, observer: Any, ticket: str) -> RedisLock:
+        """Return the lock of a run.
+
+        Args:
+            lock_name: The Redis key.
+            request: Celery's, of the run.
+            observer: Is told what becomes of the lock, while something else refers to it.
+            ticket: As `RedisLock` takes it.
+        """
+        pid, before, after = self._written
+        if pid != os.getpid():
+            self._written = _, before, after = self._write()
+        if type(request.id) is str and PENDING_HEADER not in request.headers:
+            metadata = before + holder_record.quoted(request.id) + after
+        else:
+            facts = {**holder_metadata(self._task_name, request.id), **trigger_metadata(request)}
+            metadata = holder_record.write(facts)
+        return RedisLock.by(self._setup, lock_name, metadata, ref(observer), ticket)
+
+    def _write(self) -> tuple[int, str, str]:
+        """Return the part of the metadata that is the same for all runs of this process."""
+        facts = holder_metadata(self._task_name)
+        before, after = ({name: facts[name] for name in names} for names in (_BEFORE_ID, _AFTER_ID))
+        return os.getpid(), *holder_record.written_around(before, "id", after)
+
+
+def own_locks_of(call: Call) -> OwnLocks:
+    """Return what makes the lock of a call.
+
+    Raises:
+        ConfigurationError: A setting is wrong.
+    """
+    made = call.plan.made
+    try:
+        locks: OwnLocks = made[OwnLocks]
+    except KeyError:
+        locks = made[OwnLocks] = OwnLocks(call.task, call.plan)
+    return locks
