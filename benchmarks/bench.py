@@ -82,6 +82,11 @@ class Bench:
         """Ask the server what it has done."""
         return counters(self.client)
 
+    def leave_out(self, case: str, why: str) -> None:
+        """Say that a case of the scenario cannot be measured here."""
+        self.progress.console.print(f"left out: {self.scenario}, {case}: {why}", markup=False)
+        self.results.facts.setdefault("left out", []).append(f"{self.scenario}, {case}: {why}")
+
     def add(self, case: str, contender: str, **measures: Value) -> None:
         """Keep one round of a contender."""
         self.results.add(self.scenario, case, contender, **measures)

@@ -1,4 +1,4 @@
-"""Celery app: one task that does nothing, of the kind that the environment names."""
+"""Celery app: one task of the kind that the environment names, which does nothing or sleeps."""
 
 from __future__ import annotations
 
@@ -8,20 +8,27 @@ from typing import Any
 
 import redis
 from celery import Celery, Task
+from kombu import Exchange, Queue
 
-# What the process is told: where the broker is, which kind of task, where runs are counted.
-_broker, _kind = os.environ["BENCHMARKS_BROKER"], os.environ["BENCHMARKS_KIND"]
+# What the process is told: where messages wait, which server has the locks, which kind of task, how long its
+# body sleeps, when its messages are acknowledged, where runs are counted.
+_broker, _queue = os.environ["BENCHMARKS_BROKER"], os.environ["BENCHMARKS_QUEUE"]
+_server, _kind = os.environ["BENCHMARKS_SERVER"], os.environ["BENCHMARKS_KIND"]
+_body_s = int(os.environ["BENCHMARKS_BODY_MS"]) / 1000
 _counted = os.open(os.environ["BENCHMARKS_COUNTED"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
 app = Celery("benchmarks", broker=_broker)
 app.conf.update(
-    task_default_queue=_kind,
+    task_default_queue=_queue,
+    # RabbitMQ deletes both when the worker has gone.
+    task_queues=[Queue(_queue, Exchange(_queue, auto_delete=True), _queue, auto_delete=True)],
     task_ignore_result=True,
+    task_acks_late=os.environ["BENCHMARKS_ACKS"] == "late",
     worker_prefetch_multiplier=4,
     broker_connection_retry_on_startup=True,
-    redislock_url=_broker,
-    ONCE={"backend": "celery_once.backends.Redis", "settings": {"url": _broker, "default_timeout": 600}},
-    singleton_backend_url=_broker,
+    redislock_url=_server,
+    ONCE={"backend": "celery_once.backends.Redis", "settings": {"url": _server, "default_timeout": 600}},
+    singleton_backend_url=_server,
 )
 
 
@@ -33,7 +40,7 @@ class Pings(Task):
 
     def before_start(self, *_: Any) -> None:
         """Ask once; connected in the child."""
-        self._client = self._client or redis.Redis.from_url(_broker)
+        self._client = self._client or redis.Redis.from_url(_server)
         self._client.ping()
 
     def after_return(self, *_: Any) -> None:
@@ -52,7 +59,7 @@ class WithRedisLock(Task):
         """Take a lock named by the argument."""
         from celery_redislock import RedisLock
 
-        self._client = self._client or redis.Redis.from_url(_broker)
+        self._client = self._client or redis.Redis.from_url(_server)
         self._lock = RedisLock(self._client, f"redislock:nothing:{args[0]}", 30, renew=True)
         self._lock.acquire()
 
@@ -88,7 +95,9 @@ _options = {"lock_mode": "off"} if _kind == "locked-off" else {}
 
 @app.task(base=_base(_kind), name="nothing", **_options)
 def nothing(number: int) -> None:
-    """Leave a byte where the benchmark counts: it asks the file system, not the server."""
+    """Sleep, if the case says so; then leave a byte where the benchmark counts, without asking the server."""
+    if _body_s:
+        time.sleep(_body_s)
     os.write(_counted, b".")
 
 

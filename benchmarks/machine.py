@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import subprocess
+import time
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -46,9 +47,13 @@ def pin(pid: int, where: set[int]) -> None:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Return the processor time that a living process has used, its dead children's excluded."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """Return the processor time that a living process has used, its dead children's excluded.
+
+    From Linux's clock of that process, which counts nanoseconds. ``/proc`` counts hundredths of a second: as
+    much as a hundred tasks that do nothing.
+    """
+    scheduled = 2
+    return time.clock_gettime(~pid << 3 | scheduled)  # what clock_getcpuclockid(3) returns
 
 
 def voluntary_switches(pid: int) -> int:

@@ -21,6 +21,7 @@ class Column:
         share: Show this quantile of a distribution over all rounds; None: the median of the rounds.
         digits: Digits after the point.
         quartiles: Show the middle half of the rounds, too.
+        worst: Show the largest of the rounds, not the median: what may not happen once.
     """
 
     heading: str
@@ -29,6 +30,7 @@ class Column:
     share: float | None = None
     digits: int = 2
     quartiles: bool = True
+    worst: bool = False
 
 
 def markdown(results: Results, scenario: str, columns: Sequence[Column]) -> str:
@@ -64,6 +66,8 @@ def cell(results: Results, scenario: str, case: str, contender: str, column: Col
     values = values_of(results, scenario, case, contender, column)
     if not values:
         return "-"
+    if column.worst:
+        return _number(max(values), column.digits)
     middle = spread(values)
     text = _number(middle.median, column.digits)
     if not column.quartiles or len(values) < 2:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import redis
 from redis.connection import Connection
 
 from celery_redislock import RedisLock
-from celery_redislock.engine.protocol.exclusive import ACQUIRE, RELEASE
+from celery_redislock.engine.protocol import exclusive
 from celery_redislock.engine.protocol.keys import LockKeys, keys_of
-from celery_redislock.engine.protocol.script import Script
-from celery_redislock.engine.protocol.wire import Argument, Command, packed
+from celery_redislock.engine.protocol.script import Question
+from celery_redislock.engine.protocol.wire import Command, packed
 from celery_redislock.engine.transport import connection
 
 
@@ -63,7 +64,7 @@ class BareScripts:
 
     def __init__(self, port: int) -> None:
         client = redis.Redis(port=port)
-        for script in (ACQUIRE, RELEASE):
+        for script in (exclusive.ACQUIRE, exclusive.RELEASE):
             client.script_load(script.source)
         self._connection = client.connection_pool.get_connection()
         self._token = ""
@@ -79,19 +80,16 @@ class BareScripts:
 
     def acquire(self, lock: LockKeys) -> bool:
         self._token = os.urandom(16).hex()
-        questions = lock.questions_of(self._token)
-        keys = (lock.lock, lock.holder, lock.fence, lock.waiters, lock.seen, lock.pending, questions)
-        return bool(self._answer(ACQUIRE, keys, 30_000, 0, '{"owner":"benchmark"}', "1")[0])
+        question = exclusive.acquire(lock, self._token, 30_000, 0, '{"owner":"benchmark"}', asked_at=0)
+        return bool(self._answer(question)[0])
 
     def wait(self, lock: LockKeys) -> None:
         raise NotImplementedError
 
     def release(self, lock: LockKeys) -> None:
-        questions = lock.questions_of(self._token)
-        keys = (lock.lock, lock.holder, lock.waiters, lock.seen, lock.fence, lock.pending, questions)
-        self._answer(RELEASE, keys, 0, "")
+        self._answer(exclusive.release(lock, self._token, 0, done=""))
 
-    def _answer(self, script: Script, keys: tuple[bytes, ...], *arguments: Argument) -> list[int]:
-        self._connection.send_packed_command((packed(script.command(keys, self._token, *arguments)),))
-        answer: list[int] = self._connection.read_response()
-        return answer
+    def _answer(self, question: Question) -> Any:
+        script, keys, arguments = question
+        self._connection.send_packed_command((packed(script.command(keys, arguments)),))
+        return self._connection.read_response()

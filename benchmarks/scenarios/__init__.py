@@ -22,6 +22,7 @@ NAMES = (
     "bursts",
     "celery",
     "task_cost",
+    "what_stays",
     "renewed",
 )
 

@@ -49,7 +49,7 @@ def run(bench: Bench) -> None:
     """Give every contender many short slices."""
     slice_s = 0.03 if bench.settings.quick else 0.05
     for case in ("new", "reused"):
-        for name in bench.interleaved(bench.choose([*PINGS, *LOCKS]), bench.settings.rounds_or(60), case):
+        for name in bench.interleaved(bench.choose([*PINGS, *LOCKS]), bench.settings.rounds_or(24), case):
             agent = bench.agent(name)
             agent.call(cycles, contender=name, port=bench.port, case=case, seconds=slice_s / 5)  # warm
             before = bench.counters()

@@ -39,7 +39,7 @@ COLUMNS = (
     Column("round trips", "round_trips", digits=1),
     Column("fairness", "fairness"),
     Column("handoffs/s", "handoffs_per_s", digits=0, quartiles=False),
-    Column("overlaps", "overlaps", digits=0, quartiles=False),
+    Column("overlaps", "overlaps", digits=0, worst=True),
 )
 
 WAITERS = (1, 10, 50)
@@ -52,10 +52,10 @@ _WIN = struct.Struct("=iddd")
 
 def run(bench: Bench) -> None:
     """Give every contender some seconds with each number of waiters."""
-    seconds = 0.3 if bench.settings.quick else 2.0
+    seconds = 0.3 if bench.settings.quick else 0.8
     for waiters in (1, 5) if bench.settings.quick else WAITERS:
         case = f"{waiters} waiting"
-        for name in bench.interleaved(bench.choose(LOCKS), bench.settings.rounds_or(3), case):
+        for name in bench.interleaved(bench.choose(LOCKS), bench.settings.rounds_or(5), case):
             arguments = {"contender": name, "port": bench.port, "waiters": waiters, "seconds": seconds}
             bench.add(case, name, **bench.agent(name).call(contend, **arguments))
 

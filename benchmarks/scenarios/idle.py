@@ -38,10 +38,10 @@ _TTL_S = 60
 
 def run(bench: Bench) -> None:
     """Let fifty wait for each contender's lock."""
-    waiters, seconds, settle_s = (5, 0.5, 0.3) if bench.settings.quick else (50, 5.0, 1.5)
+    waiters, seconds, settle_s = (5, 0.5, 0.3) if bench.settings.quick else (50, 4.0, 1.0)
     for case, layout in {f"{waiters} processes": (waiters, 1), f"{waiters} threads": (1, waiters)}.items():
         _measure_nobody(bench, case, seconds)
-        for name in bench.interleaved(bench.choose(LOCKS), bench.settings.rounds_or(2), case):
+        for name in bench.interleaved(bench.choose(LOCKS), bench.settings.rounds_or(5), case):
             arguments = {"contender": name, "port": bench.port, "layout": layout}
             times = {"settle_s": settle_s, "seconds": seconds}
             bench.add(case, name, **bench.agent(name).call(wait, **arguments, **times))

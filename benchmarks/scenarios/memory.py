@@ -6,12 +6,14 @@ two minutes after the last release; "for ever" those without an end.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import math
+from typing import TYPE_CHECKING
 
 import redis
 
 from ..contenders import LOCKS, contender_of
 from ..counters import counters
+from ..keyspace import keys_like
 from ..table import Column
 
 if TYPE_CHECKING:
@@ -32,7 +34,6 @@ COLUMNS = (
 
 _TTL_S = 600
 _LATER_MS = 120_000
-_CHUNK = 500
 
 
 def run(bench: Bench) -> None:
@@ -70,17 +71,10 @@ def fill(contender: str, port: int, amount: int) -> dict[str, float]:
 
 def _later(client: redis.Redis) -> dict[str, float]:
     """Weigh what will still be there in two minutes."""
-    found = {"later_bytes": 0.0, "later_keys": 0.0, "endless_keys": 0.0}
-    keys = client.keys()
-    for first in range(0, len(keys), _CHUNK):
-        pipeline = client.pipeline(transaction=False)
-        for key in keys[first : first + _CHUNK]:
-            pipeline.pttl(key)
-            pipeline.memory_usage(key)
-        answers: list[Any] = pipeline.execute()
-        for left_ms, weight in zip(answers[::2], answers[1::2], strict=True):
-            found["endless_keys"] += left_ms == -1
-            if left_ms == -1 or left_ms > _LATER_MS:
-                found["later_keys"] += 1
-                found["later_bytes"] += weight
-    return found
+    keys = keys_like(client)
+    later = [key for key in keys if key.left_ms > _LATER_MS]
+    return {
+        "later_bytes": sum(key.weight for key in later),
+        "later_keys": len(later),
+        "endless_keys": sum(key.left_ms == math.inf for key in keys),
+    }

@@ -11,7 +11,7 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from ..celery_line import running_line
+from ..celery_line import Case, running_line
 from ..contenders import TASK_PARTS, TASKS
 from ..table import Column
 
@@ -35,10 +35,10 @@ COLUMNS = (
 
 def run(bench: Bench) -> None:
     """Drain one kind after the other."""
-    amount = 40 if bench.settings.quick else 2000
+    amount = 40 if bench.settings.quick else 1000
     with ExitStack() as stack:
         lines = {
-            kind: stack.enter_context(running_line(kind, bench.server.url))
+            kind: stack.enter_context(running_line(kind, bench.server.url, Case()))
             for kind in bench.choose({**TASKS, **TASK_PARTS})
         }
         for kind in bench.interleaved(lines, bench.settings.rounds_or(5), flush=False):

@@ -88,6 +88,15 @@ def test_a_lock_leaves_at_most_one_key_for_longer_than_two_minutes(results: Resu
     assert endless == 0
 
 
+def test_what_stays_of_a_lock_stays_for_longer_if_its_message_is_acknowledged_late(results: Results) -> None:
+    (early,), (late,) = (
+        results.rounds("what_stays", f"acknowledged {when}", "locked", "left_s") for when in ("early", "late")
+    )
+
+    assert early <= 120
+    assert late > 3000
+
+
 def test_facts_name_no_host_and_no_path(results: Results) -> None:
     text = str(results.facts)
 

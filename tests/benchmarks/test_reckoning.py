@@ -7,10 +7,16 @@ from pathlib import Path
 import pytest
 
 from benchmarks.page import rewrite
+from benchmarks.report import parts
 from benchmarks.results import Results
+from benchmarks.scenarios import NAMES
 from benchmarks.scenarios.handoff import judged
 from benchmarks.statistics import paired_ratios, quantile, spread
 from benchmarks.table import Column, markdown
+
+from ..support.places import DOCS
+
+PAGE = DOCS / "explanation" / "benchmarks.md"
 
 
 def test_a_quantile_lies_between_its_neighbours() -> None:
@@ -63,6 +69,14 @@ def test_a_table_has_a_line_for_each_contender_and_a_dash_for_what_was_not_measu
     assert "| new | **celery_redislock** | 0.90 (0.90 to 0.90) | - |" in text
 
 
+def test_what_may_not_happen_once_is_not_hidden_by_the_median() -> None:
+    results = Results({})
+    for lost in (0, 0, 3, 0, 0):
+        results.add("renewed", "1,000 locks", "redislock", lost=lost)
+
+    assert markdown(results, "renewed", (Column("lost", "lost", digits=0, worst=True),)).endswith(" | 3 |")
+
+
 def test_results_survive_their_file(tmp_path: Path) -> None:
     results = Results({"cores": 2})
     results.add("handoff", "1 waiting", "redislock", handoff_ms=[float(n) for n in range(1000)], overlaps=0)
@@ -109,3 +123,15 @@ def test_a_part_without_a_place_is_an_error_and_nothing_is_written(tmp_path: Pat
         rewrite(page, {"facts": "new", "others": "new"})
 
     assert "old" in page.read_text()
+
+
+@pytest.mark.parametrize("scenario", NAMES)
+def test_each_scenario_has_its_place_on_the_page(scenario: str) -> None:
+    assert f"<!-- generated: {scenario} -->" in PAGE.read_text()
+
+
+def test_the_page_shows_what_was_measured() -> None:
+    results = Results.load(PAGE.with_suffix("") / "results.json")
+    text = PAGE.read_text()
+
+    assert [name for name, part in parts(results).items() if part.strip() not in text] == []
