@@ -14,11 +14,13 @@ what all parts share; each imports only what stands below it:
 * ``conflicts/`` a task cannot begin
 * ``pending/`` one more run, later
 * ``publish_lock/`` under the name of a lock at most one message waits
+* ``observing/`` what people and their tools see of locks
 * ``config/`` what was declared, checked and frozen
 * ``engine/`` the lock itself: Redis, time and threads; it can be used without Celery
 * ``naming/`` which calls share a lock
 * ``messages/`` what we write into Celery's messages and results
 * ``signals.py`` the four Celery signals of a locked task
+* ``events.py`` what happened to a lock, as frozen data, and who listens
 * ``errors.py`` every error
 * ``durations.py`` seconds or timedelta at the door, milliseconds inside
 * ``holder.py`` who has a lock

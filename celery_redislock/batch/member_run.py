@@ -16,9 +16,9 @@ from ..config.resolution import resolve
 from ..conflicts.conflict import Conflict, settle
 from ..engine import RedisLock
 from ..errors import RedislockError, StoreUnavailable
+from ..events import Lost, tell
 from ..holder import holder_metadata
 from ..messages.headers import BATCH_HEADER
-from ..signals import lock_lost
 from ..worker import marked_messages
 from . import counting
 from .counting import Membership
@@ -118,7 +118,8 @@ def _take_again(task: Task[..., Any], note: BatchNote) -> None:
 def _reporter(task: Task[..., Any], note: BatchNote) -> Callable[[str], object]:
     def report(reason: str) -> None:
         logger.error("batch %s continues without its lock %r: %s", note.id, note.lock, reason)
-        lock_lost.send(sender=task, lock=RedisLock(provider_of(task.app).client, note.lock), reason=reason)
+        lock = RedisLock(provider_of(task.app).client, note.lock)
+        tell(Lost(task, str(task.request.id), lock, "taken", reason))
 
     return report
 

@@ -165,7 +165,7 @@ class LockedBatch(Signature):
 
     def _refuse(self, launch: Launch, holder: Holder) -> None:
         conflict = launch.conflict(holder)
-        announce(conflict, launch.terms.policy)
+        announce(conflict, launch.terms.policy, is_published=False)
         if launch.terms.policy == "fail":
             raise conflict.busy()
 

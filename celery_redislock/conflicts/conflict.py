@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from celery.exceptions import Retry
 from ..config.options import LockOptions
 from ..engine import RedisLock
 from ..errors import ConfigurationError, LockBusy
+from ..events import Conflicted, tell
 from ..holder import Holder
 from ..messages.celery_exceptions import ComesAgain, LockFreed, Obsolete, Skipped
 from ..messages.headers import RETRY_HEADER
@@ -22,10 +22,7 @@ from ..messages.stored_state import is_stored, revoke
 from ..pending.publish import superseded_reason
 from ..pending.record import NEVER, record_run
 from ..pending.withdrawal import withdraw_here
-from ..signals import lock_conflict
 from .retrying import Attempts
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -150,7 +147,9 @@ class Conflict:
         )
         announce(self, action)
         if successor:
-            self._end_skipped(f"{superseded_reason(self.lock_name, successor)}; {self.reason}")
+            reason = f"{superseded_reason(self.lock_name, successor)}; {self.reason}"
+            tell(Conflicted(self._task, self.task_id, self.lock_name, "superseded", self.holder, reason))
+            self._end_skipped(reason)
         raise ComesAgain(self.reason)
 
     def _end_skipped(self, reason: str) -> NoReturn:
@@ -201,8 +200,24 @@ def _decision(policy: Callable[..., Any], conflict: Conflict) -> Any:
         raise
 
 
-def announce(conflict: Conflict, action: str) -> None:
-    """Tell the log and the receivers of `lock_conflict` what is done, or would be."""
-    task, would = conflict._task, "would " if conflict.shadow else ""
-    logger.info("Task %s[%s] %s%s: %s", task.name, conflict.task_id, would, action, conflict.reason)
-    lock_conflict.send(sender=task, conflict=conflict, action=action)
+def announce(conflict: Conflict, action: str, *, is_published: bool = True) -> None:
+    """Tell what is done, or would be.
+
+    Args:
+        conflict: What was met.
+        action: As of `Conflicted`.
+        is_published: False: the call was about to be published.
+    """
+    tell(
+        Conflicted(
+            conflict._task,
+            conflict.task_id,
+            conflict.lock_name,
+            action,
+            conflict.holder,
+            conflict.reason,
+            conflict.shadow,
+            is_published,
+            conflict,
+        )
+    )

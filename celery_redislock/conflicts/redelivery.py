@@ -21,6 +21,7 @@ from typing import Any, NoReturn
 from celery import Task, states
 
 from ..engine import RedisLock
+from ..events import Conflicted, tell
 from ..holder import Holder
 from ..messages.celery_exceptions import Done, PutOff
 from ..messages.headers import COPY_HEADER, OUTAGE_HEADER, PUT_OFF_HEADER
@@ -79,8 +80,10 @@ def put_off(task: Task[..., Any], lock: RedisLock, holder: Holder, token: str | 
         delay_s,
         attempts.count,
     )
+    reason = f"delayed: an earlier delivery of this task may still hold lock {lock.name!r}"
+    tell(Conflicted(task, str(task.request.id), lock.name, "put_off", holder, reason))
     publish_again(task, delay_s, header, attempts.as_header())
-    raise PutOff(f"delayed: an earlier delivery of this task may still hold lock {lock.name!r}")
+    raise PutOff(reason)
 
 
 def drop_if_done(task: Task[..., Any], request: Any, lock: RedisLock) -> None:

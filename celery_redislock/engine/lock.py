@@ -142,7 +142,7 @@ class RedisLock:
         self._setup, self._terms, self._renewal = setup, setup.terms, setup.renewal
         self._metadata, self._ticket = metadata, ticket
         self._verbs = LockVerbs(setup.store, lock_name, setup.terms.min_replicas)
-        self._last_done, self._has_pending = "", False
+        self._last_done, self._has_pending, self._was_busy = "", False, False
         self._holding = Holding(lock_name, ref(self), observer)
 
     def __repr__(self) -> str:
@@ -176,6 +176,16 @@ class RedisLock:
     def loss(self) -> str | None:
         """Why the lock was lost, or None if it was not."""
         return self._holding.loss
+
+    @property
+    def was_busy(self) -> bool:
+        """Whether somebody else had it when this object asked for it, at least once."""
+        return self._was_busy
+
+    @property
+    def loss_reason(self) -> str | None:
+        """Why the lock was lost, as a word of `events.LOSS_REASONS`, or None if it was not."""
+        return self._holding.loss_reason
 
     def was_done(self, work: str) -> bool:
         """Whether this is what the last `release` of the lock said was done, when this object took it."""
@@ -421,12 +431,13 @@ class RedisLock:
         if confirmations.last:
             confirmations.settle(verbs)
         if blocking and timeout_s != 0:
-            answer = Waiter(verbs, token, terms.first_ttl_ms, metadata, ticket).wait(
-                timeout_s, terms.ttl_ms / 1000
-            )
+            waiter = Waiter(verbs, token, terms.first_ttl_ms, metadata, ticket)
+            answer = waiter.wait(timeout_s, terms.ttl_ms / 1000)
+            self._was_busy = self._was_busy or waiter.was_busy
         else:
             answer = verbs.acquire(token, terms.first_ttl_ms, 0, metadata, CALL_S, ticket, mark)
         if isinstance(answer, Busy):
+            self._was_busy = True
             return answer.holder
         self._take(token, answer)
         return None

@@ -11,6 +11,7 @@ from kombu.exceptions import ContentDisallowed
 
 from ..config.provider import provider_of
 from ..engine.threads import Bell, begin
+from ..events import Conflicted, tell
 from ..messages.headers import PENDING_HEADER, pending_value
 from ..messages.stored_state import StandsForOthers, request_of, revoke
 from ..publish_lock.ticket import free_of_message
@@ -144,6 +145,7 @@ def end_superseded(task: Task[..., Any], runs: PendingRuns, run: PendingRun, suc
         return False
     reason = superseded_reason(runs.lock_name, successor)
     logger.info("Task %s[%s] skipped: %s", task.name, run.id, reason)
+    tell(Conflicted(task, run.id, runs.lock_name, "superseded", None, reason))
     signature = signature_of(task, run)
     revoke(task, request_of(signature.options, task.name, signature.args, signature.kwargs), reason)
     free_of_message(task.app, signature.options.get("headers"), run.id)

@@ -65,7 +65,7 @@ def skip(publication: Publication, conflict: Conflict) -> AsyncResult[Any]:
 
     If the caller gave this call an id, ``REVOKED`` is stored under it, for who waits for that.
     """
-    announce(conflict, "skip")
+    announce(conflict, "skip", is_published=False)
     existing = conflict.holder.metadata.get("id")
     # Another program that holds the lock has no result to share.
     if existing is None or (publication.is_fixed and existing != publication.task_id):
@@ -75,7 +75,8 @@ def skip(publication: Publication, conflict: Conflict) -> AsyncResult[Any]:
 
 def fail(_: Publication, conflict: Conflict) -> AsyncResult[Any]:
     """Publish nothing, and raise `LockBusy`."""
-    conflict.fail()
+    announce(conflict, "fail", is_published=False)
+    raise conflict.busy()
 
 
 def coalesce(publication: Publication, conflict: Conflict) -> AsyncResult[Any] | None:
@@ -98,7 +99,7 @@ def coalesce(publication: Publication, conflict: Conflict) -> AsyncResult[Any] |
     )
     if recorded.is_free:
         return None
-    announce(conflict, "coalesce")
+    announce(conflict, "coalesce", is_published=False)
     if not recorded.successor:
         return publication.result(recorded.behind)
     if publication.is_fixed:

@@ -95,7 +95,7 @@ class Publication:
         shadow = options.mode == "shadow"
         conflict = Conflict(lock_name, there, self.task_id, self._call.args_hash, shadow, self.task, options)
         if shadow:
-            announce(conflict, str(options.on_conflict))
+            announce(conflict, str(options.on_conflict), is_published=False)
             self._has_ticket = False
         return conflict
 

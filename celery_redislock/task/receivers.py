@@ -8,10 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from celery import Celery, _state, signals
+from celery import Celery, _state
+from celery import signals as celery_signals
 
+from .. import signals
 from ..config import call, call_options, masking
 from ..messages.headers import PENDING_HEADER, TICKET_HEADER
+from ..observing import receivers as observing
 from ..pending.rescue import RescueStep
 from ..worker import abandoned_messages, control, marked_messages, start
 from . import hooks
@@ -19,19 +22,19 @@ from . import hooks
 #: Which function of ours is called at which signal of Celery's. Its module connects nothing itself.
 RECEIVERS: tuple[tuple[Any, Callable[..., Any]], ...] = (
     # in the process that publishes
-    (signals.before_task_publish, call_options.put_into_header),
-    (signals.before_task_publish, call.name_as_sent),
+    (celery_signals.before_task_publish, call_options.put_into_header),
+    (celery_signals.before_task_publish, call.name_as_sent),
     # in a worker's parent
-    (signals.task_received, call_options.warn_of_what_nobody_reads),
-    (signals.celeryd_after_setup, start.warn_of_unlocked_tasks),
-    (signals.celeryd_after_setup, start.warn_of_missing_settings),
-    (signals.task_unknown, abandoned_messages.on_refused),
-    (signals.task_rejected, abandoned_messages.on_refused),
-    (signals.task_revoked, abandoned_messages.on_revoked),
-    (signals.worker_ready, abandoned_messages.on_ready),
+    (celery_signals.task_received, call_options.warn_of_what_nobody_reads),
+    (celery_signals.celeryd_after_setup, start.warn_of_unlocked_tasks),
+    (celery_signals.celeryd_after_setup, start.warn_of_missing_settings),
+    (celery_signals.task_unknown, abandoned_messages.on_refused),
+    (celery_signals.task_rejected, abandoned_messages.on_refused),
+    (celery_signals.task_revoked, abandoned_messages.on_revoked),
+    (celery_signals.worker_ready, abandoned_messages.on_ready),
     # where the body runs
-    (signals.task_internal_error, abandoned_messages.on_internal_error),
-    (signals.worker_process_shutdown, hooks.confirm_releases),
+    (celery_signals.task_internal_error, abandoned_messages.on_internal_error),
+    (celery_signals.worker_process_shutdown, hooks.confirm_releases),
 )
 #: The same at ``task_postrun``, once this process has met a message with a publish lock or of a pending run.
 AT_THE_END = (hooks.release_what_is_left, abandoned_messages.on_postrun)
@@ -42,6 +45,8 @@ def install() -> None:
 
     May be called any number of times.
     """
+    signals.install()
+    observing.install()
     masking.mask_our_settings()
     for signal, receiver in RECEIVERS:
         signal.connect(receiver, weak=False)

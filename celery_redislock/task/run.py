@@ -16,15 +16,16 @@ from ..config.call import Call
 from ..config.options import LockOptions
 from ..config.plan import Planned
 from ..conflicts import outage, redelivery
-from ..engine import RedisLock, ReleaseOutcome
+from ..engine import RedisLock, ReleaseOutcome, now
 from ..engine.threads import here
 from ..errors import LockKeyError, LockLost, StoreUnavailable
+from ..events import Acquired, Lost, Released, tell
 from ..messages.celery_exceptions import Skipped
 from ..messages.headers import CALL_HEADER, TICKET_HEADER
 from ..pending import replacement
 from ..pending.publish import publish_pending_apart
 from ..publish_lock.ticket import Ticket
-from ..signals import lock_acquired, lock_lost, lock_released
+from ..signals import lock_released
 from . import acquisition
 from .acquisition import Outcome
 from .held_locks import all_around, enter, held_in, innermost, leave
@@ -60,6 +61,7 @@ class Run:
     _body: Interruptible | None = None
     _interruption: LockLost | None = None
     _depth = 0
+    _began_at = _taken_at = 0.0
     _ticket: Ticket | None = None
 
     def __init__(self, task: Planned, options: LockOptions, request: Any) -> None:
@@ -116,7 +118,7 @@ class Run:
 
     def _take_or_settle(self, call: Call, lock: RedisLock) -> Outcome:
         # Before the lock is asked for: a soft time limit may strike at any moment from here.
-        self.lock, self._is_ours = lock, True
+        self.lock, self._is_ours, self._began_at = lock, True, self._began_at or now()
         # Now: a copy is told by its headers, and those of its earlier tries go once it has the lock.
         self._remember_s = redelivery.remembered_s(self._task, self._request)
         holder = acquisition.attempt(self._task, self._request, lock, self.options)
@@ -132,8 +134,9 @@ class Run:
         except Ignore:
             self.give_back(unused=True)
             raise
-        if lock_acquired.receivers:
-            lock_acquired.send(sender=self._task, lock=lock)
+        self._taken_at = taken_at = now()
+        how = "waited" if lock.was_busy else "at_once"
+        tell(Acquired(self._task, self._request.id, lock, how, taken_at - self._began_at))
         return Outcome.LOCKED
 
     def call(self, body: Callable[..., Any], args: Any, kwargs: Any) -> Any:
@@ -180,18 +183,20 @@ class Run:
         return self._depth == 1
 
     def report_lost(self, lock: RedisLock) -> None:
-        """Interrupt the body, if it is to stop, and tell the receivers of `lock_lost`."""
+        """Interrupt the body, if it is to stop, and tell of the loss."""
         reason = lock.loss or "it is not held"
         if self._body is not None:
             self._interruption = LockLost(lock.name, reason)
             self._body.interrupt(self._interruption)
-        lock_lost.send(sender=self._task, lock=lock, reason=reason)
+        tell(Lost(self._task, self._request.id, lock, lock.loss_reason or "taken", reason))
 
     def report_stop_wanted(self, _: RedisLock) -> None:
         """Interrupt the body: another run is to take the place of this one."""
         self.is_replaced = True
+        lock = self.lock
+        tell(Lost(self._task, self._request.id, lock, replacement.REPLACED, "another run takes its place"))
         if self._body is not None:
-            self._interruption = LockLost(self.lock.name, replacement.REPLACED)
+            self._interruption = LockLost(lock.name, replacement.REPLACED)
             self._body.interrupt(self._interruption)
 
     def end_replaced(self) -> Skipped:
@@ -234,14 +239,23 @@ class Run:
             # A retry is published next, from inside the body: a loss must not interrupt that.
             self._body.end()
         self._is_ours = False
+        outcome = self._release(lock, done, unused=unused, is_last=is_last)
+        if self._taken_at and not unused:
+            is_free = outcome is None or outcome.released
+            tell(Released(self._task, self._request.id, lock, now() - self._taken_at, is_free))
+        if outcome is not None:
+            self._end(outcome)
+
+    def _release(self, lock: RedisLock, done: str, *, unused: bool, is_last: bool) -> ReleaseOutcome | None:
+        """Release the lock; return what has become of it, or None if `_end` is told later."""
         try:
             if is_last and self._may_go_on(lock):
                 lock.send_release(self._end, done=done, remember=self._remember_s)
-            else:
-                released = lock.release(done=done, remember=self._remember_s, unused=unused)
-                self._end(ReleaseOutcome(released and not unused, lock.has_pending))
+                return None
+            released = lock.release(done=done, remember=self._remember_s, unused=unused)
+            return ReleaseOutcome(released, lock.has_pending)
         except Exception as error:  # noqa: BLE001 - whatever it is, it must not reach Celery
-            self._end(ReleaseOutcome(released=False, error=error))
+            return ReleaseOutcome(released=False, error=error)
 
     def _may_go_on(self, lock: RedisLock) -> bool:
         """Whether nobody needs to know at once what becomes of the release."""
@@ -250,13 +264,11 @@ class Run:
         return not is_awaited and not self._request.is_eager
 
     def _end(self, outcome: ReleaseOutcome) -> None:
-        """Do what follows a release: tell its receivers, publish what is pending; or warn."""
+        """Do what follows a release: publish what is pending; or warn."""
         if outcome.error is not None:
             # Celery before 5.7 would turn a finished task into a failed one.
             logger.warning("could not release a lock: %s; it is free when its lease ends", outcome.error)
             return
-        if outcome.released and lock_released.receivers:
-            lock_released.send(sender=self._task, lock=self.lock)
         if outcome.has_pending:
             publish_pending_apart(self._task.app, self.lock.name)
 

@@ -11,6 +11,7 @@ from celery import Celery
 from ..config.call import Call
 from ..config.provider import provider_of
 from ..engine import release_orphan
+from ..events import Orphaned, tell
 from ..pending.publish import publish_pending
 from ..pending.withdrawal import withdraw_apart
 from ..publish_lock import ticket
@@ -45,5 +46,6 @@ def release(call: Call, token: str) -> None:
     app, lock_name = call.task.app, call.lock_name
     if release_orphan(provider_of(app).client, lock_name, token, call.plan.options.min_hold_ms):
         logger.info("lock %r: released for the dead child of task %s", lock_name, call.task.name)
+        tell(Orphaned(call.task, str(call.task_id), lock_name, "parent"))
     # Also if the child had released it: it may have died before it published the pending runs.
     publish_pending(app, lock_name)

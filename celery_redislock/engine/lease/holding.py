@@ -85,6 +85,11 @@ class Holding:
         return grant.loss_by_now if grant is not None and grant.process is here() else None
 
     @property
+    def loss_reason(self) -> str | None:
+        """The same as a word of `events.LOSS_REASONS`."""
+        return None if self.loss is None else "expired"
+
+    @property
     def absence(self) -> str:
         """Why there is no valid lease."""
         grant = self._grant

@@ -61,6 +61,8 @@ class Waiter:
         self._ticket = ticket
         self._mailbox = verbs.keys.mailbox(token)
         self._room: Mailroom | None = None
+        #: Whether it was refused at least once.
+        self.was_busy = False
 
     def ask(self, patience_s: float = 0.0, within: float = CALL_S) -> Granted | Busy:
         """Ask for the lock once.
@@ -121,6 +123,7 @@ class Waiter:
                 continue
             if isinstance(answer, Granted):
                 return answer
+            self.was_busy = True
             if left <= 0:
                 return outage.checked(answer)
             outage.ended()

@@ -1,0 +1,222 @@
+"""Events: what happened to a lock, as frozen data, told to listeners that cannot break a run.
+
+All that is seen of locks begins here. The code on the way of a run tells an event, and nothing else: the
+signals, the log, the statistics, the metrics and the traces listen.
+
+A listener is called in the thread that tells, so it must be quick: what may block or takes time goes to
+another thread, see ``observing/background.py``. What a listener raises is logged, and goes no further.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
+
+from .holder import Holder
+
+__all__ = [
+    "LOSS_REASONS",
+    "Acquired",
+    "Conflicted",
+    "Event",
+    "Forced",
+    "Lost",
+    "Orphaned",
+    "Released",
+    "Renewed",
+    "StoreFailed",
+    "Ticked",
+    "listen",
+    "tell",
+    "unlisten",
+]
+
+logger = logging.getLogger(__name__)
+
+#: Why a lock is lost. "expired": its lease ran out, and was not renewed. "cut_off": it could not be renewed,
+#: because Redis was away or refused. "taken": its key was deleted, or another holder has it. "forced": by
+#: `force_release`. "replaced": another run takes its place. "max_hold": its longest hold is over.
+LOSS_REASONS = ("expired", "cut_off", "taken", "forced", "replaced", "max_hold")
+
+
+class Acquired(NamedTuple):
+    """A run has its lock, and its body is about to begin.
+
+    Attributes:
+        task: Celery's.
+        task_id: Of the run.
+        lock: A `RedisLock`.
+        how: "at_once"; "waited": it was busy when it was asked for first.
+        waited_s: From the first question to the grant, seconds.
+    """
+
+    task: Any
+    task_id: str
+    lock: Any
+    how: str
+    waited_s: float
+
+
+class Released(NamedTuple):
+    """A run has given its lock back.
+
+    Attributes:
+        task, task_id, lock: As of `Acquired`.
+        held_s: From the grant until now, seconds.
+        is_free: False: Redis could not be told, or the lock was lost before. Where nobody waits for the reply
+            of Redis it is True, and a loss that the reply tells is told as `Lost`.
+    """
+
+    task: Any
+    task_id: str
+    lock: Any
+    held_s: float
+    is_free: bool
+
+
+class Conflicted(NamedTuple):
+    """A call has met a busy lock.
+
+    Attributes:
+        task: Celery's.
+        task_id: Of the call.
+        lock_name: The Redis key.
+        action: What is done, or would be: a word of `lock_on_conflict`; "callable"; "superseded": another
+            run stands for it; "put_off": the holder is an earlier delivery of the same task.
+        holder: Who has the lock; None: it is not known any more.
+        reason: As one sentence.
+        is_shadow: The body runs all the same.
+        is_published: False: the call was about to be published.
+        conflict: The `Conflict` whose policy is applied; None: there is none.
+    """
+
+    task: Any
+    task_id: str
+    lock_name: str
+    action: str
+    holder: Holder | None
+    reason: str
+    is_shadow: bool = False
+    is_published: bool = True
+    conflict: Any = None
+
+
+class Lost(NamedTuple):
+    """A run has lost its lock. Told in a thread of its own.
+
+    Attributes:
+        task, task_id, lock: As of `Acquired`.
+        reason: One of `LOSS_REASONS`.
+        text: The same, for people.
+    """
+
+    task: Any
+    task_id: str
+    lock: Any
+    reason: str
+    text: str
+
+
+class Orphaned(NamedTuple):
+    """The lock of a child that has died was given back.
+
+    Attributes:
+        task: Celery's.
+        task_id: Of the run.
+        lock_name: The Redis key.
+        by: Who gave it back: "parent".
+    """
+
+    task: Any
+    task_id: str
+    lock_name: str
+    by: str
+
+
+class Forced(NamedTuple):
+    """A person has taken a lock from its holder.
+
+    Attributes:
+        app: Celery's.
+        lock_name: The Redis key.
+        holder: Who had it.
+    """
+
+    app: Any
+    lock_name: str
+    holder: Holder | None
+
+
+class Renewed(NamedTuple):
+    """A lease was to be renewed.
+
+    Attributes:
+        result: "renewed", "lost", or "failed": it is tried again.
+        late_s: How long after it was due it was asked for, seconds.
+    """
+
+    result: str
+    late_s: float
+
+
+class StoreFailed(NamedTuple):
+    """Redis did not do what it was asked.
+
+    Attributes:
+        verb: What was asked: "acquire", "release", "renew", ...
+        error: The name of the error's class.
+    """
+
+    verb: str
+    error: str
+
+
+class Ticked(NamedTuple):
+    """A due time of a beat's entry has come.
+
+    Attributes:
+        app: Celery's.
+        entry: Its name in the schedule.
+        task_name: What it publishes.
+        due: ISO 8601.
+        result: "sent"; "taken": another beat has it; "early": it was not due yet; "lost": the beat that
+            claimed it did not send it.
+        interval_s: Until the next, seconds; 0.0: not known.
+    """
+
+    app: Any
+    entry: str
+    task_name: str
+    due: str
+    result: str
+    interval_s: float
+
+
+Event: TypeAlias = (
+    Acquired | Released | Conflicted | Lost | Orphaned | Forced | Renewed | StoreFailed | Ticked
+)
+Listener: TypeAlias = Callable[[Any], object]
+
+_listeners: dict[type[Any], tuple[Listener, ...]] = {}
+
+
+def listen(kind: type[Any], listener: Listener) -> None:
+    """Have a listener called with each event of a kind; nothing if it is already."""
+    before = _listeners.get(kind, ())
+    if listener not in before:
+        _listeners[kind] = (*before, listener)
+
+
+def unlisten(kind: type[Any], listener: Listener) -> None:
+    """Have a listener not called any more."""
+    _listeners[kind] = tuple(other for other in _listeners.get(kind, ()) if other != listener)
+
+
+def tell(event: Event) -> None:
+    """Call the listeners of this kind of event; never raises what a listener raises."""
+    for listener in _listeners.get(type(event), ()):
+        try:
+            listener(event)
+        except Exception:
+            logger.exception("a listener to %s events has failed", type(event).__name__)

@@ -1,0 +1,10 @@
+"""Observing: what people and their tools see of locks; it listens to events, and never touches a run.
+
+Each destination is one file: it is given each event, in the thread that tells it. What takes time, or may
+block, it leaves to the thread in the background.
+
+* ``receivers.py`` what is heard of events, and of Celery's signals
+* ``destinations.py`` which destinations an app has, made once in each process
+* ``background.py`` a thread for what must not keep a run waiting
+* ``logs.py`` the log
+"""

@@ -1,0 +1,47 @@
+"""Destinations: where an app's events go, by its settings; made once in each process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+from weakref import WeakKeyDictionary
+
+from celery import Celery
+
+from ..engine.threads import Process, here
+from . import logs
+
+
+class Destination(Protocol):
+    """Where events go."""
+
+    def hear(self, event: Any) -> object:
+        """Take note of an event. Called in the thread that tells it: quick, and never waits."""
+
+    def close(self) -> object:
+        """Pass on what is left: the process ends. It may take a second."""
+
+
+#: Each returns the destination of an app, or None where the settings do not ask for it.
+MAKERS: tuple[Callable[[Celery], Destination | None], ...] = (logs.destination_of,)
+
+_made: WeakKeyDictionary[Any, tuple[Process, tuple[Destination, ...]]] = WeakKeyDictionary()
+
+
+def destinations_of(app: Celery) -> tuple[Destination, ...]:
+    """Return the destinations of an app; the child of a fork makes its own.
+
+    Raises:
+        ConfigurationError: A setting is wrong.
+    """
+    process = here()
+    made = _made.get(app)
+    if made is None or made[0] is not process:
+        made = _made[app] = (process, tuple(each for make in MAKERS if (each := make(app)) is not None))
+    return made[1]
+
+
+def all_destinations() -> list[Destination]:
+    """Return the destinations of all apps that have been asked for in this process."""
+    process = here()
+    return [each for of, destinations in list(_made.values()) if of is process for each in destinations]
