@@ -89,6 +89,9 @@ class Conflicted(NamedTuple):
         is_shadow: The body runs all the same.
         is_published: False: the call was about to be published.
         conflict: The `Conflict` whose policy is applied; None: there is none.
+        waited_s: From the first question for the lock until now, seconds; 0.0: it was not asked for.
+        successor: Of a superseded call: the id of the task that runs in its place; empty: not known here.
+        headers: Of the message of a superseded call, as it was sent first; None: not at hand.
     """
 
     task: Any
@@ -100,6 +103,9 @@ class Conflicted(NamedTuple):
     is_shadow: bool = False
     is_published: bool = True
     conflict: Any = None
+    waited_s: float = 0.0
+    successor: str = ""
+    headers: Any = None
 
 
 class Lost(NamedTuple):

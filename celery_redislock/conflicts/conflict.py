@@ -11,7 +11,7 @@ from celery import Task
 from celery.exceptions import Retry
 
 from ..config.options import LockOptions
-from ..engine import RedisLock
+from ..engine import RedisLock, now
 from ..errors import ConfigurationError, LockBusy
 from ..events import Conflicted, tell
 from ..holder import Holder
@@ -47,16 +47,24 @@ class Conflict:
     shadow: bool = False
     _task: Any = field(default=None, repr=False, compare=False)
     _options: LockOptions | None = field(default=None, repr=False, compare=False)
+    #: When the call has asked for the lock first, by `now`; 0.0: it has not asked.
+    _asked_at: float = field(default=0.0, repr=False, compare=False)
     #: How an eager retry waits.
     _sleep: Callable[[float], object] = field(default=time.sleep, repr=False, compare=False)
 
     @classmethod
     def of(
-        cls, task: Task[..., Any], lock: RedisLock, holder: Holder, args_hash: str, options: LockOptions
+        cls,
+        task: Task[..., Any],
+        lock: RedisLock,
+        holder: Holder,
+        args_hash: str,
+        options: LockOptions,
+        asked_at: float = 0.0,
     ) -> Conflict:
-        """Return the conflict of the task that runs here."""
+        """Return the conflict of the task that runs here, which has asked for the lock first at this time."""
         shadow = options.mode == "shadow"
-        return cls(lock.name, holder, str(task.request.id), args_hash, shadow, task, options)
+        return cls(lock.name, holder, str(task.request.id), args_hash, shadow, task, options, asked_at)
 
     @property
     def options(self) -> LockOptions:
@@ -148,7 +156,18 @@ class Conflict:
         announce(self, action)
         if successor:
             reason = f"{superseded_reason(self.lock_name, successor)}; {self.reason}"
-            tell(Conflicted(self._task, self.task_id, self.lock_name, "superseded", self.holder, reason))
+            tell(
+                Conflicted(
+                    self._task,
+                    self.task_id,
+                    self.lock_name,
+                    "superseded",
+                    self.holder,
+                    reason,
+                    waited_s=_waited_s(self),
+                    successor=successor,
+                )
+            )
             self._end_skipped(reason)
         raise ComesAgain(self.reason)
 
@@ -219,5 +238,11 @@ def announce(conflict: Conflict, action: str, *, is_published: bool = True) -> N
             conflict.shadow,
             is_published,
             conflict,
+            _waited_s(conflict),
         )
     )
+
+
+def _waited_s(conflict: Conflict) -> float:
+    asked_at = conflict._asked_at
+    return now() - asked_at if asked_at else 0.0

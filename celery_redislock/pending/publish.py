@@ -145,10 +145,15 @@ def end_superseded(task: Task[..., Any], runs: PendingRuns, run: PendingRun, suc
         return False
     reason = superseded_reason(runs.lock_name, successor)
     logger.info("Task %s[%s] skipped: %s", task.name, run.id, reason)
-    tell(Conflicted(task, run.id, runs.lock_name, "superseded", None, reason))
     signature = signature_of(task, run)
+    headers = signature.options.get("headers")
+    tell(
+        Conflicted(
+            task, run.id, runs.lock_name, "superseded", None, reason, successor=successor, headers=headers
+        )
+    )
     revoke(task, request_of(signature.options, task.name, signature.args, signature.kwargs), reason)
-    free_of_message(task.app, signature.options.get("headers"), run.id)
+    free_of_message(task.app, headers, run.id)
     runs.ended(run)
     return True
 

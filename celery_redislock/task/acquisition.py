@@ -91,7 +91,9 @@ def confirm(task: Task[..., Any], request: Any, lock: RedisLock, options: LockOp
         headers.pop(header, None)
 
 
-def settle_conflict(call: Call, lock: RedisLock, holder: Holder, *, has_ticket: bool) -> Outcome:
+def settle_conflict(
+    call: Call, lock: RedisLock, holder: Holder, *, has_ticket: bool, asked_at: float
+) -> Outcome:
     """Do what the policy of a call says about the holder of its lock.
 
     Args:
@@ -100,6 +102,7 @@ def settle_conflict(call: Call, lock: RedisLock, holder: Holder, *, has_ticket: 
         holder: Who has it.
         has_ticket: The call came with a publish lock. It was accepted when it was published: it may have to
             wait, but it is not dropped.
+        asked_at: When it has asked for the lock first, by `now`.
 
     Returns:
         ``UNLOCKED`` with `lock_mode` "shadow", or ``FREE_AGAIN``.
@@ -112,7 +115,7 @@ def settle_conflict(call: Call, lock: RedisLock, holder: Holder, *, has_ticket: 
     if has_ticket:
         redelivery.drop_if_succeeded(task)
         options = replace(options, on_conflict="retry", retry_for_ms=None)
-    conflict = Conflict.of(task, lock, holder, call.args_hash, options)
+    conflict = Conflict.of(task, lock, holder, call.args_hash, options, asked_at)
     if not conflict.shadow:
         try:
             settle(conflict)

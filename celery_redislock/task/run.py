@@ -126,7 +126,9 @@ class Run:
         if holder is not None:
             self.lock, self._is_ours = Unlocked(), False
             has_ticket = ticket is not None and bool(ticket.token)
-            return acquisition.settle_conflict(call, lock, holder, has_ticket=has_ticket)
+            return acquisition.settle_conflict(
+                call, lock, holder, has_ticket=has_ticket, asked_at=self._began_at
+            )
         if ticket is not None:
             ticket.has_begun(lock.name)
         try:

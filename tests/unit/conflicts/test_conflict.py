@@ -17,6 +17,7 @@ from celery.exceptions import TaskRevokedError
 from celery_redislock import ConfigurationError, Holder, LockBusy, RedisLock
 from celery_redislock.config.resolution import resolve
 from celery_redislock.conflicts.conflict import Conflict
+from celery_redislock.events import Conflicted, listen, unlisten
 from celery_redislock.messages.celery_exceptions import Skipped
 from celery_redislock.signals import lock_conflict
 
@@ -60,6 +61,23 @@ class Retrying(list[float]):
 def conflict_of(lease_left: float | None, **options: Any) -> Conflict:
     declared = resolve({}, "t", {"on_conflict": "retry", **options})
     return Conflict("lock", Holder(lease_left=lease_left), "id", "hash", _options=declared)
+
+
+# ---- what is told
+
+
+def test_how_long_a_call_has_waited_is_told(app: Celery) -> None:
+    heard: list[Conflicted] = []
+    task = locked(app, lambda: None, name="t", lock_wait=0.2)
+    listen(Conflicted, heard.append)
+    try:
+        with busy(task):
+            task.apply()
+    finally:
+        unlisten(Conflicted, heard.append)
+
+    (told,) = heard
+    assert told.waited_s >= 0.2
 
 
 # ---- skip

@@ -11,6 +11,7 @@ from celery import Celery
 
 from celery_redislock import ConfigurationError, RedisLock, StoreUnavailable
 from celery_redislock.config.resolution import resolve
+from celery_redislock.events import Conflicted, listen, unlisten
 from celery_redislock.messages.headers import PENDING_HEADER
 from celery_redislock.pending.publish import publish_pending
 from celery_redislock.pending.record import record_call
@@ -77,6 +78,27 @@ def test_an_eager_call_that_stands_back_is_revoked_when_the_other_begins_and_nam
     stored = app.AsyncResult(second.id)
     assert stored.state == "REVOKED"
     assert f"superseded by task {first.id}" in str(stored.result)
+
+
+def test_who_runs_in_place_of_a_superseded_call_is_told_and_what_the_message_of_that_said(
+    app: Celery,
+) -> None:
+    heard: list[Conflicted] = []
+    task = coalescing(app, lock_keep="first")
+    with busy(task, 1):
+        first, second = task.apply((1,)), task.apply((2,), headers={"traceparent": "of the second"})
+    publish_pending(app, "redislock:t")
+    (sent,) = messages(app)
+
+    listen(Conflicted, heard.append)
+    try:
+        task.apply((1,), task_id=sent["id"], headers={PENDING_HEADER: sent[PENDING_HEADER]})
+    finally:
+        unlisten(Conflicted, heard.append)
+
+    (told,) = heard
+    assert (told.task_id, told.action, told.successor) == (second.id, "superseded", first.id)
+    assert told.headers["traceparent"] == "of the second"
 
 
 @pytest.mark.parametrize("by_name", [True, False])
