@@ -186,9 +186,9 @@ class Ticked(NamedTuple):
         entry: Its name in the schedule.
         task_name: What it publishes.
         due: ISO 8601.
-        result: "sent"; "taken": another beat has it; "early": it was not due yet; "lost": the beat that
-            claimed it did not send it.
-        interval_s: Until the next, seconds; 0.0: not known.
+        result: "sent"; "taken": it was claimed before, by another beat; "early": by Redis's record it is not
+            due yet; "lost": it was claimed, and not sent. A beat that dies between the two tells nothing.
+        interval_s: The shortest time between two due times of the entry, seconds; 0.0: not known.
     """
 
     app: Any

@@ -16,10 +16,12 @@ from typing import Any
 from celery.beat import Scheduler, event_t
 from celery.schedules import schedstate
 
+from ..config.schedule import shortest_interval_s
+from ..events import Ticked, tell
 from ..messages.headers import BEAT_HEADER
 from .clock import from_ms
 from .due import due_time, in_utc
-from .ledger import Sent
+from .ledger import Sent, Verdict
 from .tenure import Tenure
 
 logger = logging.getLogger(__name__)
@@ -43,6 +45,8 @@ class ClaimingScheduler(Scheduler):
         self.lock_key = None
         self._tenure = tenure
         self._claimed: dict[str, datetime] = {}
+        self._early: dict[str, datetime] = {}
+        self._intervals: dict[str, tuple[Any, float]] = {}
         self._delays_s: list[float] = []
         for entry in self.schedule.values():
             self._catch_up(entry)
@@ -99,26 +103,61 @@ class ClaimingScheduler(Scheduler):
             logger.warning(
                 "beat: %s, due %s, is not sent: the lease of this beat has ended", entry.name, due.isoformat()
             )
+            self._tell(entry, due, "lost")
             return None
         if advance:
             entry = self.reserve(entry)
         options = entry.options
         entry.options = _options_with_header(entry, due)
+        result = "lost"
         try:
-            return super().apply_async(entry, producer=producer, advance=False, **kwargs)
+            sent = super().apply_async(entry, producer=producer, advance=False, **kwargs)
+            result = "sent"
+            return sent
         finally:
             entry.options = options
+            self._tell(entry, due, result)
 
     def _claim(self, entry: Any) -> float | None:
         """Claim the due time of an entry; return None, or when to claim again, seconds."""
         now = self._tenure.now()
         due = due_time(entry.schedule, self._last_sent(entry), now)
         if due > now:
+            self._tell_early(entry, due)
             return (due - now).total_seconds()
-        delay_s = self._tenure.claim(entry.name, due)
-        if delay_s is None:
+        answer = self._tenure.claim(entry.name, due)
+        if answer.verdict is Verdict.CLAIMED:
+            unsent = self._claimed.pop(entry.name, None)
+            if unsent is not None:
+                self._tell(entry, unsent, "lost")
             self._claimed[entry.name] = due
-        return delay_s
+        elif answer.verdict is Verdict.TAKEN:
+            self._tell(entry, due, "taken")
+        elif answer.verdict is Verdict.NOT_YET:
+            self._tell_early(entry, due)
+        return answer.delay_s
+
+    def _tell_early(self, entry: Any, due: datetime) -> None:
+        """Tell that an entry was asked for too early, once for each due time."""
+        if self._early.get(entry.name) != due:
+            self._early[entry.name] = due
+            self._tell(entry, due, "early")
+
+    def _tell(self, entry: Any, due: datetime, result: str) -> None:
+        interval_s = self._interval_s(entry)
+        tell(Ticked(self.app, entry.name, entry.task, _as_text(due), result, interval_s))
+
+    def _interval_s(self, entry: Any) -> float:
+        """Return the shortest time between two due times of an entry, seconds; 0.0: it is not known."""
+        when, interval_s = self._intervals.get(entry.name, (None, 0.0))
+        if when is not entry.schedule:
+            # It takes a millisecond for a crontab.
+            try:
+                interval_s = shortest_interval_s(entry.schedule)
+            except Exception:  # noqa: BLE001 - a schedule of a class of the user's; the tick goes on
+                interval_s = 0.0
+            self._intervals[entry.name] = (entry.schedule, interval_s)
+        return interval_s
 
     def _last_sent(self, entry: Any) -> datetime | None:
         """Return when the entry was sent last: by Redis's record or its own, whichever is later."""
@@ -189,7 +228,12 @@ def _set_last_run(entry: Any, ago: timedelta, *, was_sent: bool) -> None:
             holder.total_run_count = max(holder.total_run_count, int(was_sent))
 
 
+def _as_text(due: datetime) -> str:
+    """Return a due time as text."""
+    return due.isoformat(timespec="milliseconds")
+
+
 def _options_with_header(entry: Any, due: datetime) -> dict[str, Any]:
     """Return the entry's options with a header that names it and its due time."""
-    header = {"entry": entry.name, "due": due.isoformat(timespec="milliseconds")}
+    header = {"entry": entry.name, "due": _as_text(due)}
     return {**entry.options, "headers": {**(entry.options.get("headers") or {}), BEAT_HEADER: header}}

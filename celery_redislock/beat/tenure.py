@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from datetime import datetime
+from typing import NamedTuple
 from uuid import uuid4
 
 from ..engine import RedisLock
@@ -20,6 +21,18 @@ logger = logging.getLogger(__name__)
 
 #: When to claim again after a claim that was refused, but not because it came too early, seconds.
 RETRY_S = 1.0
+
+
+class Claim(NamedTuple):
+    """What came of a claim.
+
+    Attributes:
+        verdict: Redis's; None: Redis did not answer, or was not asked.
+        delay_s: When to claim again, seconds; None: the due time is this beat's to send.
+    """
+
+    verdict: Verdict | None
+    delay_s: float | None
 
 
 class Tenure:
@@ -64,25 +77,22 @@ class Tenure:
         except StoreUnavailable as error:
             self._report_outage(error)
 
-    def claim(self, entry: str, due: datetime) -> float | None:
+    def claim(self, entry: str, due: datetime) -> Claim:
         """Claim a due time of an entry.
 
         Args:
             entry: Its name.
             due: The due time.
-
-        Returns:
-            None when this beat may send it; else when to claim again, seconds.
         """
         lock_token, due_ms = self._lock.token, to_ms(due)
         if lock_token is None:
-            return RETRY_S
+            return Claim(None, RETRY_S)
         claim_token = self._token_of_claim(entry, due_ms)
         try:
             answer = self._ledger.claim(lock_token, entry, due_ms, claim_token)
         except StoreUnavailable as error:
             self._report_outage(error)
-            return RETRY_S
+            return Claim(None, RETRY_S)
         if answer.verdict is not Verdict.NOT_YET:
             # After NOT_YET the token is kept: a late copy of this claim may still be granted, and only a
             # claim with the same token is then granted as well.
@@ -92,8 +102,8 @@ class Tenure:
         if answer.sent is not None:
             self.sent[entry] = answer.sent
         if answer.verdict is Verdict.CLAIMED:
-            return None
-        return self._retry_delay(entry, due_ms, answer.verdict)
+            return Claim(answer.verdict, None)
+        return Claim(answer.verdict, self._retry_delay(entry, due_ms, answer.verdict))
 
     def _token_of_claim(self, entry: str, due_ms: int) -> str:
         """Return the token of a claim: that of the last claim if it got no answer and was the same."""

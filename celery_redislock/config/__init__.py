@@ -6,6 +6,7 @@ arguments and its Redis key are one `Call`, which is handed on.
 
 * ``options.py`` the one table of options, policies among them
 * ``settings.py`` the table of the other settings
+* ``schedule.py`` what `beat_schedule` names, and how often each entry comes
 * ``resolution.py`` call > task > settings > default
 * ``location.py`` which Redis keeps the locks
 * ``revision.py`` whether the settings have changed since they were read

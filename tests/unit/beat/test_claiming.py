@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
@@ -14,7 +15,7 @@ import fakeredis
 import pytest
 import redis
 from celery import Celery
-from celery.beat import Scheduler
+from celery.beat import Scheduler, SchedulingError
 from celery.schedules import crontab, schedule
 
 from celery_redislock import RedisLock, StoreUnavailable
@@ -23,6 +24,7 @@ from celery_redislock.beat.clock import from_ms, to_ms
 from celery_redislock.beat.ledger import Ledger, Sent
 from celery_redislock.beat.tenure import Tenure
 from celery_redislock.engine.protocol.keys import keys_of
+from celery_redislock.events import Ticked, listen, unlisten
 from celery_redislock.messages.headers import BEAT_HEADER
 
 LOCK = "redislock:beat:beat"
@@ -112,6 +114,20 @@ def ticked(leader: Any, times: int = 6) -> list[tuple[str, datetime]]:
         leader.tick()
     told = [headers[BEAT_HEADER] for headers in leader.messages]
     return [(tick["entry"], datetime.fromisoformat(tick["due"])) for tick in told]
+
+
+@pytest.fixture
+def told(rig: Rig) -> Iterator[list[Ticked]]:
+    """Give what is told of the ticks of this app."""
+    heard: list[Ticked] = []
+
+    def hear(event: Ticked) -> None:
+        if event.app is rig.app:
+            heard.append(event)
+
+    listen(Ticked, hear)
+    yield heard
+    unlisten(Ticked, hear)
 
 
 both = pytest.mark.parametrize("kind", [Recording, Direct], ids=["asks itself", "asks the entry"])
@@ -300,11 +316,11 @@ def test_a_claim_that_came_too_early_is_made_again_with_its_token(rig: Rig) -> N
     claim = tenure._ledger.claim
     tenure._ledger.claim = lambda *args: marks.append(args[-1]) or claim(*args)
 
-    delay_s = tenure.claim("early", early)
+    delay_s = tenure.claim("early", early).delay_s
     assert delay_s
     time.sleep(delay_s + 0.05)
 
-    assert tenure.claim("early", early) is None
+    assert tenure.claim("early", early).delay_s is None
     assert len(set(marks)) == 1
 
 
@@ -315,3 +331,78 @@ def test_a_record_is_read_back_as_it_was_written(rig: Rig) -> None:
     records, _ = Ledger(rig.client, LOCK).read()
 
     assert records["a"] == Sent(to_ms(due), leader._tenure.sent["a"].at_ms)
+
+
+@both
+def test_a_tick_that_is_sent_is_told_once(rig: Rig, told: list[Ticked], kind: type[Scheduler]) -> None:
+    [(_, due)] = ticked(rig.lead(kind, a=rig.every(2 * MINUTE)))
+
+    text = due.isoformat(timespec="milliseconds")
+    assert told == [Ticked(rig.app, "a", "t", text, "sent", 120.0)]
+
+
+def test_a_tick_that_another_beat_has_is_told_as_taken(rig: Rig, told: list[Ticked]) -> None:
+    leader = rig.lead(a=rig.every(MINUTE))
+    rig.sent("a", timedelta())
+
+    assert ticked(leader) == []
+    assert [tick.result for tick in told] == ["taken"]
+
+
+@both
+def test_an_entry_that_is_asked_for_too_early_is_told_once(
+    rig: Rig, told: list[Ticked], kind: type[Scheduler]
+) -> None:
+    soon = now() + 10 * MINUTE
+    rig.ahead = HOUR
+    rig.sent("a", 23 * HOUR)
+
+    assert ticked(rig.lead(kind, a=rig.cron(hour=soon.hour, minute=soon.minute))) == []
+    assert [(tick.result, tick.interval_s) for tick in told] == [("early", 86400.0)]
+
+
+@both
+def test_a_tick_that_is_claimed_and_not_published_is_told_as_lost(
+    rig: Rig, told: list[Ticked], kind: type[Scheduler], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError("no broker")
+
+    monkeypatch.setattr(Recording, "send_task", refuse)
+    leader = rig.lead(kind, a=rig.every(MINUTE))
+
+    with suppress(SchedulingError):
+        ticked(leader)
+    assert [tick.result for tick in told] == ["lost"]
+
+
+def test_a_tick_whose_lease_has_ended_before_it_is_published_is_told_as_lost(
+    rig: Rig, told: list[Ticked], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leader = rig.lead(a=rig.every(MINUTE))
+    monkeypatch.setattr(leader._tenure, "leads", lambda: False)
+
+    assert ticked(leader, 1) == []
+    assert [tick.result for tick in told] == ["lost"]
+
+
+def test_who_hears_of_ticks_and_fails_stops_none(rig: Rig) -> None:
+    def fail(_: Ticked) -> None:
+        raise ValueError("a listener")
+
+    listen(Ticked, fail)
+    try:
+        assert len(ticked(rig.lead(a=rig.every(2 * MINUTE)))) == 1
+    finally:
+        unlisten(Ticked, fail)
+
+
+def test_a_schedule_whose_interval_cannot_be_told_has_none(rig: Rig) -> None:
+    class Odd(schedule):
+        @property
+        def seconds(self) -> float:
+            raise ValueError("it depends")
+
+    entry = SimpleNamespace(name="a", schedule=Odd(60, app=rig.app))
+
+    assert rig.lead()._interval_s(entry) == 0.0
