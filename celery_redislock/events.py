@@ -21,6 +21,7 @@ __all__ = [
     "Conflicted",
     "Event",
     "Forced",
+    "Led",
     "Lost",
     "Orphaned",
     "Released",
@@ -199,8 +200,22 @@ class Ticked(NamedTuple):
     interval_s: float
 
 
+class Led(NamedTuple):
+    """A beat of a group has begun to lead, or does not lead.
+
+    Attributes:
+        app: Celery's.
+        beat: The name of the group, `redislock_beat_name`.
+        leads: False: it stands by, or has ended.
+    """
+
+    app: Any
+    beat: str
+    leads: bool
+
+
 Event: TypeAlias = (
-    Acquired | Released | Conflicted | Lost | Orphaned | Forced | Renewed | StoreFailed | Ticked
+    Acquired | Released | Conflicted | Lost | Orphaned | Forced | Renewed | StoreFailed | Ticked | Led
 )
 Listener: TypeAlias = Callable[[Any], object]
 

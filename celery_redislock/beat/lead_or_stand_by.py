@@ -27,6 +27,7 @@ from ..config.provider import provider_of
 from ..engine import CALL_S, RedisLock, now
 from ..engine.threads import Bell, begin
 from ..errors import StoreUnavailable
+from ..events import Led, tell
 from ..holder import holder_metadata
 from ..plugin import install
 from .claiming import ClaimingScheduler, claiming
@@ -70,7 +71,7 @@ class LockedScheduler(Scheduler):
         del lazy  # the wrapped scheduler is made when this beat leads, not before
         provider, settings = provider_of(app), beat_settings(app.conf, LockedScheduler)
         self._options = options
-        self._wrapped = settings.scheduler
+        self._wrapped, self._name = settings.scheduler, settings.name
         self._leading: ClaimingScheduler | None = None
         self._is_redis_away = self._is_busy = self._must_end = self._has_reported_stand_by = False
         self._interval_s = settings.ttl_ms / 3000
@@ -151,6 +152,7 @@ class LockedScheduler(Scheduler):
                 self._lead()
             elif not self._has_reported_stand_by:
                 self._has_reported_stand_by = True
+                tell(Led(self.app, self._name, leads=False))
                 # A warning: in a log without it a beat that stands by looks like one that hangs.
                 logger.warning("beat: standing by: another beat is the leader (lock %s)", self._lock.name)
             self._is_redis_away = False
@@ -171,6 +173,7 @@ class LockedScheduler(Scheduler):
             raise
         self._leading = leading
         self._has_reported_stand_by = False
+        tell(Led(self.app, self._name, leads=True))
         logger.info("beat: now the leader (lock %s)", self._lock.name)
 
     @contextmanager
@@ -204,6 +207,7 @@ class LockedScheduler(Scheduler):
         leading, self._leading = self._leading, None
         if leading is None:
             return
+        tell(Led(self.app, self._name, leads=False))
         try:
             leading.close()
         except Exception:

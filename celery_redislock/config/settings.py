@@ -63,5 +63,21 @@ SETTINGS: Mapping[str, Setting] = {
             15,
             "Length of the lease of the beat that sends, in seconds; at least 1.",
         ),
+        Setting(
+            "redislock_metrics",
+            [],
+            'Which metrics are kept: `"prometheus"`, `"opentelemetry"`, or both. Each needs the extra of its '
+            "name.",
+        ),
+        Setting(
+            "redislock_metrics_port",
+            None,
+            "Where a worker or a beat serves its Prometheus metrics. Without it nothing is served.",
+        ),
+        Setting(
+            "redislock_metrics_hold_buckets",
+            None,
+            "Upper bounds of the histogram of hold times, seconds. Without it: 0.05 to 21600, in 16 steps.",
+        ),
     )
 }

@@ -7,4 +7,6 @@ block, it leaves to the thread in the background.
 * ``destinations.py`` which destinations an app has, made once in each process
 * ``background.py`` a thread for what must not keep a run waiting
 * ``logs.py`` the log
+* ``metrics.py`` the table of what is counted, for Prometheus and OpenTelemetry
+* ``metric_settings.py`` which metrics an app wants, and where they are served
 """

@@ -22,6 +22,7 @@ OF_AN_APP = (
     events.Orphaned,
     events.Forced,
     events.Ticked,
+    events.Led,
 )
 #: Events of the engine, which knows no app: all apps of the process are told.
 OF_THE_ENGINE = (events.Renewed, events.StoreFailed)

@@ -89,7 +89,15 @@ def test_the_wheel_requires_celery_and_its_redis_alone(metadata: Message) -> Non
 
 
 def test_the_wheel_offers_its_extras(metadata: Message) -> None:
-    assert set(metadata.get_all("Provides-Extra", [])) == {"hiredis", "bench", "demo", "docs", "test", "dev"}
+    assert set(metadata.get_all("Provides-Extra", [])) == {
+        "hiredis",
+        "prometheus",
+        "bench",
+        "demo",
+        "docs",
+        "test",
+        "dev",
+    }
 
 
 def test_the_wheel_says_what_it_is(metadata: Message) -> None:

@@ -1,0 +1,1 @@
+"""Observing, without a server."""
