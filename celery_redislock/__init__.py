@@ -21,6 +21,7 @@ what all parts share; each imports only what stands below it:
 * ``messages/`` what we write into Celery's messages and results
 * ``signals.py`` the four Celery signals of a locked task
 * ``events.py`` what happened to a lock, as frozen data, and who listens
+* ``log_fields.py`` what log lines have for machines
 * ``errors.py`` every error
 * ``durations.py`` seconds or timedelta at the door, milliseconds inside
 * ``holder.py`` who has a lock

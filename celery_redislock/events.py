@@ -28,6 +28,7 @@ __all__ = [
     "Renewed",
     "StoreFailed",
     "Ticked",
+    "Waiting",
     "listen",
     "tell",
     "unlisten",
@@ -57,6 +58,20 @@ class Acquired(NamedTuple):
     lock: Any
     how: str
     waited_s: float
+
+
+class Waiting(NamedTuple):
+    """A run has met a busy lock, and begins to wait for it; told once for each run.
+
+    Attributes:
+        task, task_id, lock: As of `Acquired`.
+        holder: Who has the lock.
+    """
+
+    task: Any
+    task_id: str
+    lock: Any
+    holder: Holder
 
 
 class Released(NamedTuple):
@@ -93,6 +108,7 @@ class Conflicted(NamedTuple):
         waited_s: From the first question for the lock until now, seconds; 0.0: it was not asked for.
         successor: Of a superseded call: the id of the task that runs in its place; empty: not known here.
         headers: Of the message of a superseded call, as it was sent first; None: not at hand.
+        is_pending: The call was waiting as a pending run, and ends now; it is told where that is seen.
     """
 
     task: Any
@@ -107,6 +123,7 @@ class Conflicted(NamedTuple):
     waited_s: float = 0.0
     successor: str = ""
     headers: Any = None
+    is_pending: bool = False
 
 
 class Lost(NamedTuple):
@@ -215,7 +232,17 @@ class Led(NamedTuple):
 
 
 Event: TypeAlias = (
-    Acquired | Released | Conflicted | Lost | Orphaned | Forced | Renewed | StoreFailed | Ticked | Led
+    Acquired
+    | Waiting
+    | Released
+    | Conflicted
+    | Lost
+    | Orphaned
+    | Forced
+    | Renewed
+    | StoreFailed
+    | Ticked
+    | Led
 )
 Listener: TypeAlias = Callable[[Any], object]
 

@@ -18,6 +18,7 @@ from ..engine import RedisLock
 from ..errors import RedislockError, StoreUnavailable
 from ..events import Lost, tell
 from ..holder import holder_metadata
+from ..log_fields import in_log
 from ..messages.headers import BATCH_HEADER
 from ..worker import marked_messages
 from . import counting
@@ -116,10 +117,14 @@ def _take_again(task: Task[..., Any], note: BatchNote) -> None:
 
 
 def _reporter(task: Task[..., Any], note: BatchNote) -> Callable[[str], object]:
+    # Now: in the thread that reports the task has no request.
+    task_id = str(task.request.id)
+
     def report(reason: str) -> None:
-        logger.error("batch %s continues without its lock %r: %s", note.id, note.lock, reason)
+        facts = in_log(lock=note.lock, task=task.name, task_id=task_id, action="lost", reason="taken")
+        logger.error("batch %s continues without its lock %r: %s", note.id, note.lock, reason, extra=facts)
         lock = RedisLock(provider_of(task.app).client, note.lock)
-        tell(Lost(task, str(task.request.id), lock, "taken", reason))
+        tell(Lost(task, task_id, lock, "taken", reason))
 
     return report
 

@@ -23,6 +23,7 @@ from celery import Task, states
 from ..engine import RedisLock
 from ..events import Conflicted, tell
 from ..holder import Holder
+from ..log_fields import in_log, of_holder
 from ..messages.celery_exceptions import Done, PutOff
 from ..messages.headers import COPY_HEADER, OUTAGE_HEADER, PUT_OFF_HEADER
 from ..messages.republish import publish_again
@@ -79,6 +80,7 @@ def put_off(task: Task[..., Any], lock: RedisLock, holder: Holder, token: str | 
         lock.name,
         delay_s,
         attempts.count,
+        extra=_facts(task, "put_off", lock=lock.name, **of_holder(holder)),
     )
     reason = f"delayed: an earlier delivery of this task may still hold lock {lock.name!r}"
     tell(Conflicted(task, str(task.request.id), lock.name, "put_off", holder, reason))
@@ -94,7 +96,12 @@ def drop_if_done(task: Task[..., Any], request: Any, lock: RedisLock) -> None:
     """
     if not _is_copy(request) or not lock.was_done(str(request.id)):
         return
-    logger.info("Task %s[%s] was delivered again after it had finished: dropped", task.name, request.id)
+    logger.info(
+        "Task %s[%s] was delivered again after it had finished: dropped",
+        task.name,
+        request.id,
+        extra=_facts(task, "dropped", lock=lock.name),
+    )
     raise Done("an earlier delivery of this task has finished")
 
 
@@ -122,7 +129,10 @@ def drop_if_succeeded(task: Task[..., Any]) -> None:
         return
     if state == states.SUCCESS:
         logger.info(
-            "Task %s[%s] was delivered again after it had succeeded: dropped", task.name, task.request.id
+            "Task %s[%s] was delivered again after it had succeeded: dropped",
+            task.name,
+            task.request.id,
+            extra=_facts(task, "dropped"),
         )
         raise Done("an earlier delivery of this task has finished")
 
@@ -134,10 +144,18 @@ def begin_again(task: Task[..., Any]) -> NoReturn:
         PutOff: Always.
     """
     logger.info(
-        "Task %s[%s] is published again: its lock was lost before it began", task.name, task.request.id
+        "Task %s[%s] is published again: its lock was lost before it began",
+        task.name,
+        task.request.id,
+        extra=_facts(task, "put_off"),
     )
     publish_again(task, 0, COPY_HEADER, Attempts().after(0).as_header())
     raise PutOff("delayed: the lock was lost before the body began")
+
+
+def _facts(task: Task[..., Any], action: str, **more: Any) -> dict[str, Any]:
+    """Return what the log line of the task that runs here has for machines."""
+    return in_log(task=task.name, task_id=str(task.request.id), action=action, **more)
 
 
 def _is_copy(request: Any) -> bool:

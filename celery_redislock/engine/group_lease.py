@@ -15,6 +15,7 @@ from importlib.resources import files
 from typing import Any
 from weakref import ref
 
+from ..holder import Holder
 from .companion import Client, Companion, Script, now, number_of_work
 from .lease.holding import Holding
 from .lease.lease import Lease
@@ -173,6 +174,13 @@ class Member:
 
     def _token_of(self, name: str) -> str:
         return f"{self._token}:{name}"
+
+    def log_facts(self) -> Mapping[str, Any]:
+        """Return nothing: whose lease it is ``on_lost`` says."""
+        return {}
+
+    def report_waiting(self, _: Member, __: Holder) -> None:
+        """A member does not wait: it has the lock of its batch."""
 
     def report_lost(self, _: Member) -> None:
         """Tell of the loss."""

@@ -431,7 +431,8 @@ class RedisLock:
         if confirmations.last:
             confirmations.settle(verbs)
         if blocking and timeout_s != 0:
-            waiter = Waiter(verbs, token, terms.first_ttl_ms, metadata, ticket)
+            tell = self._holding.report_waiting
+            waiter = Waiter(verbs, token, terms.first_ttl_ms, metadata, ticket, tell)
             answer = waiter.wait(timeout_s, terms.ttl_ms / 1000)
             self._was_busy = self._was_busy or waiter.was_busy
         else:

@@ -6,6 +6,7 @@ block, it leaves to the thread in the background.
 * ``receivers.py`` what is heard of events, and of Celery's signals
 * ``destinations.py`` which destinations an app has, made once in each process
 * ``background.py`` a thread for what must not keep a run waiting
+* ``facts.py`` what an event tells, as flat fields
 * ``logs.py`` the log
 * ``metrics.py`` the table of what is counted, for Prometheus and OpenTelemetry
 * ``metric_settings.py`` which metrics an app wants, and where they are served

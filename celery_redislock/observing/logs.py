@@ -1,13 +1,19 @@
-"""Logs: one line for what happened to a call, with flat fields for machines."""
+"""Logs: one line for what happened to a lock, with flat fields for machines; see ``log_fields.py``.
+
+The lines of what no event tells whole, such as how long a copy is delayed, are written where it is known.
+"""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from celery import Celery
 
-from ..events import Conflicted
+from ..events import Acquired, Conflicted, Forced, Orphaned, Released, Waiting
+from ..log_fields import in_log
+from .facts import facts_of
 
 logger = logging.getLogger(__name__)
 
@@ -17,12 +23,9 @@ class Log:
 
     def hear(self, event: Any) -> None:
         """Write the line of an event, if it has one."""
-        # A call that another stands for, or that is put off, has a line of its own where that is decided.
-        if type(event) is Conflicted and event.conflict is not None:
-            would = "would " if event.is_shadow else ""
-            logger.info(
-                "Task %s[%s] %s%s: %s", event.task.name, event.task_id, would, event.action, event.reason
-            )
+        write = _WRITERS.get(type(event))
+        if write is not None:
+            write(event)
 
     def close(self) -> None:
         """Nothing is left."""
@@ -32,3 +35,71 @@ def destination_of(app: Celery) -> Log:
     """Return the log: each app has one."""
     del app
     return Log()
+
+
+def _acquired(event: Acquired) -> None:
+    if logger.isEnabledFor(logging.DEBUG):
+        logger.debug(
+            "Task %s[%s] has lock %r after %.3f s", *_run(event), event.waited_s, extra=_extra(event)
+        )
+
+
+def _released(event: Released) -> None:
+    if logger.isEnabledFor(logging.DEBUG):
+        logger.debug(
+            "Task %s[%s] gives back lock %r after %.3f s", *_run(event), event.held_s, extra=_extra(event)
+        )
+
+
+def _waiting(event: Waiting) -> None:
+    if logger.isEnabledFor(logging.DEBUG):
+        logger.debug(
+            "Task %s[%s] waits for lock %r, held by: %s", *_run(event), event.holder, extra=_extra(event)
+        )
+
+
+def _conflicted(event: Conflicted) -> None:
+    # A copy that is put off has its line where it is known for how long: see `conflicts/redelivery.py`.
+    if event.action == "put_off" or not logger.isEnabledFor(logging.INFO):
+        return
+    if event.action == "superseded":
+        logger.info(
+            "Task %s[%s] skipped: %s", event.task.name, event.task_id, event.reason, extra=_extra(event)
+        )
+        return
+    would = "would " if event.is_shadow else ""
+    line = "Task %s[%s] %s%s: %s"
+    facts = event.task.name, event.task_id, would, event.action, event.reason
+    logger.info(line, *facts, extra=_extra(event))
+
+
+def _orphaned(event: Orphaned) -> None:
+    logger.info(
+        "lock %r: released for the dead child of task %s",
+        event.lock_name,
+        event.task.name,
+        extra=_extra(event),
+    )
+
+
+def _forced(event: Forced) -> None:
+    logger.info("lock %r: taken from its holder: %s", event.lock_name, event.holder, extra=_extra(event))
+
+
+#: A loss has its line in the engine: a lock that no task has can be lost too.
+_WRITERS: dict[type[Any], Callable[[Any], None]] = {
+    Acquired: _acquired,
+    Released: _released,
+    Waiting: _waiting,
+    Conflicted: _conflicted,
+    Orphaned: _orphaned,
+    Forced: _forced,
+}
+
+
+def _run(event: Acquired | Released | Waiting) -> tuple[str, str, str]:
+    return event.task.name, event.task_id, event.lock.name
+
+
+def _extra(event: Any) -> dict[str, Any]:
+    return in_log(**facts_of(event))

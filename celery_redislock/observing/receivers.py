@@ -16,6 +16,7 @@ logger = logging.getLogger(__name__)
 #: Events that know the app whose lock it is.
 OF_AN_APP = (
     events.Acquired,
+    events.Waiting,
     events.Released,
     events.Conflicted,
     events.Lost,

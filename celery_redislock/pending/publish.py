@@ -12,6 +12,7 @@ from kombu.exceptions import ContentDisallowed
 from ..config.provider import provider_of
 from ..engine.threads import Bell, begin
 from ..events import Conflicted, tell
+from ..log_fields import in_log
 from ..messages.headers import PENDING_HEADER, pending_value
 from ..messages.stored_state import StandsForOthers, request_of, revoke
 from ..publish_lock.ticket import free_of_message
@@ -131,7 +132,13 @@ def _publish(task: Task[..., Any], runs: PendingRuns, run: PendingRun, token: st
     pending = pending_value(run.triggered_us, runs.lock_name, token)
     headers = {**(signature.options.get("headers") or {}), PENDING_HEADER: pending}
     signature.set(headers=headers).apply_async()
-    logger.info("Task %s[%s] published: lock %r is free", task.name, run.id, runs.lock_name)
+    logger.info(
+        "Task %s[%s] published: lock %r is free",
+        task.name,
+        run.id,
+        runs.lock_name,
+        extra=in_log(lock=runs.lock_name, task=task.name, task_id=run.id, action="published"),
+    )
     return runs.confirm(run, token)
 
 
@@ -144,12 +151,19 @@ def end_superseded(task: Task[..., Any], runs: PendingRuns, run: PendingRun, suc
     if not is_ours(task, run):
         return False
     reason = superseded_reason(runs.lock_name, successor)
-    logger.info("Task %s[%s] skipped: %s", task.name, run.id, reason)
     signature = signature_of(task, run)
     headers = signature.options.get("headers")
     tell(
         Conflicted(
-            task, run.id, runs.lock_name, "superseded", None, reason, successor=successor, headers=headers
+            task,
+            run.id,
+            runs.lock_name,
+            "superseded",
+            None,
+            reason,
+            successor=successor,
+            headers=headers,
+            is_pending=True,
         )
     )
     revoke(task, request_of(signature.options, task.name, signature.args, signature.kwargs), reason)

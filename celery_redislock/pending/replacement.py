@@ -16,6 +16,7 @@ from ..config.options import LockOptions
 from ..config.provider import provider_of
 from ..engine import RedisLock, inspect, store_of
 from ..errors import LockLost
+from ..log_fields import in_log
 from ..messages.celery_exceptions import Skipped
 from ..messages.stored_state import is_stored, revoke
 from .publish import FOREIGN_MS, runs_of, superseded_reason
@@ -55,7 +56,8 @@ def end_replaced(task: Task[..., Any], lock: RedisLock) -> Skipped:
         why = reason_to_stop(task.app, lock.name, lock.token or "") or why
     except Exception as error:  # noqa: BLE001 - it ends without the name of its successor
         logger.debug("lock %r: who replaces is not known: %s", lock.name, error)
-    logger.info("Task %s[%s] stopped: %s", task.name, task.request.id, why)
+    facts = in_log(lock=lock.name, task=task.name, task_id=task.request.id, action="stopped")
+    logger.info("Task %s[%s] stopped: %s", task.name, task.request.id, why, extra=facts)
     if is_stored(task):
         revoke(task, task.request, why)
     return Skipped(why)

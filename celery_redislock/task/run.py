@@ -19,7 +19,8 @@ from ..conflicts import outage, redelivery
 from ..engine import RedisLock, ReleaseOutcome, now
 from ..engine.threads import here
 from ..errors import LockKeyError, LockLost, StoreUnavailable
-from ..events import Acquired, Lost, Released, tell
+from ..events import Acquired, Lost, Released, Waiting, tell
+from ..holder import Holder
 from ..messages.celery_exceptions import Skipped
 from ..messages.headers import CALL_HEADER, TICKET_HEADER
 from ..pending import replacement
@@ -54,7 +55,7 @@ class Run:
 
     # What most runs never change is not set for each.
     lock: RedisLock | Unlocked = Unlocked()
-    has_anything = is_replaced = hands_over = has_called = has_ended = False
+    has_anything = is_replaced = hands_over = has_called = has_ended = _has_waited = False
     copies = 0
     _is_ours = False
     _remember_s = redelivery.COPY_MAY_COME_S
@@ -183,6 +184,16 @@ class Run:
     def is_called_by_celery(self) -> bool:
         """Whether what goes on is Celery's call, and not one that the body makes of its own task."""
         return self._depth == 1
+
+    def log_facts(self) -> dict[str, str]:
+        """Return whose lock it is."""
+        return {"task": self._task.name, "task_id": str(self._request.id)}
+
+    def report_waiting(self, lock: RedisLock, holder: Holder) -> None:
+        """Tell that the run begins to wait for its lock."""
+        if not self._has_waited:
+            self._has_waited = True
+            tell(Waiting(self._task, self._request.id, lock, holder))
 
     def report_lost(self, lock: RedisLock) -> None:
         """Interrupt the body, if it is to stop, and tell of the loss."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,8 +14,6 @@ from ..events import Orphaned, tell
 from ..pending.publish import publish_pending
 from ..pending.withdrawal import withdraw_apart
 from ..publish_lock import ticket
-
-logger = logging.getLogger(__name__)
 
 
 def free_what_it_waited_with(app: Celery, headers: Mapping[str, Any]) -> None:
@@ -45,7 +42,6 @@ def release(call: Call, token: str) -> None:
         return
     app, lock_name = call.task.app, call.lock_name
     if release_orphan(provider_of(app).client, lock_name, token, call.plan.options.min_hold_ms):
-        logger.info("lock %r: released for the dead child of task %s", lock_name, call.task.name)
         tell(Orphaned(call.task, str(call.task_id), lock_name, "parent"))
     # Also if the child had released it: it may have died before it published the pending runs.
     publish_pending(app, lock_name)

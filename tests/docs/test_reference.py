@@ -30,6 +30,7 @@ from celery_redislock.engine.companion import Index
 from celery_redislock.engine.lease.verbs import LockVerbs
 from celery_redislock.engine.protocol.keys import keys_of
 from celery_redislock.engine.transport.clients import store_of
+from celery_redislock.log_fields import FIELDS, PREFIX
 from celery_redislock.messages import headers
 from celery_redislock.operations.commands import locks
 from celery_redislock.operations.rendering import LockView
@@ -134,12 +135,17 @@ def test_each_policy_has_its_row() -> None:
 # -- settings
 
 
+#: Pages of names of the same form that are no settings.
+OTHER_NAMES = {"headers", "logs", "metrics"}
+
+
 def setting_rows() -> list[tuple[str, ...]]:
-    """Return the rows of settings on all pages but two, which have other names of the same form."""
-    others = (
-        path.stem for path in sorted(REFERENCE.rglob("*.md")) if path.stem not in ("headers", "metrics")
+    """Return the rows of settings on all pages but those of other names."""
+    pages_of_settings = (
+        path.stem for path in sorted(REFERENCE.rglob("*.md")) if path.stem not in OTHER_NAMES
     )
-    return [row for page in others for row in rows_of(text_of(page)) if row[0].startswith("`redislock_")]
+    rows = (row for page in pages_of_settings for row in rows_of(text_of(page)))
+    return [row for row in rows if row[0].startswith("`redislock_")]
 
 
 def test_each_setting_has_one_row_in_the_reference_and_there_is_no_other() -> None:
@@ -204,6 +210,12 @@ def test_each_header_has_its_row() -> None:
     rows = Counter(row[0].strip("`") for row in rows_of(text_of("headers")))
 
     assert rows == Counter(getattr(headers, name) for name in headers.__all__ if name.endswith("_HEADER"))
+
+
+def test_each_field_of_a_log_line_has_its_row() -> None:
+    rows = [row for row in rows_of(text_of("logs")) if row[0].startswith(f"`{PREFIX}")]
+
+    assert rows == [(f"`{PREFIX}{name}`", meaning) for name, meaning in FIELDS]
 
 
 def test_the_fields_of_a_header_are_told() -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Protocol, TypeAlias
 from weakref import ReferenceType, WeakMethod
 
 from ...errors import ConfigurationError, LockLost
+from ...holder import Holder
+from ...log_fields import in_log
 from ..threads import begin, here
 from .lease import Lease, now
 
@@ -19,6 +21,12 @@ Callback: TypeAlias = Callable[[Any], object] | WeakMethod[Any]
 
 class Observer(Protocol):
     """Who is told what becomes of a lock. Each is told once for each lease, in a thread of its own."""
+
+    def log_facts(self) -> Mapping[str, Any]:
+        """Return whose lock it is, for the log: facts as in ``log_fields.py``."""
+
+    def report_waiting(self, lock: Any, holder: Holder) -> object:
+        """Take note that it is busy, and waited for. Called by the thread that waits, before it waits."""
 
     def report_lost(self, lock: Any) -> object:
         """Take note that the lease is lost."""
@@ -130,11 +138,23 @@ class Holding:
         tell = self._report("report_lost")
         if grant.loss is None:
             grant.loss = grant.loss_by_now or reason
-            logger.warning("lock %r is lost: %s", self._name, reason)
+            logger.warning("lock %r is lost: %s", self._name, reason, extra=self._log_fields(grant.lease))
         if tell is None:
             grant.loss_untold.clear()
         else:
             self._start(tell, grant.loss_untold, "on_lost")
+
+    def _log_fields(self, lease: Lease) -> Mapping[str, Any]:
+        observer = None if self._observer is None else self._observer()
+        whose = {} if observer is None else observer.log_facts()
+        token = lease.fencing_token
+        return in_log(lock=self._name, action="lost", reason=self.loss_reason, fencing_token=token, **whose)
+
+    def report_waiting(self, holder: Holder) -> None:
+        """Take note that the lock is busy, and that this object begins to wait for it."""
+        lock, observer = self._lock(), None if self._observer is None else self._observer()
+        if lock is not None and observer is not None:
+            observer.report_waiting(lock, holder)
 
     def report_stop_wanted(self, token: str) -> None:
         """Take note that the holder of the lease with this token is asked to stop."""
@@ -194,6 +214,13 @@ class Callbacks:
             if tell is not None and not callable(tell):
                 raise ConfigurationError(f"{name} must be callable, not {type(tell).__name__}")
         self._on_lost, self._on_stop_wanted = on_lost, on_stop_wanted
+
+    def log_facts(self) -> Mapping[str, Any]:
+        """Return nothing: whose lock it is the user knows."""
+        return {}
+
+    def report_waiting(self, lock: Any, holder: Holder) -> None:
+        """Call nothing."""
 
     def report_lost(self, lock: Any) -> None:
         """Call `on_lost`."""

@@ -19,11 +19,13 @@ from __future__ import annotations
 import logging
 import random
 import time
+from collections.abc import Callable
 from weakref import WeakSet
 
 import redis
 
 from ...errors import StoreUnavailable
+from ...holder import Holder
 from ..protocol.exclusive import Busy, Granted
 from ..transport.redis_errors import is_refusal
 from ..transport.store import CALL_S, LEAST_ATTEMPT_S, Store
@@ -51,14 +53,32 @@ LATE_S, PUNCTUAL_S = 1.0, 0.01
 
 
 class Waiter:
-    """One attempt to get one lock, with a token of its own."""
+    """One attempt to get one lock, with a token of its own.
 
-    def __init__(self, verbs: LockVerbs, token: str, ttl_ms: int, metadata: str, ticket: str = "") -> None:
+    Args:
+        verbs: Of the lock.
+        token: That of this attempt.
+        ttl_ms: Length of the lease that is asked for, milliseconds.
+        metadata: What a holder says of itself.
+        ticket: As `RedisLock` takes it.
+        tell: Called with the holder when it is refused first, and so begins to wait.
+    """
+
+    def __init__(
+        self,
+        verbs: LockVerbs,
+        token: str,
+        ttl_ms: int,
+        metadata: str,
+        ticket: str = "",
+        tell: Callable[[Holder], object] | None = None,
+    ) -> None:
         self._verbs = verbs
         self._token = token
         self._ttl_ms = ttl_ms
         self._metadata = metadata
         self._ticket = ticket
+        self._tell = tell
         self._mailbox = verbs.keys.mailbox(token)
         self._room: Mailroom | None = None
         #: Whether it was refused at least once.
@@ -123,13 +143,18 @@ class Waiter:
                 continue
             if isinstance(answer, Granted):
                 return answer
-            self.was_busy = True
+            self._refused(answer)
             if left <= 0:
                 return outage.checked(answer)
             outage.ended()
             way_s = self._way_s(now() - asked_at)
             left = CALL_S if deadline is None else max(deadline - now() - way_s, 0)
             self._sleep_somehow(answer, left, sleepless)
+
+    def _refused(self, busy: Busy) -> None:
+        if not self.was_busy and self._tell is not None:
+            self._tell(busy.holder)
+        self.was_busy = True
 
     def _way_s(self, last_s: float) -> float:
         """Return how long before the end of a timeout the last question is asked, over a long way."""

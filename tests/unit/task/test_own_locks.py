@@ -24,6 +24,11 @@ class Observer:
 
     def report_lost(self, lock: Any) -> None: ...
 
+    def log_facts(self) -> dict[str, str]:
+        return {}
+
+    def report_waiting(self, lock: Any, holder: Any) -> None: ...
+
     def report_stop_wanted(self, lock: Any) -> None: ...
 
 
