@@ -12,7 +12,7 @@ from typing import Any
 from .lease.lease import now
 from .protocol import holder_record
 from .protocol.exclusive import number_of, number_of_work
-from .protocol.keys import index_of, keys_of
+from .protocol.keys import index_of, keys_of, statistics_of
 from .protocol.script import Question, Script
 from .protocol.wire import Argument
 from .transport.clients import Client, store_of
@@ -108,4 +108,5 @@ __all__ = [
     "number_of_work",
     "question_number",
     "read_holder",
+    "statistics_of",
 ]

@@ -10,4 +10,8 @@ block, it leaves to the thread in the background.
 * ``logs.py`` the log
 * ``metrics.py`` the table of what is counted, for Prometheus and OpenTelemetry
 * ``metric_settings.py`` which metrics an app wants, and where they are served
+* ``statistics.py`` what the processes of an app have counted, read back from Redis
+* ``statistics_record.py`` these numbers in Redis
+* ``counting.py`` numbers and percentiles (pure)
+* ``scripts/`` the Lua file that adds numbers up
 """

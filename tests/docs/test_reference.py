@@ -32,6 +32,7 @@ from celery_redislock.engine.protocol.keys import keys_of
 from celery_redislock.engine.transport.clients import store_of
 from celery_redislock.log_fields import FIELDS, PREFIX
 from celery_redislock.messages import headers
+from celery_redislock.observing.statistics_record import Batch, StatisticsRecord, of_task
 from celery_redislock.operations.commands import locks
 from celery_redislock.operations.rendering import LockView
 from celery_redislock.pending.runs import SCHEDULE, PendingRun, PendingRuns
@@ -309,6 +310,16 @@ def with_every_feature(client: redis.Redis, name: str) -> Iterator[None]:
     runs.record(run, keep="latest", question="b" * 32, is_listed=True)
     assert Member(client, name, str(lock.token), "one").wait(30_000, {"task": "a task"})
     Ledger(client, name).note_seen("an entry", 0)
+    StatisticsRecord(client, "redislock:").add(
+        Batch(
+            {(of_task("t"), "lost", "taken"): 1},
+            {},
+            {(of_task("t"), "hold", "1"): 1},
+            {"<task>": [name]},
+            {"<task>": ["[]"]},
+            "c" * 16,
+        )
+    )
     yield
 
 
@@ -319,6 +330,8 @@ def test_the_keys_on_a_server_are_those_of_the_page(client: redis.Redis) -> None
         for key in client.scan_iter():
             told = key.decode().replace("{redislock:}", "{PREFIX}").replace(name, "LOCK")
             told = re.sub(r":[0-9a-f]{16,32}$", ":<token>", told)
+            told = re.sub(r":\d{4}-\d\d-\d\dT\d\d$", ":<hour>", told)
+            told = re.sub(r":\d{4}-\d\d-\d\d\b", ":<day>", told)
             kind, life = documented()[told]
             assert client.type(key).decode() == {"sorted set": "zset"}.get(kind, kind), told
             left_ms = client.pttl(key)

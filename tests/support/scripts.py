@@ -18,6 +18,7 @@ _SENDERS = (
     "publish_lock.record",
     "pending.runs",
     "beat.ledger",
+    "observing.statistics_record",
 )
 
 

@@ -98,6 +98,14 @@ def index_of(prefix: str) -> bytes:
     return COMPANION + b"index:{" + prefix.encode() + b"}"
 
 
+def statistics_of(prefix: str) -> bytes:
+    """Return what the keys of the statistics of these locks begin with: all of a prefix are in one slot."""
+    tag = prefix.encode()
+    # Redis hashes the whole key where nothing stands between the braces.
+    in_slot = b"{.}@" + tag if tag[:1] in (b"", b"}") else b"{" + tag + b"}"
+    return COMPANION + b"stats:" + in_slot
+
+
 def _in_slot_of(lock: bytes) -> bytes:
     """Return a suffix that carries the whole name and puts a key into its slot.
 

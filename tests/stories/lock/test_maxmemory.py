@@ -15,6 +15,7 @@ from celery_redislock.engine.group_lease import STAY, Left, Member, members_in_f
 from celery_redislock.engine.lease.verbs import LockVerbs
 from celery_redislock.engine.protocol.exclusive import Busy, Granted
 from celery_redislock.engine.transport.clients import store_of
+from celery_redislock.observing.statistics_record import Batch, StatisticsRecord
 from celery_redislock.pending.runs import PendingIndex, PendingRun, PendingRuns
 from celery_redislock.publish_lock.record import PublishLock
 
@@ -390,7 +391,11 @@ def schedule(full: Full) -> Callable[[], object]:
     return lambda: PendingIndex(full.client, "full:").schedule(full.name, 1000)
 
 
-REFUSED = [acquire, acquire_a_place_in_line, join, take, record, claim_of_a_run, claim, schedule]
+def count(full: Full) -> Callable[[], object]:
+    return lambda: StatisticsRecord(full.client, "full:").add(Batch())
+
+
+REFUSED = [acquire, acquire_a_place_in_line, join, take, record, claim_of_a_run, claim, schedule, count]
 
 
 @pytest.mark.parametrize("what", REFUSED, ids=lambda what: what.__name__)

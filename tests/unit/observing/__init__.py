@@ -1,1 +1,1 @@
-"""Observing, without a server."""
+"""Observing, without a worker."""
