@@ -5,7 +5,7 @@ The table of contents. Names of the Celery layer are loaded when first used, so 
 what all parts share; each imports only what stands below it:
 
 * ``plugin.py`` how a process comes to know all of the Celery layer
-* ``operations/`` for people: who has which lock, and how to take it away
+* ``operations/`` for people: who has which lock, how to take it away, and what is wrong
 * ``beat/`` many beats, one of them sends
 * ``batch/`` a whole canvas under one lock
 * ``task/`` one run, from taking the lock to releasing it
@@ -13,6 +13,7 @@ what all parts share; each imports only what stands below it:
 * ``publishing/`` with `lock_scope`: an equal call that waits or runs is not published twice
 * ``conflicts/`` a task cannot begin
 * ``pending/`` one more run, later
+* ``doctor/`` what is wrong with the locks of an app, and its cure
 * ``publish_lock/`` under the name of a lock at most one message waits
 * ``observing/`` what people and their tools see of locks
 * ``config/`` what was declared, checked and frozen

@@ -79,5 +79,11 @@ SETTINGS: Mapping[str, Setting] = {
             None,
             "Upper bounds of the histogram of hold times, seconds. Without it: 0.05 to 21600, in 16 steps.",
         ),
+        Setting(
+            "redislock_doctor_ignore",
+            {},
+            "Rules of `locks doctor` that are silenced: by id, the reason, "
+            'such as `{"RL103": "imports are safe"}`.',
+        ),
     )
 }

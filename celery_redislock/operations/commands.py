@@ -11,14 +11,21 @@ from types import TracebackType
 import click
 from celery.bin.base import CeleryCommand, handle_preload_options
 
+from ..config.all_off import is_off
 from ..config.provider import LockProvider, provider_of
+from ..doctor.configuration import Configuration
+from ..doctor.examination import Report, examine, examine_configuration
+from ..doctor.finding import ERROR, LEVELS
+from ..doctor.ignoring import ignored_by, refuse_unknown
 from ..engine import RedisLock, inspect, inspect_all, store_of
 from ..engine.group_lease import members_in_flight
 from ..errors import ConfigurationError, RedislockError
 from ..pending.publish import publish_pending
 from ..plugin import install
 from ..publish_lock.record import PublishLock
+from . import findings
 from .rendering import HEADINGS, LockView
+from .spans import span_s
 
 __all__ = ["locks"]
 
@@ -125,6 +132,71 @@ def release(context: click.Context, name: str, force: bool) -> None:
         what = "kept for its min_hold; released" if seen.is_kept else "taken from its holder"
         whose = ", the next waiter has it" if seen.waiters else ""
         click.echo(f"{text}\n{key}: {what}{whose}")
+
+
+@locks.command(cls=CeleryCommand)
+@click.option("--config-only", is_flag=True, help="Look at the configuration alone: no network is used.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option(
+    "--fail-level",
+    type=click.Choice(LEVELS),
+    default=ERROR,
+    show_default=True,
+    help="Exit with 1 if there is a finding of this level, or a worse one.",
+)
+@click.option(
+    "--ignore", "ignored", multiple=True, metavar="ID", help="Silence a rule. May be given several times."
+)
+@click.option(
+    "--since",
+    "since_s",
+    callback=span_s,
+    default="7d",
+    show_default=True,
+    help="How much of the history to look at: 12h, 7d.",
+)
+@click.pass_context
+def doctor(
+    context: click.Context,
+    config_only: bool,
+    as_json: bool,
+    fail_level: str,
+    ignored: tuple[str, ...],
+    since_s: float,
+) -> None:
+    """Say what is wrong with the locks of the app, and what to do about it.
+
+    Exit status: 0 there is no finding of the --fail-level, 1 there is one, 2 the app or Redis could not be
+    reached.
+    """
+    with _errors_for_people():
+        refuse_unknown(ignored, "--ignore")
+        reasons = {**dict.fromkeys(ignored, "--ignore is given"), **ignored_by(context.obj.app)}
+        configured = _configuration(context)
+        if config_only:
+            report = examine_configuration(configured, reasons)
+        else:
+            report = examine(configured, reasons, since_s)
+    click.echo(findings.as_json(report) if as_json else findings.as_text(report))
+    context.exit(_status(report, fail_level))
+
+
+def _configuration(context: click.Context) -> Configuration:
+    """Return what the app declares, if locks can be taken with its settings."""
+    app = context.obj.app
+    try:
+        configured = Configuration.of(app)
+    except ImportError as error:
+        raise _NotAsked(f"a module of the app cannot be imported: {error}") from error
+    if not is_off(app):
+        _provider(context)
+    return configured
+
+
+def _status(report: Report, fail_level: str) -> int:
+    if not report.is_redis_reached:
+        return _NOT_ASKED
+    return int(any(each.is_at_least(fail_level) for each in report.findings))
 
 
 class _NotAsked(click.ClickException):

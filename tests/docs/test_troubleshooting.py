@@ -15,7 +15,10 @@ from .messages import Message, messages_in, messages_of
 from .pages import blocks
 
 FOLDER = DOCS / "troubleshooting"
-PAGES = sorted(path for path in FOLDER.glob("*.md") if path.name != "index.md")
+#: What the doctor says stands where its rules are explained.
+DOCTOR = DOCS / "reference" / "doctor.md"
+FOLDERS_PAGES = sorted(path for path in FOLDER.glob("*.md") if path.name != "index.md")
+PAGES = [*FOLDERS_PAGES, DOCTOR]
 MESSAGES = messages_of(ROOT / "celery_redislock")
 
 #: Texts that the package reads from others, or tells nobody.
@@ -87,7 +90,7 @@ def unsaid(line: str) -> str:
     return "".join(rest)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", FOLDERS_PAGES, ids=lambda page: page.stem)
 def test_a_page_says_the_cause_and_the_cure(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
 
@@ -98,8 +101,8 @@ def test_the_index_leads_to_each_page() -> None:
     index = (FOLDER / "index.md").read_text(encoding="utf-8")
 
     table, _, toctree = index.partition("```{toctree}")
-    assert [page.name for page in PAGES if f"({page.name})" not in table] == []
-    assert [page.stem for page in PAGES if page.stem not in toctree.split()] == []
+    assert [page.name for page in FOLDERS_PAGES if f"({page.name})" not in table] == []
+    assert [page.stem for page in FOLDERS_PAGES if page.stem not in toctree.split()] == []
 
 
 def test_a_page_of_what_the_package_says_no_longer_is_found() -> None:

@@ -1,0 +1,19 @@
+"""Doctor: what is wrong with the locks of an app, by the numbers, each with its cure.
+
+A rule looks at one layer: what is declared, what runs now, or what has happened. It knows neither its id nor
+its page: the table of rules does. To add a rule, write its function, add its row to ``rules.py``, and its
+heading to ``docs/reference/doctor.md``.
+
+* ``finding.py`` a finding: what is wrong, how bad that is, and the line that cures it
+* ``rule.py`` a rule: an id, a level, and the function that looks
+* ``rules.py`` the table of rules
+* ``examination.py`` goes through the rules, and notes where it could not look
+* ``ignoring.py`` which rules a project has silenced, and why
+* ``configuration.py`` what the rules of the configuration look at
+* ``live.py`` what the rules of the live layer look at
+* ``history.py`` what the rules of the history look at
+* ``wording.py`` names and numbers as they stand in a finding
+* ``delivery.py`` rules: messages that the broker delivers again, or does not
+* ``lengths.py`` rules: durations that do not fit each other
+* ``servers.py`` rules: whether the servers are fit to keep locks
+"""

@@ -1,0 +1,86 @@
+"""Doctor: what its command prints, and how it ends, on the real command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from ...support.places import ROOT, python_path
+from .shop_app import SETTINGS
+
+#: A run may go on for longer than it can hold its lock.
+BROKEN = {"task_time_limit": 3600}
+AWAY = "redis://127.0.0.1:1/0"
+
+
+def doctor(*arguments: str, app: str = "tests.stories.operations.shop_app", **settings: Any) -> Any:
+    """Run ``celery -A APP locks doctor`` as an operator does."""
+    command = [sys.executable, "-m", "celery", "-A", app, "locks", "doctor", *arguments]
+    env = {**os.environ, "PYTHONPATH": python_path(), SETTINGS: json.dumps(settings)}
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, env=env, cwd=ROOT, timeout=100
+    )
+
+
+def test_trouble_is_told_with_its_cure_and_ends_with_1(redis_url: str) -> None:
+    told = doctor(redislock_url=redis_url, result_backend=redis_url, **BROKEN)
+
+    assert told.returncode == 1, told.stderr
+    first, cure, page, *_ = told.stdout.splitlines()
+    assert first.startswith("error    RL106  shop.import_csv may run for 3600 s")
+    assert cure == "         cure: lock_max_hold=3660"
+    assert page == "         see:  docs/reference/doctor.md#rl106"
+    assert "\x1b" not in told.stdout, "colours are for terminals"
+
+
+def test_without_trouble_it_ends_with_0_and_says_where_it_could_not_look(redis_url: str) -> None:
+    told = doctor("--json", redislock_url=redis_url, result_backend=redis_url)
+
+    assert told.returncode == 0, told.stderr
+    report = json.loads(told.stdout)
+    assert report["findings"] == []
+    assert {each["layer"] for each in report["not_looked"]} <= {"live", "history"}
+
+
+def test_the_configuration_alone_needs_no_redis() -> None:
+    told = doctor("--config-only", "--json", redislock_url=AWAY, result_backend=AWAY, **BROKEN)
+
+    assert told.returncode == 1, told.stderr
+    (found,) = json.loads(told.stdout)["findings"]
+    assert (found["id"], found["level"]) == ("RL106", "error")
+
+
+def test_a_redis_that_is_away_ends_with_2_and_the_configuration_is_told() -> None:
+    told = doctor("--json", redislock_url=AWAY, result_backend=AWAY, **BROKEN)
+
+    assert told.returncode == 2, told.stderr
+    report = json.loads(told.stdout)
+    assert [each["id"] for each in report["findings"]] == ["RL106"]
+    assert "cannot be reached" in report["not_looked"][0]["why"]
+
+
+@pytest.mark.parametrize(
+    ("app", "complaint"),
+    [("tests.stories.operations.no_such_app", "no_such_app"), ("tests.stories.operations.shop_app", "RL999")],
+)
+def test_what_is_no_app_or_no_rule_ends_with_2(app: str, complaint: str) -> None:
+    told = doctor("--config-only", "--ignore", "RL999", app=app, redislock_url=AWAY)
+
+    assert told.returncode == 2
+    assert complaint in told.stderr
+    assert "Traceback" not in told.stderr
+
+
+def test_what_is_ignored_does_not_count_and_is_told_with_its_reason() -> None:
+    reasons = {"RL106": "imports are short"}
+
+    told = doctor("--config-only", redislock_url=AWAY, redislock_doctor_ignore=reasons, **BROKEN)
+
+    assert told.returncode == 0, told.stderr
+    assert "ignored  RL106  shop.import_csv may run" in told.stdout
+    assert "because: imports are short" in told.stdout
