@@ -107,7 +107,8 @@ class Conflicted(NamedTuple):
         conflict: The `Conflict` whose policy is applied; None: there is none.
         waited_s: From the first question for the lock until now, seconds; 0.0: it was not asked for.
         successor: Of a superseded call: the id of the task that runs in its place; empty: not known here.
-        headers: Of the message of a superseded call, as it was sent first; None: not at hand.
+        headers: Of the message of a superseded call, as it was sent first, or of a call that was about to be
+            published; None: not at hand, see the task's request.
         is_pending: The call was waiting as a pending run, and ends now; it is told where that is seen.
     """
 

@@ -49,6 +49,8 @@ class Conflict:
     _options: LockOptions | None = field(default=None, repr=False, compare=False)
     #: When the call has asked for the lock first, by `now`; 0.0: it has not asked.
     _asked_at: float = field(default=0.0, repr=False, compare=False)
+    #: Of a call that is about to be published: of its message.
+    _headers: Any = field(default=None, repr=False, compare=False)
     #: How an eager retry waits.
     _sleep: Callable[[float], object] = field(default=time.sleep, repr=False, compare=False)
 
@@ -239,6 +241,7 @@ def announce(conflict: Conflict, action: str, *, is_published: bool = True) -> N
             is_published,
             conflict,
             _waited_s(conflict),
+            headers=conflict._headers,
         )
     )
 

@@ -12,6 +12,7 @@ block, it leaves to the thread in the background.
 * ``metric_settings.py`` which metrics an app wants, and where they are served
 * ``statistics.py`` what the processes of an app have counted, read back from Redis
 * ``statistics_record.py`` these numbers in Redis
+* ``schedule_statistics.py`` what is counted of an entry of the schedule (pure)
 * ``counting.py`` numbers and percentiles (pure)
 * ``scripts/`` the Lua file that adds numbers up
 """

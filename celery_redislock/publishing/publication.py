@@ -93,7 +93,16 @@ class Publication:
         if there is None or self._comes_again():
             return None
         shadow = options.mode == "shadow"
-        conflict = Conflict(lock_name, there, self.task_id, self._call.args_hash, shadow, self.task, options)
+        conflict = Conflict(
+            lock_name,
+            there,
+            self.task_id,
+            self._call.args_hash,
+            shadow,
+            self.task,
+            options,
+            _headers=self._options.get("headers"),
+        )
         if shadow:
             announce(conflict, str(options.on_conflict), is_published=False)
             self._has_ticket = False
