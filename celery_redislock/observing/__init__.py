@@ -15,4 +15,5 @@ block, it leaves to the thread in the background.
 * ``schedule_statistics.py`` what is counted of an entry of the schedule (pure)
 * ``counting.py`` numbers and percentiles (pure)
 * ``scripts/`` the Lua file that adds numbers up
+* ``opentelemetry.py`` the metrics as OpenTelemetry keeps them
 """

@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 from celery import Celery
 
 from ..engine.threads import Process, here
-from . import logs
+from . import logs, opentelemetry
 
 
 class Destination(Protocol):
@@ -23,7 +23,10 @@ class Destination(Protocol):
 
 
 #: Each returns the destination of an app, or None where the settings do not ask for it.
-MAKERS: tuple[Callable[[Celery], Destination | None], ...] = (logs.destination_of,)
+MAKERS: tuple[Callable[[Celery], Destination | None], ...] = (
+    logs.destination_of,
+    opentelemetry.destination_of,
+)
 
 _made: WeakKeyDictionary[Any, tuple[Process, tuple[Destination, ...]]] = WeakKeyDictionary()
 

@@ -92,6 +92,7 @@ def test_the_wheel_offers_its_extras(metadata: Message) -> None:
     assert set(metadata.get_all("Provides-Extra", [])) == {
         "hiredis",
         "prometheus",
+        "opentelemetry",
         "bench",
         "demo",
         "docs",
