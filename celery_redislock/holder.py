@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+#: Name in a holder's metadata of its place in a distributed trace, https://www.w3.org/TR/trace-context/.
+TRACEPARENT = "traceparent"
+
 
 def holder_metadata(task: str, id: str | None = None) -> dict[str, str]:  # noqa: A002 - the word in Redis
     """Return what a holder says of itself: task, id, host and pid of this process; never an argument's value.
@@ -29,7 +32,8 @@ class Holder:
     known, and the other fields are empty.
 
     Attributes:
-        metadata: What the holder said of itself, text to text: ``task``, ``id``, ``host``, ``pid``.
+        metadata: What the holder said of itself, text to text: ``task``, ``id``, ``host``, ``pid``; with
+            `redislock_traces` also ``traceparent``, which ``str()`` leaves out.
         since: When the lock was taken, by the clock of the Redis server.
         lease_left: Seconds until the lease ends, or None if it never ends.
         fencing_token: The number of this grant.
@@ -64,7 +68,8 @@ class Holder:
         return ", ".join(self._facts())
 
     def _facts(self) -> list[str]:
-        facts = [f"{key} {value}" for key, value in self.metadata.items()] or ["an unknown holder"]
+        said = [f"{key} {value}" for key, value in self.metadata.items() if key != TRACEPARENT]
+        facts = said or ["an unknown holder"]
         if self.since is not None:
             facts.append(f"since {self.since.isoformat(timespec='seconds')}")
         if self.lease_left is not None:

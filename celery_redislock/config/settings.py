@@ -85,5 +85,10 @@ SETTINGS: Mapping[str, Setting] = {
             "Rules of `locks doctor` that are silenced: by id, the reason, "
             'such as `{"RL103": "imports are safe"}`.',
         ),
+        Setting(
+            "redislock_traces",
+            False,
+            "Whether locks are seen in OpenTelemetry's traces. Needs the extra `opentelemetry`.",
+        ),
     )
 }

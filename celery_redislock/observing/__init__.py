@@ -16,4 +16,6 @@ block, it leaves to the thread in the background.
 * ``counting.py`` numbers and percentiles (pure)
 * ``scripts/`` the Lua file that adds numbers up
 * ``opentelemetry.py`` the metrics as OpenTelemetry keeps them
+* ``traces.py`` whether OpenTelemetry's traces are told of an app's locks
+* ``spans.py`` what they are told
 """

@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 from celery import Celery
 
 from ..engine.threads import Process, here
-from . import logs, opentelemetry
+from . import logs, opentelemetry, traces
 
 
 class Destination(Protocol):
@@ -26,6 +26,7 @@ class Destination(Protocol):
 MAKERS: tuple[Callable[[Celery], Destination | None], ...] = (
     logs.destination_of,
     opentelemetry.destination_of,
+    traces.destination_of,
 )
 
 _made: WeakKeyDictionary[Any, tuple[Process, tuple[Destination, ...]]] = WeakKeyDictionary()

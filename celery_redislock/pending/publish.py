@@ -15,6 +15,7 @@ from ..events import Conflicted, tell
 from ..log_fields import in_log
 from ..messages.headers import PENDING_HEADER, pending_value
 from ..messages.stored_state import StandsForOthers, request_of, revoke
+from ..observing import traces
 from ..publish_lock.ticket import free_of_message
 from .message import signature_of
 from .runs import PendingIndex, PendingRun, PendingRuns
@@ -131,7 +132,9 @@ def _publish(task: Task[..., Any], runs: PendingRuns, run: PendingRun, token: st
     signature = signature_of(task, run)
     pending = pending_value(run.triggered_us, runs.lock_name, token)
     headers = {**(signature.options.get("headers") or {}), PENDING_HEADER: pending}
-    signature.set(headers=headers).apply_async()
+    # In a thread of ours there is no trace, and the call belongs to that of its trigger.
+    with traces.in_trace_of(task.app, signature.options.get("headers")):
+        signature.set(headers=headers).apply_async()
     logger.info(
         "Task %s[%s] published: lock %r is free",
         task.name,

@@ -11,8 +11,9 @@ from ..config.call import Call
 from ..config.plan import Plan, Planned
 from ..config.provider import provider_of
 from ..engine import RedisLock, holder_record
-from ..holder import holder_metadata
+from ..holder import TRACEPARENT, holder_metadata
 from ..messages.headers import PENDING_HEADER
+from ..observing import traces
 from ..pending.record import trigger_metadata
 from ..pending.replacement import notice_within_s
 
@@ -37,6 +38,7 @@ class OwnLocks:
             plan.options, interval_s=math.inf if within_s is None else within_s
         )
         self._task_name = task.name
+        self._traceparent = traces.traceparent_of(task.app)
         self._written = self._write()
 
     def lock_of(self, lock_name: str, request: Any, observer: Any, ticket: str) -> RedisLock:
@@ -56,6 +58,9 @@ class OwnLocks:
         else:
             facts = {**holder_metadata(self._task_name, request.id), **trigger_metadata(request)}
             metadata = holder_record.write(facts)
+        traceparent = "" if self._traceparent is None else self._traceparent()
+        if traceparent:
+            metadata = holder_record.with_one_more(metadata, TRACEPARENT, traceparent)
         return RedisLock.by(self._setup, lock_name, metadata, ref(observer), ticket)
 
     def _write(self) -> tuple[int, str, str]:

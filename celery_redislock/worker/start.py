@@ -15,6 +15,7 @@ from ..config.provider import provider_of
 from ..config.unknown_settings import check_unknown_settings
 from ..engine import meaning_of, reaches, server_fitness
 from ..messages import replies
+from ..observing import traces
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +38,7 @@ class LockStep(bootsteps.Step):
             logger.warning("locks: lock_mode is off for every task of this worker")
             return
         provider = provider_of(parent.app)
+        traces.check(parent.app)
         try:
             reaches(provider.client)
         except redis.RedisError as error:

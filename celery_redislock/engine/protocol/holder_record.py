@@ -44,6 +44,11 @@ def written_around(before: Mapping[str, str], name: str, after: Mapping[str, str
     return f"{write(before)[:-1]},{quoted(name)}:", f",{write(after)[1:]}"
 
 
+def with_one_more(metadata: str, name: str, value: str) -> str:
+    """Return metadata that is not empty, as `write` returns it, with one more pair at its end."""
+    return f"{metadata[:-1]},{quoted(name)}:{quoted(value)}}}"
+
+
 def read(description: bytes, lease_left_ms: int) -> Holder:
     """Return the holder that a script described.
 
