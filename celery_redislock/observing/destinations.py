@@ -29,7 +29,8 @@ MAKERS: tuple[Callable[[Celery], Destination | None], ...] = (
     traces.destination_of,
 )
 
-_made: WeakKeyDictionary[Any, tuple[Process, tuple[Destination, ...]]] = WeakKeyDictionary()
+#: Of each app, by process: what a fork has inherited is the parent's.
+_made: WeakKeyDictionary[Any, dict[Process, tuple[Destination, ...]]] = WeakKeyDictionary()
 
 
 def destinations_of(app: Celery) -> tuple[Destination, ...]:
@@ -40,12 +41,16 @@ def destinations_of(app: Celery) -> tuple[Destination, ...]:
     """
     process = here()
     made = _made.get(app)
-    if made is None or made[0] is not process:
-        made = _made[app] = (process, tuple(each for make in MAKERS if (each := make(app)) is not None))
-    return made[1]
+    if made is None:
+        made = _made.setdefault(app, {})
+    known = made.get(process)
+    if known is None:
+        # In one step: two threads may come at once, and what one of them has told must not be forgotten.
+        known = made.setdefault(process, tuple(each for make in MAKERS if (each := make(app)) is not None))
+    return known
 
 
 def all_destinations() -> list[Destination]:
     """Return the destinations of all apps that have been asked for in this process."""
     process = here()
-    return [each for of, destinations in list(_made.values()) if of is process for each in destinations]
+    return [each for made in list(_made.values()) for each in made.get(process, ())]

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
+from functools import partial
 from typing import Any
 
 from celery import signals
 
 from .. import events
+from ..engine import now
+from ..engine.threads import Bell, begin
+from ..errors import ConfigurationError
 from .background import background_here
 from .destinations import Destination, all_destinations, destinations_of
 
@@ -28,8 +33,10 @@ OF_AN_APP = (
 #: Events of the engine, which knows no app: all apps of the process are told.
 OF_THE_ENGINE = (events.Renewed, events.StoreFailed)
 
-#: How long the end of a process waits for what is left, seconds.
+#: How long the end of a process waits for what is left, seconds, all together.
 LAST_S = 2.0
+#: How long it waits for each destination at least, seconds, though another has taken all that time.
+LEAST_S = 0.2
 
 
 def install() -> None:
@@ -40,12 +47,20 @@ def install() -> None:
         events.listen(of_the_engine, hear_of_the_engine)
     signals.worker_process_shutdown.connect(close, weak=False)
     signals.worker_shutdown.connect(close, weak=False)
+    # Of a beat, and of a process that only publishes. What is registered twice is taken away twice.
+    atexit.unregister(close)
+    atexit.register(close)
 
 
 def hear(event: Any) -> None:
     """Give an event to each destination of its app."""
     app = event.app if hasattr(event, "app") else event.task.app
-    _give(destinations_of(app), event)
+    try:
+        destinations = destinations_of(app)
+    except ConfigurationError as error:
+        _report_setting(error)
+        return
+    _give(destinations, event)
 
 
 def hear_of_the_engine(event: Any) -> None:
@@ -61,8 +76,8 @@ def _give(destinations: Any, event: Any) -> None:
             _report(destination)
 
 
-#: Classes of destinations of which a failure was logged.
-_reported: set[type[Any]] = set()
+#: What a failure was logged of: classes of destinations, wrong settings.
+_reported: set[Any] = set()
 
 
 def _report(destination: Destination) -> None:
@@ -73,11 +88,41 @@ def _report(destination: Destination) -> None:
         logger.exception("%s could not pass on what was seen; it is not said again", kind.__name__)
 
 
+def _report_setting(error: ConfigurationError) -> None:
+    """Log a wrong setting once. A worker has not started with one; this is any other process."""
+    if str(error) not in _reported:
+        _reported.add(str(error))
+        logger.error("nothing is seen of the locks of this process: %s", error)
+
+
 def close(**_: Any) -> None:
-    """Pass on what is left: the process ends."""
+    """Pass on what is left: the process ends. What takes longer than a destination may is left behind."""
+    destinations = all_destinations()
+    if not destinations:
+        return
+    until = now() + LAST_S
     background_here().flush(LAST_S)
-    for destination in all_destinations():
-        try:
-            destination.close()
-        except Exception:  # noqa: BLE001 - the process ends all the same
-            _report(destination)
+    for destination in destinations:
+        _close(destination, until - now())
+    # What they have left there themselves.
+    background_here().flush(max(until - now(), LEAST_S))
+
+
+def _close(destination: Destination, within_s: float) -> None:
+    """Close a destination in a thread of its own, and wait for that."""
+    closed = Bell()
+    close_it = partial(_close_here, destination, closed)
+    if begin(close_it, "redislock-closing"):
+        closed.wait(max(within_s, LEAST_S))
+    else:
+        # At the end of the interpreter no thread can be started.
+        close_it()
+
+
+def _close_here(destination: Destination, closed: Bell) -> None:
+    try:
+        destination.close()
+    except Exception:  # noqa: BLE001 - the process ends all the same
+        _report(destination)
+    finally:
+        closed.ring()
