@@ -87,6 +87,7 @@ TASKS = {
 TASK_PARTS = {
     "locked-off": Entry('celery_redislock, `lock_mode="off"`', package="celery-redislock"),
     "engine": Entry("a plain task with a `RedisLock` in its hooks", package="celery-redislock"),
+    "two-scripts": Entry("floor: a plain task with the 2 shortest scripts of a lock, redis-py"),
 }
 
 CONTENDERS = {**LOCKS, **PINGS, **TASKS, **TASK_PARTS}
