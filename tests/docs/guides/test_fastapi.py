@@ -86,8 +86,9 @@ def test_a_report_is_built_once_for_all_who_ask_meanwhile(
         assert {*first, meanwhile} == {first[0]}
         assert (status, int(retry_after) > 0) == (409, True)
         assert site.ask("GET", f"/jobs/{meanwhile}")[1]["report"] == "report for july"
-        # The page has asked for two reports, this test for a third.
-        assert len(re.findall(r"Task \S+ received", reader.log("worker"))) == 3
+        # The page has asked for two reports, this test for a third. That one is delivered again if its run
+        # has met the lock of a DELETE.
+        assert len(set(re.findall(r"Task (\S+) received", reader.log("worker")))) == 3
         assert site.ask("DELETE", "/reports/july")[:2] == (204, None)
         assert site.start("july") != meanwhile
 
