@@ -10,18 +10,18 @@ from typing import Any
 
 from celery import Celery
 from celery.utils.imports import symbol_by_name
-from celery.worker.request import Request
 
 from ..messages.delivery import delivery_headers
 from ..messages.headers import BATCH_HEADER
 from ..worker.child_deaths import LARGEST_PID, deaths_here
+from ..worker.monitored_request import MonitoredRequest
 from .counting import depart, step_aside
 from .note import BatchNote, note_in
 
 logger = logging.getLogger(__name__)
 
 
-class MemberRequest(Request):
+class MemberRequest(MonitoredRequest):
     """The request of a task that may be a member of a batch; for other tasks it does nothing.
 
     A member that was revoked or has expired never reaches a child. A member whose child died has ended when
@@ -66,9 +66,9 @@ class MemberRequest(Request):
             step_aside(self._batch.delivered(self._app), self._batch, {"task": self.name, "id": self.id})
         return super().reject(requeue)
 
-    def _announce_revoked(self, reason: str, terminated: bool, signum: Any, expired: bool) -> Any:
+    def _announce_revoked(self, reason: str, terminated: bool, signum: Any, expired: bool) -> None:
         try:
-            return super()._announce_revoked(reason, terminated, signum, expired)  # type: ignore[misc]
+            super()._announce_revoked(reason, terminated, signum, expired)
         finally:
             if self._batch is not None and not terminated:
                 _depart_in_thread(self._app, self._batch)

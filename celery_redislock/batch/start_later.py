@@ -12,7 +12,6 @@ from typing import Any
 from celery import Celery, Task
 from celery.exceptions import TaskPredicate
 from celery.worker import state as worker_state
-from celery.worker.request import Request
 
 from ..conflicts import outage
 from ..conflicts.conflict import announce, settle
@@ -29,6 +28,7 @@ from ..pending import rescue
 from ..pending.publish import superseded_reason
 from ..pending.record import record_call
 from ..publishing.expiry import lasting
+from ..worker.monitored_request import MonitoredRequest
 from . import member_run
 from .canvas import app_tasks_of, results_of, tasks_of
 from .launch import START_BATCH, BatchTerms, Launch
@@ -36,7 +36,7 @@ from .launch import START_BATCH, BatchTerms, Launch
 logger = logging.getLogger(__name__)
 
 
-class StartRequest(Request):
+class StartRequest(MonitoredRequest):
     """The request of that task, in a worker's parent: the end of the task is the end of a whole batch."""
 
     _request_dict: dict[str, Any]
@@ -58,7 +58,7 @@ class StartRequest(Request):
         if not terminated:
             with suppress(Exception):  # as above; or the result backend is away
                 _launch(self.task, *self.args).revoke(reason)
-        super()._announce_revoked(reason, terminated, signum, expired)  # type: ignore[misc]
+        super()._announce_revoked(reason, terminated, signum, expired)
 
 
 class Starter(StandsForOthers):

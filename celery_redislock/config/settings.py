@@ -49,6 +49,12 @@ SETTINGS: Mapping[str, Setting] = {
             'Further arguments of the Redis client, such as `{"socket_timeout": 0.5}`.',
         ),
         Setting(
+            "redislock_events",
+            None,
+            'Celery events of locks for monitors: `"rare"`, `"all"` or `"off"`. Without it: `"rare"` where '
+            "`worker_send_task_events` or `-E` is on, else none.",
+        ),
+        Setting(
             "redislock_beat_scheduler",
             "celery.beat:PersistentScheduler",
             "The scheduler that `LockedScheduler` wraps: a class, its import path, or its short name.",

@@ -8,6 +8,8 @@ block, it leaves to the thread in the background.
 * ``background.py`` a thread for what must not keep a run waiting
 * ``facts.py`` what an event tells, as flat fields
 * ``logs.py`` the log
+* ``celery_events.py`` events for Celery's monitors, in the group ``lock-*``
+* ``event_sender.py`` the thread that sends these
 * ``metrics.py`` the table of what is counted, for Prometheus and OpenTelemetry
 * ``metric_settings.py`` which metrics an app wants, and where they are served
 * ``statistics.py`` what the processes of an app have counted, read back from Redis

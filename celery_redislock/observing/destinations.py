@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 from celery import Celery
 
 from ..engine.threads import Process, here
-from . import logs, opentelemetry, traces
+from . import celery_events, logs, opentelemetry, traces
 
 
 class Destination(Protocol):
@@ -27,6 +27,7 @@ MAKERS: tuple[Callable[[Celery], Destination | None], ...] = (
     logs.destination_of,
     opentelemetry.destination_of,
     traces.destination_of,
+    celery_events.destination_of,
 )
 
 #: Of each app, by process: what a fork has inherited is the parent's.

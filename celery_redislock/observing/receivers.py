@@ -13,6 +13,7 @@ from .. import events
 from ..engine import now
 from ..engine.threads import Bell, begin
 from ..errors import ConfigurationError
+from . import celery_events
 from .background import background_here
 from .destinations import Destination, all_destinations, destinations_of
 
@@ -45,6 +46,7 @@ def install() -> None:
         events.listen(of_an_app, hear)
     for of_the_engine in OF_THE_ENGINE:
         events.listen(of_the_engine, hear_of_the_engine)
+    signals.celeryd_init.connect(celery_events.note_worker, weak=False)
     signals.worker_process_shutdown.connect(close, weak=False)
     signals.worker_shutdown.connect(close, weak=False)
     # Of a beat, and of a process that only publishes. What is registered twice is taken away twice.

@@ -20,6 +20,8 @@ from ..doctor.ignoring import ignored_by, refuse_unknown
 from ..engine import RedisLock, inspect, inspect_all, store_of
 from ..engine.group_lease import members_in_flight
 from ..errors import ConfigurationError, RedislockError
+from ..events import Forced, tell
+from ..observing import receivers as observing
 from ..pending.publish import publish_pending
 from ..plugin import install
 from ..publish_lock.record import PublishLock
@@ -127,8 +129,10 @@ def release(context: click.Context, name: str, force: bool) -> None:
             raise click.ClickException(
                 f"{text}\nThe holder may be alive, so nothing was done. Use --force to take the lock from it."
             )
-        RedisLock(provider.client, key).force_release()
+        if RedisLock(provider.client, key).force_release() and not seen.is_kept:
+            tell(Forced(context.obj.app, key, seen.holder))
         publish_pending(context.obj.app, key)
+        observing.close()
         what = "kept for its min_hold; released" if seen.is_kept else "taken from its holder"
         whose = ", the next waiter has it" if seen.waiters else ""
         click.echo(f"{text}\n{key}: {what}{whose}")

@@ -6,6 +6,7 @@ give back what the child held. It also hears of messages that never reach a chil
 * ``start.py`` what is checked when a worker starts
 * ``control.py`` remote control: terminate a run, list the locked runs
 * ``request.py`` `LockedRequest`: one delivery, seen from the parent
+* ``monitored_request.py`` why a task did not run, for monitors
 * ``child_deaths.py`` notices at once that a child has died
 * ``orphaned_locks.py`` gives back what a dead child held
 * ``marked_messages.py`` sees the runs whose messages have a header of ours, whatever their tasks are

@@ -7,22 +7,20 @@ from contextlib import suppress
 from typing import Any, cast
 from uuid import uuid4
 
-from billiard.einfo import ExceptionWithTraceback  # type: ignore[attr-defined]
 from celery.utils.imports import symbol_by_name
-from celery.worker.request import Request
 
 from ..config.call import Call
 from ..config.call_options import take_from_properties
 from ..config.plan import Planned
-from ..messages.celery_exceptions import ComesAgain, Skipped
 from ..messages.delivery import delivery_headers
 from ..messages.headers import TOKEN_HEADER
 from ..pending import replacement
 from . import orphaned_locks
 from .child_deaths import LARGEST_PID, deaths_here
+from .monitored_request import MonitoredRequest
 
 
-class LockedRequest(Request):
+class LockedRequest(MonitoredRequest):
     """The `Request` class of locked tasks: it releases the lock of a child process that dies.
 
     A task with a `Request` class of its own keeps it: this class is mixed into that one.
@@ -47,18 +45,6 @@ class LockedRequest(Request):
             deaths_here().expect(pid, self._release_orphan)
         return super().on_accepted(pid, time_accepted)
 
-    def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:
-        """Let monitors see a skipped task as revoked, and one that comes again as retried."""
-        error = exc_info.exception
-        if isinstance(error, ExceptionWithTraceback):
-            error = error.exc
-        if isinstance(error, Skipped):
-            # `result` is what monitors show: without it a skip cannot be told from an operator's revoke.
-            self.send_event("task-revoked", terminated=False, signum=None, expired=False, result=str(error))
-        elif isinstance(error, ComesAgain):
-            self.send_event("task-retried", exception=str(error), traceback="")
-        return super().on_failure(exc_info, send_failed_event, return_ok)
-
     def terminate(self, pool: Any, signal: Any = None) -> None:
         """Look up first which run replaces this one: once that has begun, Redis does not know it any more."""
         self._replaced = self._why_replaced()
@@ -68,7 +54,7 @@ class LockedRequest(Request):
         """Name the successor of a run that is terminated to make room for it."""
         if terminated:
             reason = self._replaced or self._why_replaced() or reason
-        super()._announce_revoked(reason, terminated, signum, expired)  # type: ignore[misc]
+        super()._announce_revoked(reason, terminated, signum, expired)
 
     def _why_replaced(self) -> str | None:
         with suppress(Exception):  # whatever fails: the run must end, and its end be announced
