@@ -15,5 +15,7 @@ heading to ``docs/reference/doctor.md``.
 * ``wording.py`` names and numbers as they stand in a finding
 * ``delivery.py`` rules: messages that the broker delivers again, or does not
 * ``lengths.py`` rules: durations that do not fit each other
+* ``outcomes.py`` rules: ends of calls that nobody would learn of
+* ``declarations.py`` rules: what is declared, and has no effect
 * ``servers.py`` rules: whether the servers are fit to keep locks
 """

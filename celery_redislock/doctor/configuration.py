@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cached_property
 from typing import Any
 
@@ -12,7 +13,14 @@ from celery import Celery
 from ..config.options import LockOptions
 from ..config.plan import Planned
 
-__all__ = ["Configuration", "Declared"]
+__all__ = ["LOCKED_SCHEDULER", "Configuration", "Declared", "Entry"]
+
+#: How the scheduler for several beats is named; it may be written with a dot as well.
+LOCKED_SCHEDULER = "celery_redislock.beat:LockedScheduler"
+
+#: After how long a broker delivers a message again that nobody has acknowledged, seconds, unless
+#: `visibility_timeout` says another time: kombu's own defaults, by the scheme of the URL.
+_VISIBILITY_S = {"redis": 3600.0, "rediss": 3600.0, "sentinel": 3600.0, "sqs": 1800.0}
 
 #: Names of tasks that nobody has declared: Celery's own, and ours.
 _NOT_DECLARED = ("celery.", "celery_redislock.")
@@ -41,9 +49,37 @@ class Declared:
         return min((float(limit) for limit in (soft_s, hard_s) if limit), default=None)
 
     @property
+    def longest_hold_s(self) -> float | None:
+        """For how long its runs can hold their locks, seconds; None: without end."""
+        hold_ms = self.options.max_hold_ms
+        return None if hold_ms is None else hold_ms / 1000
+
+    @property
     def is_acknowledged_late(self) -> bool:
         """Whether its message is acknowledged when the run has ended."""
         return bool(self.task.acks_late)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An entry of beat's schedule, as the settings have it.
+
+    Attributes:
+        name: In the schedule.
+        task_name: What it publishes.
+        options: Of its publication.
+    """
+
+    name: str
+    task_name: str
+    options: Mapping[str, Any]
+
+    def seconds_of(self, option: str) -> float | None:
+        """Return an option that is a length of time; None where it is none, or a moment."""
+        value = self.options.get(option)
+        if isinstance(value, timedelta):
+            return value.total_seconds()
+        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 class Configuration:
@@ -83,3 +119,36 @@ class Configuration:
         planned = {name: task for name, task in self.tasks.items() if isinstance(task, Planned)}
         declared = [Declared(name, task, task.plan_for().options) for name, task in planned.items()]
         return tuple(each for each in declared if each.options.mode != "off")
+
+    @cached_property
+    def entries(self) -> tuple[Entry, ...]:
+        """The entries of beat's schedule in the settings; those in a database are not known."""
+        schedule: Mapping[str, Any] = self.conf.beat_schedule or {}
+        return tuple(
+            Entry(str(name), str(facts.get("task")), facts.get("options") or {})
+            for name, facts in schedule.items()
+            if isinstance(facts, Mapping)
+        )
+
+    @property
+    def uses_locked_scheduler(self) -> bool:
+        """Whether a beat that is told nothing is one of several of which one sends."""
+        return str(self.conf.beat_scheduler).replace(":", ".") == LOCKED_SCHEDULER.replace(":", ".")
+
+    @property
+    def keeps_results(self) -> bool:
+        """Whether there is a result backend."""
+        backend = str(self.conf.result_backend or "")
+        return bool(backend) and not backend.startswith("disabled")
+
+    @cached_property
+    def visibility_s(self) -> float | None:
+        """After how long the broker delivers a message again that is not acknowledged; None: never."""
+        # Not kombu's Connection: for SQS it imports a library that the machine of a CI may not have.
+        broker = self.conf.broker_read_url or self.conf.broker_url
+        url = broker[0] if isinstance(broker, list | tuple) and broker else broker
+        default_s = _VISIBILITY_S.get(str(url).partition(":")[0].partition("+")[0].lower())
+        if default_s is None:
+            return None
+        given = (self.conf.broker_transport_options or {}).get("visibility_timeout")
+        return float(given) if isinstance(given, int | float) and given > 0 else default_s

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from ..observing import statistics
+from ..observing.statistics import Statistics
 from .live import Live
 from .rule import CannotLook
 
@@ -15,12 +15,12 @@ class History:
 
     Args:
         live: What runs now, and what is declared.
-        statistics: `observing.statistics.read` of the app.
+        counted: What the processes of the app have counted.
     """
 
-    def __init__(self, live: Live, statistics: Any) -> None:
+    def __init__(self, live: Live, counted: Statistics) -> None:
         self.live, self.configured = live, live.configured
-        self.statistics = statistics
+        self.statistics = counted
 
     @classmethod
     def of(cls, live: Live, since_s: float) -> History:
@@ -31,7 +31,10 @@ class History:
             since_s: How far back, seconds.
 
         Raises:
-            CannotLook: No statistics are kept.
+            CannotLook: Nothing was counted.
             StoreUnavailable: Redis could not be reached.
         """
-        raise CannotLook(f"no statistics of the last {since_s:.0f} s are kept at {live.provider.shown}")
+        counted = statistics.read(live.configured.app, since_s)
+        if counted.since is None:
+            raise CannotLook("no run has been counted yet, or redislock_stats is off")
+        return cls(live, counted)

@@ -24,7 +24,7 @@ class CannotLook(Exception):
 
 @dataclass(frozen=True)
 class Rule:
-    """One row of the table: an id has a row for each layer in which it looks.
+    """One row of the table: an id has a row for each function that looks for it.
 
     Attributes:
         id: "RL101".

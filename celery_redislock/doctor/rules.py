@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from . import delivery, lengths, servers
+from . import declarations, delivery, lengths, outcomes, servers
 from .finding import ERROR, INFO, WARNING
 from .rule import CONFIG, LIVE, Rule
 
 __all__ = ["IDS", "RULES"]
 
-#: An id stands once for each layer in which it looks.
+#: An id stands once for each function that looks for it.
 RULES: tuple[Rule, ...] = (
+    Rule("RL101", ERROR, CONFIG, delivery.delivered_while_it_runs),
+    Rule("RL101", ERROR, CONFIG, delivery.delayed_beyond),
+    Rule("RL102", WARNING, CONFIG, delivery.ages_in_the_worker),
     Rule("RL103", INFO, CONFIG, delivery.lost_with_the_child),
+    Rule("RL104", ERROR, CONFIG, outcomes.nobody_learns),
+    Rule("RL105", WARNING, CONFIG, lengths.lease_shorter_than_a_pause),
     Rule("RL106", ERROR, CONFIG, lengths.hold_shorter_than_the_run),
+    Rule("RL107", WARNING, CONFIG, lengths.queue_ttl_shorter_than_the_wait),
+    Rule("RL108", WARNING, CONFIG, declarations.options_without_a_lock),
+    Rule("RL109", WARNING, CONFIG, declarations.replaced_and_not_terminated),
+    Rule("RL110", ERROR, CONFIG, declarations.beat_without_its_lock),
+    Rule("RL113", WARNING, CONFIG, outcomes.sent_to_one_process),
     Rule("RL201", WARNING, LIVE, servers.evicts),
     Rule("RL202", ERROR, LIVE, servers.is_replica),
     Rule("RL203", ERROR, LIVE, servers.is_too_old),

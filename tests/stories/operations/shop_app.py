@@ -19,6 +19,6 @@ app = Celery("shop", broker="memory://", set_as_current=False)
 app.conf.update(_given)
 
 
-@locked_task(app=app, name="shop.import_csv", lock_args=["path"], lock_max_hold=600)
+@locked_task(app=app, shared=False, name="shop.import_csv", lock_args=["path"], lock_max_hold=600)
 def import_csv(path: str) -> None:
     """Import nothing."""

@@ -21,7 +21,8 @@ AWAY = "redis://127.0.0.1:1/0"
 def doctor(*arguments: str, app: str = "tests.stories.operations.shop_app", **settings: Any) -> Any:
     """Run ``celery -A APP locks doctor`` as an operator does."""
     command = [sys.executable, "-m", "celery", "-A", app, "locks", "doctor", *arguments]
-    env = {**os.environ, "PYTHONPATH": python_path(), SETTINGS: json.dumps(settings)}
+    url = {"REDISLOCK_URL": settings.pop("REDISLOCK_URL", "")}
+    env = {**os.environ, **url, "PYTHONPATH": python_path(), SETTINGS: json.dumps(settings)}
     return subprocess.run(
         command, capture_output=True, text=True, check=False, env=env, cwd=ROOT, timeout=100
     )
@@ -84,3 +85,10 @@ def test_what_is_ignored_does_not_count_and_is_told_with_its_reason() -> None:
     assert told.returncode == 0, told.stderr
     assert "ignored  RL106  shop.import_csv may run" in told.stdout
     assert "because: imports are short" in told.stdout
+
+
+def test_the_example_project_has_no_finding_above_info(redis_url: str) -> None:
+    told = doctor("--json", "--fail-level", "warning", app="example_project.app", REDISLOCK_URL=redis_url)
+
+    assert told.returncode == 0, told.stdout + told.stderr
+    assert {each["level"] for each in json.loads(told.stdout)["findings"]} <= {"info"}
