@@ -15,6 +15,7 @@ block, it leaves to the thread in the background.
 * ``statistics.py`` what the processes of an app have counted, read back from Redis
 * ``statistics_record.py`` these numbers in Redis
 * ``schedule_statistics.py`` what is counted of an entry of the schedule (pure)
+* ``beat_origins.py`` whether two beats send beside each other
 * ``counting.py`` numbers and percentiles (pure)
 * ``scripts/`` the Lua file that adds numbers up
 * ``opentelemetry.py`` the metrics as OpenTelemetry keeps them

@@ -18,7 +18,16 @@ from celery import Celery
 
 from ..config.provider import provider_of
 from .counting import Numbers, seconds_of
-from .statistics_record import ALL_LOCKS, DAY_S, KEPT_S, Counted, StatisticsRecord, of_entry, of_task
+from .statistics_record import (
+    ALL_LOCKS,
+    DAY_S,
+    KEPT_S,
+    Counted,
+    StatisticsRecord,
+    of_beats,
+    of_entry,
+    of_task,
+)
 
 __all__ = ["EngineNumbers", "EntryNumbers", "LastConflict", "Statistics", "TaskNumbers", "read"]
 
@@ -132,6 +141,8 @@ class Statistics:
         tasks: By name; only tasks of which something was counted.
         entries: By name.
         engine: Of all together.
+        beats: By task: how often two beats were seen to send it beside each other, see ``beat_origins.py``.
+            Counts: ``plain`` (neither locks), ``mixed`` (one does), by the origins of both.
         since: The begin of the hour of the oldest number; None: there is no number.
     """
 
@@ -139,6 +150,7 @@ class Statistics:
     entries: Mapping[str, EntryNumbers] = field(default_factory=dict)
     engine: EngineNumbers = field(default_factory=EngineNumbers)
     since: datetime | None = None
+    beats: Mapping[str, Numbers] = field(default_factory=dict)
 
     def task(self, name: str) -> TaskNumbers:
         """Return the numbers of a task; zeros if nothing was counted of it."""
@@ -178,6 +190,7 @@ def read(app: Celery, since_s: float = 7 * DAY_S) -> Statistics:
         {name: _of_an_entry(each) for (owner, name), each in found.items() if owner == of_entry("")[0]},
         EngineNumbers(engine.counts, engine.times),
         None if first_s is None else datetime.fromtimestamp(first_s, timezone.utc),
+        {name: Numbers(each.counts) for (owner, name), each in found.items() if owner == of_beats("")[0]},
     )
 
 

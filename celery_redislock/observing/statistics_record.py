@@ -1,9 +1,10 @@
 """StatisticsRecord: the numbers of all processes in Redis, by the hour and the day; each is kept eight days.
 
 Of each hour there is a hash of counts, of each day one of lengths of time. A field is
-``<owner>:<name>|<kind>|<word>``; the owner is ``t`` (a task), ``e`` (an entry of the schedule) or nothing
-(all locks). In the hash of a day the word is the number of a bucket, see ``counting.py``. Of each task there
-are also a HyperLogLog of its locks for each day, and a list of its last conflicts. All keys are in one slot.
+``<owner>:<name>|<kind>|<word>``; the owner is ``t`` (a task), ``e`` (an entry of the schedule), ``b`` (a task
+that two beats send) or nothing (all locks). In the hash of a day the word is the number of a bucket, see
+``counting.py``. Of each task there are also a HyperLogLog of its locks for each day, and a list of its last
+conflicts. All keys are in one slot.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ MOST_CONFLICTS = 20
 #: Fields that are read in one step of the server.
 _AT_ONCE = 1000
 
-#: Who a number is of: "t" a task, "e" an entry, "" all locks; and its name.
+#: Who a number is of: "t" a task, "e" an entry, "b" a task that two beats send, "" all locks; and its name.
 Owner: TypeAlias = tuple[str, str]
 #: Of whom, which kind, which word.
 Key: TypeAlias = tuple[Owner, str, str]
@@ -48,6 +49,11 @@ def of_task(name: str) -> Owner:
 def of_entry(name: str) -> Owner:
     """Return the owner of an entry's numbers."""
     return ("e", name)
+
+
+def of_beats(task: str) -> Owner:
+    """Return the owner of what is known of the beats that send a task."""
+    return ("b", task)
 
 
 @dataclass

@@ -14,6 +14,7 @@ from celery import signals as celery_signals
 from .. import signals
 from ..config import call, call_options, masking
 from ..messages.headers import PENDING_HEADER, TICKET_HEADER
+from ..observing import beat_origins
 from ..observing import receivers as observing
 from ..pending.rescue import RescueStep
 from ..worker import abandoned_messages, control, marked_messages, start
@@ -26,12 +27,15 @@ RECEIVERS: tuple[tuple[Any, Callable[..., Any]], ...] = (
     (celery_signals.before_task_publish, call.name_as_sent),
     # in a worker's parent
     (celery_signals.task_received, call_options.warn_of_what_nobody_reads),
+    (celery_signals.task_received, beat_origins.note_origin),
     (celery_signals.celeryd_after_setup, start.warn_of_unlocked_tasks),
     (celery_signals.celeryd_after_setup, start.warn_of_missing_settings),
     (celery_signals.task_unknown, abandoned_messages.on_refused),
     (celery_signals.task_rejected, abandoned_messages.on_refused),
     (celery_signals.task_revoked, abandoned_messages.on_revoked),
     (celery_signals.worker_ready, abandoned_messages.on_ready),
+    # in a beat
+    (celery_signals.beat_init, beat_origins.mark_messages),
     # where the body runs
     (celery_signals.task_internal_error, abandoned_messages.on_internal_error),
     (celery_signals.worker_process_shutdown, hooks.confirm_releases),
