@@ -43,6 +43,8 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in list(os.environ):
         if name.startswith(("REDISLOCK_", "CELERY_")) and not name.startswith("REDISLOCK_TEST_"):
             del os.environ[name]
+    # pytest-xdist sets it; what tests run has no terminal, unless they say how wide it is.
+    os.environ.pop("COLUMNS", None)
 
 
 @pytest.fixture(scope="session")

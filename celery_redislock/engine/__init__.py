@@ -17,7 +17,7 @@ cluster. Other folders use the names below and ``companion.py``, never the modul
 """
 
 from .group_lease import Left, Member, members_in_flight
-from .inspection import inspect, inspect_all, release_orphan
+from .inspection import inspect, inspect_all, release_orphan, server_time
 from .lease.confirmation import ReleaseOutcome, confirmations
 from .lease.lease import now
 from .lease.setup import Setup
@@ -53,5 +53,6 @@ __all__ = [
     "reaches",
     "release_orphan",
     "replicas",
+    "server_time",
     "store_of",
 ]

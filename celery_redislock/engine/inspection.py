@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from datetime import datetime, timezone
 from typing import Any
 
 from .lease.lease import now
@@ -56,6 +57,21 @@ def inspect_all(client: Client, prefix: str) -> Iterator[Inspection]:
                         yield seen
     finally:
         connection.close()
+
+
+def server_time(store: Store, lock_name: str) -> datetime:
+    """Return what the clock of the Redis server says: it tells since when a lock is held.
+
+    Args:
+        store: Where it is asked.
+        lock_name: What the time is wanted for, for the message of an error.
+
+    Raises:
+        StoreUnavailable: Redis could not be reached.
+    """
+    with translated(lock_name):
+        seconds, microseconds = store.call(("TIME",))
+    return datetime.fromtimestamp(int(seconds) + int(microseconds) / 1e6, timezone.utc)
 
 
 def release_orphan(client: Client, lock_name: str, token: str, min_hold_ms: int) -> bool:

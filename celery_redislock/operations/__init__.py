@@ -3,7 +3,10 @@
 ``celery -A APP locks ...`` parses, asks and prints.
 
 * ``commands.py`` ``celery locks``
-* ``rendering.py`` a lock as a row, a text or a JSON object
 * ``findings.py`` what the doctor has found, as a text or a JSON object
 * ``spans.py`` lengths of time on a command line: 30m, 12h, 7d
+* ``rendering.py`` a lock as a row of a table, a text or a JSON object
+* ``table.py`` rows of text in columns that fit the terminal
+* ``formats.py`` how wide a text is, how it is cut, how durations are written
+* ``usual.py`` what the statistics and the task's options say of a lock that is held
 """

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from types import TracebackType
 
 import click
@@ -17,7 +20,7 @@ from ..doctor.configuration import Configuration
 from ..doctor.examination import Report, examine, examine_configuration
 from ..doctor.finding import ERROR, LEVELS
 from ..doctor.ignoring import ignored_by, refuse_unknown
-from ..engine import RedisLock, inspect, inspect_all, store_of
+from ..engine import RedisLock, inspect, inspect_all, server_time, store_of
 from ..engine.group_lease import members_in_flight
 from ..errors import ConfigurationError, RedislockError
 from ..events import Forced, tell
@@ -26,8 +29,9 @@ from ..pending.publish import publish_pending
 from ..plugin import install
 from ..publish_lock.record import PublishLock
 from . import findings
-from .rendering import HEADINGS, LockView
+from .rendering import LockView, table_of
 from .spans import span_s
+from .usual import Usual
 
 __all__ = ["locks"]
 
@@ -67,14 +71,23 @@ def locks(context: click.Context) -> None:
 @as_json
 @click.pass_context
 def list_(context: click.Context, as_json: bool) -> None:
-    """List all held locks, as they are found."""
+    """List all held locks: what may be in trouble first, then the longest held.
+
+    The table fits the terminal. With --json the locks come as they are found.
+    """
     with _errors_for_people():
         provider = _provider(context)
-        if not as_json:
-            click.echo(HEADINGS)
-        for seen in inspect_all(provider.client, provider.prefix):
-            view = LockView.of(seen)
-            click.echo(json.dumps(view.as_dict()) if as_json else view.row())
+        found = inspect_all(provider.client, provider.prefix)
+        if as_json:
+            usual = _usual(context)
+            for seen in found:
+                click.echo(json.dumps(LockView.of(seen, usual).as_dict()))
+            return
+        now = server_time(store_of(provider.client), provider.prefix + "*")
+        usual = _usual(context)
+        views = (LockView.of(seen, usual, now) for seen in found)
+        for line in table_of(views, provider.prefix, _width()):
+            _say(context, line)
 
 
 @locks.command(cls=CeleryCommand)
@@ -88,14 +101,16 @@ def show(context: click.Context, name: str, as_json: bool) -> None:
     """
     with _errors_for_people():
         provider = _provider(context)
-        key = _key(provider, name)
-        view = LockView(
-            key,
-            inspect(store_of(provider.client), key),
+        key, store = _key(provider, name), store_of(provider.client)
+        seen, now = inspect(store, key), server_time(store, key)
+        usual = _usual(context)
+        view = replace(
+            LockView(key, None) if seen is None else LockView.of(seen, usual, now),
             members=members_in_flight(provider.client, key),
             waiting=PublishLock(provider.client, key).waiting(),
+            conflicts=usual.conflicts_at(key),
         )
-        click.echo(json.dumps(view.as_dict()) if as_json else view.text())
+        _say(context, json.dumps(view.as_dict()) if as_json else view.text())
     if view.seen is None:
         context.exit(_FREE)
 
@@ -227,6 +242,25 @@ def _provider(context: click.Context) -> LockProvider:
         if app.main != "default":
             raise
         raise _NotAsked(f"no app is given: write `celery -A APP locks ...` ({error})") from error
+
+
+def _usual(context: click.Context) -> Usual:
+    """Return what the statistics know; what keeps them from being read is said, and fails nothing."""
+    usual = Usual.read(context.obj.app)
+    if usual.unread:
+        click.echo(f"the statistics of the locks could not be read: {usual.unread}", err=True)
+    return usual
+
+
+def _width() -> int | None:
+    """Return how wide the terminal is, or what the variable COLUMNS says; None: neither is there."""
+    return shutil.get_terminal_size((0, 0)).columns or None
+
+
+def _say(context: click.Context, line: str) -> None:
+    """Print a line; its colours only on a terminal, and not where they are unwanted (https://no-color.org)."""
+    is_plain = getattr(context.obj, "no_color", False) or bool(os.environ.get("NO_COLOR"))
+    click.echo(line, color=False if is_plain else None)
 
 
 def _key(provider: LockProvider, name: str) -> str:

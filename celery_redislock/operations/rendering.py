@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
+from sys import intern
+from typing import Any, NamedTuple
 
 from ..engine import Inspection
 from ..holder import Holder
+from ..observing.statistics import LastConflict
+from . import table
+from .formats import about_from_to, duration, printable
+from .usual import SELDOM_LEFT, Hold, Usual
 
-# What may be long stands last, or it would push the other columns out of their places.
-_COLUMNS = "{:<25} {:>10} {:>16} {:>7} {:>7} {:<36} {:<20} {:<28} {}"
-_HEADINGS = ("since", "lease left", "fencing token", "waiters", "pid", "id", "host", "task", "lock")
+_UNKNOWN = "-"
 
-#: The line above the rows.
-HEADINGS = _COLUMNS.format(*_HEADINGS)
+_COLUMNS = (
+    table.Column("held"),
+    table.Column("usually"),
+    table.Column("lease left"),
+    table.Column("waiters", is_number=True),
+    table.Column("task", share=1),
+    table.Column("host/pid", share=1),
+    table.Column("lock", share=2),
+)
+
+#: What a mark in a column means.
+_HELD_TOO_LONG = f"held{table.MARK}        more than 3 times as long as 99 % of the task's runs: it may hang"
+_LEASE_IN_DOUBT = f"lease left{table.MARK}  it was not renewed when it should have been; or it never ends"
 
 
 @dataclass(frozen=True)
@@ -26,33 +41,63 @@ class LockView:
         seen: Who holds it, and who waits; None when it is free.
         members: The metadata of each member in flight, when a batch holds it.
         waiting: Who has published a call that has not begun yet (`lock_scope`); None when nobody has.
+        now: The time by the clock of the Redis server; None: not known.
+        hold: For how long the holder's task usually holds it; None: not known.
+        lease_s: The `lock_ttl` of the holder's task, seconds; None: not known.
+        conflicts: The last calls that found it busy, the newest first.
     """
 
     name: str
     seen: Inspection | None
     members: Sequence[Mapping[str, Any]] = ()
     waiting: Holder | None = None
+    now: datetime | None = None
+    hold: Hold | None = None
+    lease_s: float | None = None
+    conflicts: Sequence[LastConflict] = ()
 
     @classmethod
-    def of(cls, seen: Inspection) -> LockView:
+    def of(cls, seen: Inspection, usual: Usual | None = None, now: datetime | None = None) -> LockView:
         """Return the view of a lock that is held."""
-        return cls(seen.name, seen)
+        if usual is None:
+            return cls(seen.name, seen)
+        task = seen.holder.metadata.get("task", "")
+        return cls(seen.name, seen, now=now, hold=usual.hold_of(task), lease_s=usual.lease_s_of(task))
 
-    def row(self) -> str:
-        """Return one line for a table of held locks, to be printed below `HEADINGS`."""
-        values = {**dict.fromkeys(_HEADINGS, "-"), **self._values(), "lock": self.name}
-        return _COLUMNS.format(*(values[heading] for heading in _HEADINGS))
+    @property
+    def held_s(self) -> float | None:
+        """For how long it has been held, seconds; None: not known."""
+        if self.now is None or self.seen is None or self.seen.holder.since is None:
+            return None
+        return max((self.now - self.seen.holder.since).total_seconds(), 0.0)
+
+    @property
+    def is_held_too_long(self) -> bool:
+        """Whether something must be wrong with the run that holds it."""
+        if self.hold is None or self.held_s is None or self.seen is None or self.seen.is_kept:
+            return False
+        return self.hold.is_exceeded_by(self.held_s)
+
+    @property
+    def is_lease_in_doubt(self) -> bool:
+        """Whether the lease never ends, or was not renewed when it should have been."""
+        if self.seen is None or self.seen.is_kept:
+            return False
+        left_s = self.seen.holder.lease_left
+        return left_s is None or (self.lease_s is not None and left_s < SELDOM_LEFT * self.lease_s)
 
     def text(self) -> str:
         """Return some lines for people: all that is known."""
+        name = printable(self.name)
         if self.seen is None:
-            lines = [f"{self.name}: free"]
+            lines = [f"{name}: free"]
         else:
-            lines = [f"{self.name}: held"]
+            lines = [f"{name}: held"]
             lines += [f"  {label:<14} {value}" for label, value in self._values().items()]
             lines += map(_member_line, self.members)
         if self.waiting is not None:
-            lines.append(f"{self.name}: published and not begun: {self.waiting}")
+            lines.append(f"{name}: published and not begun: {printable(str(self.waiting))}")
+        lines += map(_conflict_line, self.conflicts)
         return "\n".join(lines)
 
     def as_dict(self) -> dict[str, Any]:
@@ -64,6 +109,12 @@ class LockView:
                 known["members"] = [dict(member) for member in self.members]
         if self.waiting is not None:
             known["waiting_to_begin"] = self.waiting.metadata["id"]
+        if self.hold is not None:
+            known["typical_hold"] = self.hold.as_dict()
+        if self.conflicts:
+            known["last_conflicts"] = [
+                {**each._asdict(), "when": each.when.isoformat()} for each in self.conflicts
+            ]
         return known
 
     def _values(self) -> dict[str, str]:
@@ -71,16 +122,105 @@ class LockView:
         if self.seen is None:
             return {}
         holder = self.seen.holder
-        return {
-            **holder.metadata,
-            "since": holder.since.isoformat(timespec="seconds") if holder.since else "-",
-            "lease left": "for ever" if holder.lease_left is None else f"{holder.lease_left:.1f} s",
-            "fencing token": str(holder.fencing_token or "-"),
-            "waiters": str(self.seen.waiters),
-        }
+        values = {printable(label): printable(value) for label, value in holder.metadata.items()}
+        values["since"] = holder.since.isoformat(timespec="seconds") if holder.since else _UNKNOWN
+        if self.held_s is not None:
+            doubt = ": much longer than usual, it may hang" if self.is_held_too_long else ""
+            values["held for"] = duration(self.held_s) + doubt
+        if self.hold is not None:
+            values["usually"] = (
+                f"{duration(self.hold.p50_s)}; 95 % of the runs at most {duration(self.hold.p95_s)}, "
+                f"99 % at most {duration(self.hold.p99_s)}"
+            )
+        values["lease left"] = "for ever" if holder.lease_left is None else f"{holder.lease_left:.1f} s"
+        if self.seen.is_kept:
+            values["kept"] = "its run has ended; lock_min_hold keeps it busy"
+        values["fencing token"] = str(holder.fencing_token or _UNKNOWN)
+        values["waiters"] = str(self.seen.waiters)
+        return values
+
+
+class _Row(NamedTuple):
+    """A row, of which little is kept: there may be a hundred thousand.
+
+    Attributes:
+        trouble: The least comes first.
+        cells: Below the headings of `_COLUMNS`.
+    """
+
+    trouble: tuple[int, float, str]
+    cells: tuple[str, ...]
+
+
+def table_of(views: Iterable[LockView], prefix: str, width: int | None) -> Iterator[str]:
+    """Return a table of held locks as lines: what may be in trouble first, then the longest held.
+
+    Args:
+        views: The locks; those that are free have no row.
+        prefix: What the names of all of them begin with; it is left out where the width would cut the names.
+        width: Of the terminal, in columns of text; None: there is none, and nothing is cut.
+    """
+    rows = sorted(_row(view, view.seen) for view in views if view.seen is not None)
+    columns = _COLUMNS
+    if width is not None and prefix:
+        columns = (*_COLUMNS[:-1], table.Column(f"lock ({prefix}...)", share=2))
+        rows = [_Row(row.trouble, (*row.cells[:-1], _without(prefix, row.cells[-1]))) for row in rows]
+    yield from table.lines(columns, [row.cells for row in rows], width)
+    if any(row.cells[0].endswith(table.MARK) for row in rows):
+        yield _HELD_TOO_LONG
+    if any(row.cells[2].endswith(table.MARK) for row in rows):
+        yield _LEASE_IN_DOUBT
+
+
+def _without(prefix: str, name: str) -> str:
+    """Return a name without its prefix, unless it would be taken for another one."""
+    rest = name.removeprefix(prefix)
+    return name if rest.startswith(prefix) else rest
+
+
+def _row(view: LockView, seen: Inspection) -> _Row:
+    left_s, held_s = seen.holder.lease_left, view.held_s
+    metadata = seen.holder.metadata
+    place = "/".join(metadata[each] for each in ("host", "pid") if each in metadata)
+    trouble = 0 if view.is_lease_in_doubt else 1 if view.is_held_too_long else 3 if seen.is_kept else 2
+    return _Row(
+        (trouble, -(held_s or 0.0), view.name),
+        (
+            _cell(None if held_s is None else duration(held_s), is_marked=view.is_held_too_long),
+            _typical(view.hold),
+            _cell(_lease_left(left_s, is_kept=seen.is_kept), is_marked=view.is_lease_in_doubt),
+            str(seen.waiters),
+            intern(printable(metadata.get("task", _UNKNOWN))),
+            intern(printable(place or _UNKNOWN)),
+            printable(view.name),
+        ),
+    )
+
+
+def _cell(text: str | None, *, is_marked: bool) -> str:
+    return (text or _UNKNOWN) + (table.MARK if is_marked else "")
+
+
+def _lease_left(left_s: float | None, *, is_kept: bool) -> str:
+    text = "for ever" if left_s is None else duration(left_s)
+    return f"kept {text}" if is_kept else text
+
+
+def _typical(hold: Hold | None) -> str:
+    if hold is None:
+        return _UNKNOWN
+    return intern(about_from_to(hold.p50_s, hold.p95_s))
 
 
 def _member_line(metadata: Mapping[str, Any]) -> str:
     """Return whether a member of a batch waits, or where it runs."""
     place = f" on {metadata['host']}, pid {metadata['pid']}" if metadata["state"] == "runs" else ""
-    return f"  in flight      {metadata['task']}[{metadata.get('id', '-')}] {metadata['state']}{place}"
+    member = f"{metadata['task']}[{metadata.get('id', _UNKNOWN)}] {metadata['state']}{place}"
+    return f"  in flight      {printable(member)}"
+
+
+def _conflict_line(met: LastConflict) -> str:
+    """Return what became of a call that found the lock busy, and who had it."""
+    holder = f", held by task {met.holder_id} on {met.host}" if met.holder_id else ""
+    text = f"{met.when.isoformat(timespec='seconds')} task {met.task_id}: {met.action}{holder}"
+    return f"  last conflict  {printable(text)}"

@@ -7,7 +7,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -32,9 +32,11 @@ from celery_redislock.engine.protocol.keys import keys_of
 from celery_redislock.engine.transport.clients import store_of
 from celery_redislock.log_fields import FIELDS, PREFIX
 from celery_redislock.messages import headers
+from celery_redislock.observing.statistics import LastConflict
 from celery_redislock.observing.statistics_record import Batch, StatisticsRecord, of_task
 from celery_redislock.operations.commands import locks
 from celery_redislock.operations.rendering import LockView
+from celery_redislock.operations.usual import Hold
 from celery_redislock.pending.runs import SCHEDULE, PendingRun, PendingRuns
 from celery_redislock.publish_lock.record import PublishLock
 
@@ -253,12 +255,20 @@ def test_each_command_has_its_heading_and_each_of_its_options_is_told() -> None:
 
 
 def test_each_field_of_the_json_is_told() -> None:
-    seen = Inspection("k", Holder({"id": "one"}), waiters=0, is_kept=False)
-    view = LockView("k", seen, members=[{"state": "waits"}], waiting=Holder({"id": "another"}))
+    view = LockView(
+        "k",
+        Inspection("k", Holder({"id": "one"}), waiters=0, is_kept=False),
+        members=[{"state": "waits"}],
+        waiting=Holder({"id": "another"}),
+        hold=Hold(1.0, 2.0, 3.0),
+        conflicts=[LastConflict(datetime.now(timezone.utc), "k", "late", "one", "here", "skip")],
+    )
+    known = json.loads(json.dumps(view.as_dict()))
 
-    fields = re.findall(r"^\| `(\w+)` \| ", text_of("commands"), re.M)
+    fields = re.findall(r"^\| `(\w+)` \| (?:\w+ or null|\w+) \| ", text_of("commands"), re.M)
 
-    assert fields == list(json.loads(json.dumps(view.as_dict())))
+    assert fields == list(known)
+    assert known["last_conflicts"][0].keys() <= set(re.findall(r"`(\w+)`", text_of("commands")))
 
 
 def test_the_page_of_commands_shows_what_is_printed(own_server: Server, tmp_path: Path) -> None:

@@ -3,33 +3,119 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import click
 
 from celery_redislock import Holder
 from celery_redislock.engine import Inspection
-from celery_redislock.operations.rendering import HEADINGS, LockView
+from celery_redislock.observing.statistics import LastConflict
+from celery_redislock.operations.rendering import LockView, table_of
+from celery_redislock.operations.usual import Hold
 
-KEY = "redislock:flights"
+PREFIX = "redislock:"
+KEY = f"{PREFIX}flights"
 METADATA = {"task": "load", "id": "an-id", "host": "here", "pid": "7"}
-HOLDER = Holder(METADATA, datetime(2026, 11, 22, 12, tzinfo=timezone.utc), 12.34, 42)
+SINCE = datetime(2026, 11, 22, 12, tzinfo=timezone.utc)
+HOLDER = Holder(METADATA, SINCE, 12.34, 42)
 HELD = Inspection(KEY, HOLDER, waiters=3, is_kept=False)
+USUALLY = Hold(240.0, 360.0, 400.0)
+MET = LastConflict(SINCE, KEY, "late", "an-id", "here", "skip")
+
+
+def view(
+    name: str = "flights", *, held_s: float = 5.0, left_s: float | None = 25.0, **known: Any
+) -> LockView:
+    """Return a view of a lock that is held for so long now, with so much left of its lease."""
+    is_kept = known.pop("is_kept", False)
+    seen = Inspection(PREFIX + name, Holder(METADATA, SINCE, left_s, 42), waiters=0, is_kept=is_kept)
+    return LockView(seen.name, seen, now=SINCE + timedelta(seconds=held_s), **known)
+
+
+def rows(*views: LockView, width: int | None = None) -> list[str]:
+    return [click.unstyle(line) for line in table_of(views, PREFIX, width)]
+
+
+def names(*views: LockView) -> list[str]:
+    return [line.split()[-1].removeprefix(PREFIX) for line in rows(*views)[1:]]
 
 
 def test_a_row_stands_below_its_headings() -> None:
-    row = LockView.of(HELD).row()
+    head, row = rows(view(held_s=250, hold=USUALLY))
 
-    for heading, value in {"id": "an-id", "host": "here", "task": "load", "lock": KEY}.items():
-        assert row[HEADINGS.index(f" {heading}") + 1 :].split()[0] == value
-    assert row.endswith(f" {KEY}")
-    assert "12.3 s" in row
-    assert "2026-11-22T12:00:00+00:00" in row
+    shown = {
+        "held": "4m 10s",
+        "usually": "4-6m",
+        "lease left": "25.0 s",
+        "task": "load",
+        "host/pid": "here/7",
+    }
+    for heading, text in {**shown, "lock": KEY}.items():
+        assert row[head.index(heading) :].startswith(text)
+
+
+def test_in_a_terminal_names_are_without_what_all_begin_with() -> None:
+    head, row = rows(view(), width=100)
+
+    assert head.endswith(f"lock ({PREFIX}...)")
+    assert row.endswith("  flights")
+
+
+def test_a_name_that_would_be_taken_for_another_keeps_its_prefix() -> None:
+    assert [row.split()[-1] for row in rows(view("a"), view("redislock:a"), width=100)[1:]] == [
+        "a",
+        "redislock:redislock:a",
+    ]
+
+
+def test_what_is_in_trouble_comes_first_and_then_the_longest_held() -> None:
+    at_ease = [view("short"), view("long", held_s=900), view("kept", held_s=9_000, is_kept=True)]
+    hangs = view("hangs", held_s=2_000, hold=USUALLY)
+    fading = [view("fading", left_s=14.0, lease_s=30.0), view("endless", left_s=None)]
+
+    assert names(*at_ease) == ["long", "short", "kept"]
+    assert [line.split()[-1] for line in rows(*at_ease, hangs, *fading)[1:7]] == [
+        PREFIX + name for name in ("endless", "fading", "hangs", "long", "short", "kept")
+    ]
+
+
+def test_trouble_is_marked_and_the_mark_is_explained() -> None:
+    hangs, fading = view("hangs", held_s=2_000, hold=USUALLY), view(left_s=14.0, lease_s=30.0)
+
+    assert "33m 20s !" in rows(hangs)[1]
+    assert rows(hangs)[2:] == [
+        "held !        more than 3 times as long as 99 % of the task's runs: it may hang"
+    ]
+    assert "14.0 s !" in rows(fading)[1]
+    assert rows(fading)[2:] == ["lease left !  it was not renewed when it should have been; or it never ends"]
+
+
+def test_what_is_at_ease_has_no_mark() -> None:
+    at_ease = [
+        view(held_s=290, hold=Hold(1.0, 2.0, 3.0)),  # it may be long, but nobody would wait for five minutes
+        view(held_s=1_100, hold=USUALLY),
+        view(left_s=16.0, lease_s=30.0),
+        view(left_s=1.0),  # nobody knows its lock_ttl
+        view(left_s=1.0, lease_s=30.0, is_kept=True),
+    ]
+
+    assert len(rows(*at_ease)) == 1 + len(at_ease)
+    assert not any("!" in row for row in rows(*at_ease))
+
+
+def test_names_of_others_cannot_steer_the_terminal() -> None:
+    seen = Inspection("redislock:\x1b[2J", Holder({"task": "\x1b]0;"}, SINCE, 1.0), waiters=0, is_kept=False)
+
+    assert "\x1b" not in "".join(rows(LockView(seen.name, seen)))
+    assert "\x1b" not in LockView(seen.name, seen, waiting=Holder({"id": "\x1b"})).text()
 
 
 def test_of_a_holder_that_says_nothing_the_rest_is_shown() -> None:
-    view = LockView.of(Inspection(KEY, Holder(lease_left=None), waiters=0, is_kept=False))
+    seen = LockView.of(Inspection(KEY, Holder(lease_left=None), waiters=0, is_kept=False))
 
-    assert view.row().split()[0] == "-"
-    assert "for ever" in view.text()
+    assert rows(seen)[1].split() == ["-", "-", "for", "ever", "!", "0", "-", "-", KEY]
+    assert "for ever" in seen.text()
 
 
 def test_a_text_says_all_that_is_known() -> None:
@@ -37,23 +123,40 @@ def test_a_text_says_all_that_is_known() -> None:
         {"task": "load", "id": "one", "state": "runs", "host": "there", "pid": "8"},
         {"task": "report", "state": "waits"},
     ]
-    lines = LockView(KEY, HELD, members, Holder({"id": "waiting"})).text().splitlines()
+    known = LockView(
+        KEY, HELD, members, Holder({"id": "waiting"}), SINCE + timedelta(minutes=4), USUALLY, 30.0, (MET,)
+    )
+    lines = known.text().splitlines()
 
     assert lines[0] == f"{KEY}: held"
+    assert "  held for       4m 00s" in lines
+    assert "  usually        4m 00s; 95 % of the runs at most 6m 00s, 99 % at most 6m 40s" in lines
     assert "  fencing token  42" in lines
     assert "  waiters        3" in lines
-    assert lines[-3:] == [
+    assert lines[-4:] == [
         "  in flight      load[one] runs on there, pid 8",
         "  in flight      report[-] waits",
         f"{KEY}: published and not begun: id waiting",
+        "  last conflict  2026-11-22T12:00:00+00:00 task late: skip, held by task an-id on here",
     ]
 
 
-def test_a_lock_that_is_free_says_who_waits_for_its_run() -> None:
-    view = LockView(KEY, None, waiting=Holder({"id": "waiting"}))
+def test_a_text_says_that_a_run_may_hang() -> None:
+    assert "held for       33m 20s: much longer" in view(held_s=2_000, hold=USUALLY).text()
 
-    assert view.text() == f"{KEY}: free\n{KEY}: published and not begun: id waiting"
-    assert view.as_dict() == {"name": KEY, "held": False, "waiting_to_begin": "waiting"}
+
+def test_a_lock_whose_run_has_ended_says_why_it_is_busy() -> None:
+    kept = view(is_kept=True, left_s=3.0)
+
+    assert "kept 3.0 s" in rows(kept)[1]
+    assert "  kept           its run has ended; lock_min_hold keeps it busy" in kept.text().splitlines()
+
+
+def test_a_lock_that_is_free_says_who_waits_for_its_run() -> None:
+    known = LockView(KEY, None, waiting=Holder({"id": "waiting"}))
+
+    assert known.text() == f"{KEY}: free\n{KEY}: published and not begun: id waiting"
+    assert known.as_dict() == {"name": KEY, "held": False, "waiting_to_begin": "waiting"}
 
 
 def test_an_object_is_json_and_has_no_more_than_is_known() -> None:
@@ -69,6 +172,22 @@ def test_an_object_is_json_and_has_no_more_than_is_known() -> None:
         "lease_left": 12.34,
         "fencing_token": 42,
     }
+
+
+def test_an_object_has_what_the_statistics_know() -> None:
+    known = json.loads(json.dumps(view(hold=USUALLY, conflicts=(MET,)).as_dict()))
+
+    assert known["typical_hold"] == {"p50": 240.0, "p95": 360.0, "p99": 400.0}
+    assert known["last_conflicts"] == [
+        {
+            "when": "2026-11-22T12:00:00+00:00",
+            "lock_name": KEY,
+            "task_id": "late",
+            "holder_id": "an-id",
+            "host": "here",
+            "action": "skip",
+        }
+    ]
 
 
 def test_an_object_of_a_batch_has_its_members() -> None:

@@ -1,0 +1,78 @@
+"""Commands: the table fits where it is shown, and is there whatever else cannot be read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from celery import Celery
+from click.testing import CliRunner, Result
+
+from celery_redislock import RedisLock, StoreUnavailable
+from celery_redislock.observing import statistics
+from celery_redislock.operations.commands import locks
+from celery_redislock.operations.formats import width_of
+
+LONG = "redislock:shop.reports.monthly.build_report:0f3c1a7e5b9d2846"
+
+
+@pytest.fixture(autouse=True)
+def held(client: Any) -> Iterator[RedisLock]:
+    """Have a lock with a long name held by a task with a long name."""
+    metadata = {
+        "task": "shop.reports.monthly.build_report",
+        "id": "an-id",
+        "host": "worker-5d8f7c",
+        "pid": "712",
+    }
+    with RedisLock(client, LONG, expire=30, metadata=metadata) as lock:
+        yield lock
+
+
+def invoke(app: Celery, *arguments: str, is_terminal: bool = False, **env: str | None) -> Result:
+    """Run a command as in a terminal of this width, or without one."""
+    obj = SimpleNamespace(app=app)
+    shown = {"COLUMNS": None, "NO_COLOR": None, **env}
+    return CliRunner().invoke(locks, arguments, obj=obj, color=is_terminal, env=shown)
+
+
+@pytest.mark.parametrize("columns", [80, 100])
+def test_the_table_fits_the_terminal(app: Celery, columns: int) -> None:
+    shown = invoke(app, "list", COLUMNS=str(columns)).stdout
+
+    assert "shop" in shown
+    assert max(map(width_of, shown.splitlines())) <= columns
+
+
+def test_into_a_pipe_names_are_whole(app: Celery) -> None:
+    assert invoke(app, "list").stdout.splitlines()[1].endswith(f"worker-5d8f7c/712  {LONG}")
+
+
+def test_there_are_colours_on_a_terminal_only(app: Celery) -> None:
+    assert "\x1b" in invoke(app, "list", is_terminal=True).stdout
+    assert "\x1b" not in invoke(app, "list").stdout
+
+
+@pytest.mark.parametrize("no_color", [{"NO_COLOR": "1"}])
+def test_there_is_no_colour_where_it_is_unwanted(app: Celery, no_color: dict[str, str]) -> None:
+    assert "\x1b" not in invoke(app, "list", is_terminal=True, **no_color).stdout
+
+
+@pytest.mark.parametrize("command", [("list",), ("show", LONG)])
+def test_statistics_that_cannot_be_read_fail_nothing(
+    app: Celery, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    def fail(*_: Any) -> Any:
+        raise StoreUnavailable("redislock:*", "it cannot be reached")
+
+    before = [json.loads(invoke(app, *command, "--json").stdout)]
+    monkeypatch.setattr(statistics, "read", fail)
+    result, as_json = invoke(app, *command), invoke(app, *command, "--json")
+
+    assert result.exit_code == as_json.exit_code == 0
+    assert LONG in result.stdout
+    assert "the statistics of the locks could not be read: " in result.stderr
+    assert json.loads(as_json.stdout).keys() == before[0].keys()
