@@ -14,7 +14,7 @@ from celery.exceptions import Reject, TaskPredicate
 from ..config.provider import provider_of
 from ..config.resolution import resolve
 from ..conflicts.conflict import Conflict, settle
-from ..engine import RedisLock
+from ..engine import Loss, RedisLock
 from ..errors import RedislockError, StoreUnavailable
 from ..events import Lost, tell
 from ..holder import holder_metadata
@@ -116,15 +116,15 @@ def _take_again(task: Task[..., Any], note: BatchNote) -> None:
     settle(Conflict.of(task, lock, holder, "", options))
 
 
-def _reporter(task: Task[..., Any], note: BatchNote) -> Callable[[str], object]:
+def _reporter(task: Task[..., Any], note: BatchNote) -> Callable[[Loss], object]:
     # Now: in the thread that reports the task has no request.
     task_id = str(task.request.id)
 
-    def report(reason: str) -> None:
-        facts = in_log(lock=note.lock, task=task.name, task_id=task_id, action="lost", reason="taken")
-        logger.error("batch %s continues without its lock %r: %s", note.id, note.lock, reason, extra=facts)
+    def report(loss: Loss) -> None:
+        facts = in_log(lock=note.lock, task=task.name, task_id=task_id, action="lost", reason=loss.reason)
+        logger.error("batch %s continues without its lock %r: %s", note.id, note.lock, loss.text, extra=facts)
         lock = RedisLock(provider_of(task.app).client, note.lock)
-        tell(Lost(task, task_id, lock, "taken", reason))
+        tell(Lost(task, task_id, lock, loss.reason, loss.text))
 
     return report
 

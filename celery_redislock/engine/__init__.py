@@ -20,6 +20,7 @@ from .group_lease import Left, Member, members_in_flight
 from .inspection import inspect, inspect_all, release_orphan, server_time
 from .lease.confirmation import ReleaseOutcome, confirmations
 from .lease.lease import now
+from .lease.loss import Loss
 from .lease.setup import Setup
 from .lease.terms import Terms
 from .lock import RedisLock
@@ -37,6 +38,7 @@ __all__ = [
     "ClusterAddress",
     "Inspection",
     "Left",
+    "Loss",
     "Member",
     "ReleaseOutcome",
     "RedisLock",

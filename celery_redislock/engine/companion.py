@@ -62,12 +62,12 @@ class Record:
         undo: Question | None = None,
     ) -> Any:
         """Run a script and return its reply; the arguments are those of `Store.run`."""
-        with translated(self._name):
+        with translated(self._name, script.name):
             return self.store.run(script, keys, arguments, within, acks, undo)
 
     def call(self, *command: Argument, within: float = CALL_S) -> Any:
         """Send a command and return its reply."""
-        with translated(self._name):
+        with translated(self._name, str(command[0]).lower()):
             return self.store.call(command, within)
 
 

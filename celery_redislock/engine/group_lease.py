@@ -19,9 +19,11 @@ from ..holder import Holder
 from .companion import Client, Companion, Script, now, number_of_work
 from .lease.holding import Holding
 from .lease.lease import Lease
+from .lease.loss import Loss
 from .lease.per_client import renewal_of
 from .lease.renewal import Renewal, pace_of
 from .lease.watch import Way
+from .protocol.keys import LockKeys
 from .threads import here
 
 _SCRIPTS = files(__package__) / "scripts" / "group"
@@ -55,7 +57,7 @@ class Member:
         token: What the batch took the lock with.
         name: Letters and digits that no other member of the batch has.
         waited_as: The name that this one had while it waited; empty when it did not.
-        on_lost: Called once, in a thread of its own, with the reason, when the lock is lost while it runs.
+        on_lost: Called once, in a thread of its own, with why, when the lock is lost while it runs.
         min_replicas: As for a `RedisLock`.
     """
 
@@ -67,7 +69,7 @@ class Member:
         name: str,
         *,
         waited_as: str = "",
-        on_lost: Callable[[str], object] | None = None,
+        on_lost: Callable[[Loss], object] | None = None,
         min_replicas: int = 0,
     ) -> None:
         self.lock_name = lock_name
@@ -80,7 +82,7 @@ class Member:
         self._process = here()
 
     @property
-    def loss(self) -> str | None:
+    def loss(self) -> Loss | None:
         """Why the lock was lost while this member ran; None when it was not."""
         return self._holding.loss
 
@@ -110,8 +112,8 @@ class Member:
         lease = Lease.granted(self._token_of(self._name), 0, ttl_ms, sent_at, None)
         self._holding.take(lease)
         self._renewal = renewal_of(self._companion.store, pace_of(ttl_ms))
-        way = Way(ttl_ms, STAY, acks=self._acks)
-        if not self._renewal.watch(self._holding, lease.token, self._keys.shared, way, sent_at):
+        way = Way(ttl_ms, STAY, LockKeys.stayed_by, acks=self._acks)
+        if not self._renewal.watch(self._holding, lease.token, self._keys, way, sent_at):
             logger.error(
                 "lock %r is not renewed while this member of its batch runs: no thread could be started",
                 self.lock_name,
@@ -184,8 +186,9 @@ class Member:
 
     def report_lost(self, _: Member) -> None:
         """Tell of the loss."""
-        if self._on_lost is not None:
-            self._on_lost(self.loss or "it is not held")
+        loss = self.loss
+        if self._on_lost is not None and loss is not None:
+            self._on_lost(loss)
 
     def report_stop_wanted(self, _: Member) -> None:
         """Nobody asks a batch to stop."""

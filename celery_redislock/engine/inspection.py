@@ -10,7 +10,7 @@ from typing import Any
 from .lease.lease import now
 from .lease.verbs import LockVerbs
 from .protocol import exclusive
-from .protocol.exclusive import INSPECT, Inspection
+from .protocol.exclusive import INSPECT, Inspection, Released
 from .protocol.keys import COMPANION, keys_of
 from .protocol.script import Script
 from .transport.clients import Client, store_of
@@ -27,7 +27,7 @@ def inspect(store: Store, lock_name: str) -> Inspection | None:
     Raises:
         StoreUnavailable: Redis could not be reached.
     """
-    with translated(lock_name):
+    with translated(lock_name, INSPECT.name):
         return exclusive.inspected(lock_name, store.run(*exclusive.inspect(keys_of(lock_name))))
 
 
@@ -43,12 +43,12 @@ def inspect_all(client: Client, prefix: str) -> Iterator[Inspection]:
     store = store_of(client)
     connection = store.connection(ATTEMPT_S)
     try:
-        with translated(prefix + "*"):
+        with translated(prefix + "*", "scan"):
             masters = store.masters()
         for master in masters:
             for names in _scanned(master, prefix):
                 commands = [Script.command(*exclusive.inspect(keys_of(name))) for name in names]
-                with translated(prefix + "*"):
+                with translated(prefix + "*", INSPECT.name):
                     replies = connection.exchange([("SCRIPT", "LOAD", INSPECT.source), *commands], CALL_S)[1:]
                 for name, reply in zip(names, replies, strict=True):
                     # A key of another type under the prefix is no lock.
@@ -69,7 +69,7 @@ def server_time(store: Store, lock_name: str) -> datetime:
     Raises:
         StoreUnavailable: Redis could not be reached.
     """
-    with translated(lock_name):
+    with translated(lock_name, "time"):
         seconds, microseconds = store.call(("TIME",))
     return datetime.fromtimestamp(int(seconds) + int(microseconds) / 1e6, timezone.utc)
 
@@ -95,7 +95,8 @@ def release_orphan(client: Client, lock_name: str, token: str, min_hold_ms: int)
     # Most processes end with nothing held: ask before releasing.
     until = now() + CALL_S
     if verbs.is_held_with(token):
-        return verbs.release(token, min_hold_ms, done="", within=until - now()) is not None
+        answer = verbs.release(token, min_hold_ms, done="", within=until - now())
+        return isinstance(answer, Released)
     verbs.leave(token, within=until - now())
     return False
 
@@ -104,7 +105,7 @@ def _scanned(master: Store, prefix: str) -> Iterator[Sequence[str]]:
     """Go over the keys of one server that may be locks, some at a time."""
     cursor: Any = 0
     while True:
-        with translated(prefix + "*"):
+        with translated(prefix + "*", "scan"):
             cursor, keys = master.call(("SCAN", cursor, "MATCH", _pattern(prefix), "COUNT", BATCH))
         yield [key.decode(errors="replace") for key in keys if not key.startswith(COMPANION)]
         if int(cursor) == 0:

@@ -30,12 +30,13 @@ from .inspection import inspect
 from .lease.confirmation import ReleaseOutcome, confirmations
 from .lease.holding import Callback, Callbacks, Holding, Observer, chain_loss
 from .lease.lease import Lease, now
+from .lease.loss import FREE_AT_RELEASE, FREE_AT_RENEWAL, could_not_be_renewed, refused
 from .lease.setup import Setup
 from .lease.terms import Duration, terms_of
 from .lease.verbs import LockVerbs
 from .lease.waiting import Waiter, leave
 from .protocol import exclusive, holder_record
-from .protocol.exclusive import Busy, Granted
+from .protocol.exclusive import Busy, Granted, Refused
 from .transport.clients import Client
 from .transport.store import CALL_S
 
@@ -43,9 +44,6 @@ logger = logging.getLogger(__name__)
 
 #: What an interrupted release takes once more, seconds.
 ONCE_MORE_S = 1.0
-
-#: Why a lock counts as lost that was not the caller's when it was released.
-FREE_AT_RELEASE = "when it was released, it was free or another holder had it"
 
 
 class RedisLock:
@@ -175,7 +173,8 @@ class RedisLock:
     @property
     def loss(self) -> str | None:
         """Why the lock was lost, or None if it was not."""
-        return self._holding.loss
+        loss = self._holding.loss
+        return None if loss is None else loss.text
 
     @property
     def was_busy(self) -> bool:
@@ -184,8 +183,12 @@ class RedisLock:
 
     @property
     def loss_reason(self) -> str | None:
-        """Why the lock was lost, as a word of `events.LOSS_REASONS`, or None if it was not."""
-        return self._holding.loss_reason
+        """Why the lock was lost, in one word, or None if it was not.
+
+        "expired", "cut_off" (it could not be renewed), "taken", "forced" or "max_hold".
+        """
+        loss = self._holding.loss
+        return None if loss is None else loss.reason
 
     def was_done(self, work: str) -> bool:
         """Whether this is what the last `release` of the lock said was done, when this object took it."""
@@ -348,12 +351,16 @@ class RedisLock:
         ttl_ms = lease.renewal_ms(sent_at) if lease else 0
         if lease is None or ttl_ms == 0:
             return False
-        renewed = self._verbs.renew(lease.token, ttl_ms)
-        if renewed:
+        try:
+            refusal = self._verbs.renew(lease.token, ttl_ms)
+        except StoreUnavailable as error:
+            self._holding.renewal_failed(lease.token, could_not_be_renewed(error.reason))
+            raise
+        if refusal is None:
             self._holding.renewed(lease.token, sent_at, ttl_ms)
-        else:
-            self._holding.report_lost(lease.token, "it is free, or another holder has it")
-        return renewed
+            return True
+        self._holding.report_lost(lease.token, refused(FREE_AT_RENEWAL, is_forced=refusal.is_forced))
+        return False
 
     def locked(self) -> bool:
         """Ask Redis whether anyone holds the lock."""
@@ -412,9 +419,10 @@ class RedisLock:
         except BaseException:
             self._release_once_more()
             raise
-        if self.loss is None:
+        loss = self.loss
+        if loss is None:
             return
-        lost = LockLost(self.lock_name, self.loss)
+        lost = LockLost(self.lock_name, loss)
         if exc is None:
             raise lost
         chain_loss(exc, lost)
@@ -450,20 +458,21 @@ class RedisLock:
         if self._renewal is not None:
             self._renewal.forget(lease.token)
         min_hold_ms = 0 if unused else self._terms.min_hold_ms
-        released = self._verbs.release(
+        answer = self._verbs.release(
             lease.token, min_hold_ms, done, remembered_ms, self._ticket, within, is_long=self._terms.is_long
         )
-        if released is None:
-            self._holding.report_lost(lease.token, FREE_AT_RELEASE)
-        self._has_pending = released is not None and released.has_pending
+        if isinstance(answer, Refused):
+            self._holding.report_lost(lease.token, refused(FREE_AT_RELEASE, is_forced=answer.is_forced))
+        self._has_pending = not isinstance(answer, Refused) and answer.has_pending
         self._holding.give_back(lease.token)
-        return released is not None
+        return not isinstance(answer, Refused)
 
     def _confirmed(
         self, token: str, tell: Callable[[ReleaseOutcome], object], outcome: ReleaseOutcome
     ) -> None:
         if not outcome.released and outcome.error is None:
-            self._holding.report_lost_at_release(token, FREE_AT_RELEASE)
+            loss = refused(FREE_AT_RELEASE, is_forced=outcome.is_forced)
+            self._holding.report_lost_at_release(token, loss)
         tell(outcome)
 
     def _release_once_more(self, done: str = "", remembered_ms: int = 0, unused: bool = False) -> None:

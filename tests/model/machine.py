@@ -237,11 +237,16 @@ class LockMachine(RuleBasedStateMachine):
         elif command[1] == exclusive.LEAVE.sha:
             reference.leave(token, float(last))
         elif command[1] == exclusive.RELEASE.sha:
-            assert bool(reply) == reference.release(token, keep=arguments[1] != "0")
+            assert (reply > 0) == reference.release(token, keep=arguments[1] != "0")
+            self._knows_of_force(token, reply)
         elif command[1] == exclusive.RENEW.sha:
-            assert bool(reply) == reference.renew(token)
+            assert (reply > 0) == reference.renew(token)
+            self._knows_of_force(token, reply)
         else:
             assert bool(reply) == (reference.holder == token and reference.force_release())
+
+    def _knows_of_force(self, token: str, reply: int) -> None:
+        assert reply > 0 or (reply == -1) == (token in self.reference.ousted), "it is not told of force"
 
     def _ask(self, actor: Actor, *, waits: bool, is_heard: bool) -> None:
         patience_ms = PATIENCE_MS if waits else 0
@@ -261,8 +266,8 @@ class LockMachine(RuleBasedStateMachine):
         self.verbs.release(actor.token, MIN_HOLD_MS if keeps else 0, done="")
 
     def _renew(self, actor: Actor) -> None:
-        renewed = self.verbs.renew(actor.token, TTL_MS)
-        actor.believes = actor.believes and renewed
+        refusal = self.verbs.renew(actor.token, TTL_MS)
+        actor.believes = actor.believes and refusal is None
 
     # -- what happens to the lock
 

@@ -21,6 +21,7 @@ class Reference:
         queue: Who waits, first come first.
         dead: Those in the queue that have not asked for too long.
         released: Whose release is remembered.
+        ousted: From whom the lock was taken by force, and who may be told so.
         over: Up to which number each token's questions are over: what comes late is not granted.
         asked: The number of the holder's last question.
         number: The fencing token of the holder.
@@ -32,6 +33,7 @@ class Reference:
     queue: list[str] = field(default_factory=list)
     dead: set[str] = field(default_factory=set)
     released: set[str] = field(default_factory=set)
+    ousted: set[str] = field(default_factory=set)
     over: dict[str, float] = field(default_factory=dict)
     asked: float = 0.0
     number: int = 0
@@ -51,6 +53,7 @@ class Reference:
             return True
         if not waits and token in self.queue:
             self.over[token] = number
+            self.ousted.discard(token)
         if not waits:
             self._forget(token)
         elif token not in self.queue:
@@ -74,6 +77,7 @@ class Reference:
             self._forget(token)
             return token in self.released
         self.released.add(token)
+        self.ousted.discard(token)
         if keep:
             self.holder = token + KEPT
         else:
@@ -91,6 +95,7 @@ class Reference:
         if self.over.get(token, -1.0) > number:
             return
         self.over[token] = number
+        self.ousted.discard(token)
         if self.holder == token and (self.is_claim or self.asked <= number):
             self.free()
             self._hand_over()
@@ -99,6 +104,9 @@ class Reference:
         """Take the lock from whoever has it."""
         had = self.holder is not None
         if had:
+            if self.holder and self.holder != FOREIGN and not self.is_claim and KEPT not in self.holder:
+                self.ousted.add(self.holder)
+                self.over[self.holder] = self.asked + 0.5
             self.free()
             self._hand_over()
         return had
@@ -120,6 +128,7 @@ class Reference:
         self.queue.clear()
         self.dead.clear()
         self.released.clear()
+        self.ousted.clear()
         self.over.clear()
 
     def _hand_over(self) -> None:

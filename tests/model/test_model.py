@@ -124,6 +124,21 @@ _WRONG = {
         "hand_over(KEYS[1], KEYS[2], KEYS[3], KEYS[4], server_ms())\nreturn 1",
         "return 1",
     ),
+    "a loss by force is told as any other": (
+        FORCE_RELEASE,
+        "redis.call('SET', KEYS[5], question .. BY_FORCE,",
+        "tostring(",
+    ),
+    "who was ousted may come again by a late copy": (
+        FORCE_RELEASE,
+        "question .. BY_FORCE",
+        "'0' .. BY_FORCE",
+    ),
+    "a loss by force is told once": (
+        RELEASE,
+        "redis.call('SET', questions, OUSTED, 'PX', '60000')",
+        "redis.call('SET', questions, LOST, 'PX', '60000')",
+    ),
 }
 
 

@@ -117,7 +117,7 @@ class TakesSilenceForALoss(RedisLock):
         """Ask once."""
         lease = self._holding.lease
         assert lease is not None
-        command = RENEW.command(self._verbs.keys.renewed, (lease.token, lease.ttl_ms))
+        command = RENEW.command(self._verbs.keys.renewed_by(lease.token), (lease.token, lease.ttl_ms))
         try:
             return bool(self._verbs.store.ask(command, 0.25))
         except redis.RedisError:

@@ -6,6 +6,7 @@ waits stands in line in Redis, and sleeps until it is woken.
 
 * ``terms.py`` the durations of a lock, checked, in milliseconds
 * ``lease.py`` what one grant gave and for how long it can be believed (pure)
+* ``loss.py`` why a lease is lost, as a word and as a text (pure)
 * ``holding.py`` what one lock object holds, and whom to tell when it is lost
 * ``verbs.py`` sends a question about one lock, and translates what goes wrong
 * ``waiting.py`` one attempt to get a lock, from the first question to grant, refusal or leave

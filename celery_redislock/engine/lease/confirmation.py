@@ -28,7 +28,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from ...errors import StoreUnavailable
-from ..protocol.exclusive import DONE, Released, released
+from ..protocol.exclusive import DONE, Refused, Released, released
 from ..protocol.script import Question
 from ..threads import begin
 from ..transport.store import CALL_S, LEAST_ATTEMPT_S
@@ -53,16 +53,20 @@ class ReleaseOutcome(NamedTuple):
         released: The lock was the holder's, and is free or will be.
         has_pending: Runs are, or may be, pending.
         error: Why nothing is known: the lock is free when its lease ends.
+        is_forced: The lock was taken from the holder by force.
     """
 
     released: bool
     has_pending: bool = False
     error: Exception | None = None
+    is_forced: bool = False
 
 
-def outcome_of(answer: Released | None) -> ReleaseOutcome:
+def outcome_of(answer: Released | Refused) -> ReleaseOutcome:
     """Return what an answer to a release means for the holder."""
-    return ReleaseOutcome(answer is not None, answer is not None and answer.has_pending)
+    if isinstance(answer, Refused):
+        return ReleaseOutcome(released=False, is_forced=answer.is_forced)
+    return ReleaseOutcome(released=True, has_pending=answer.has_pending)
 
 
 class Unconfirmed:

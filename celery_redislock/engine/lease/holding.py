@@ -13,6 +13,7 @@ from ...holder import Holder
 from ...log_fields import in_log
 from ..threads import begin, here
 from .lease import Lease, now
+from .loss import Loss, ended
 
 logger = logging.getLogger(__name__)
 
@@ -38,21 +39,23 @@ class Observer(Protocol):
 class _Grant:
     """One grant, from its beginning on. Each change is one step: threads share it without a mutex."""
 
-    __slots__ = ("is_over", "lease", "loss", "loss_untold", "process", "stop_untold")
+    __slots__ = ("failure", "is_over", "lease", "loss", "loss_untold", "process", "stop_untold")
 
     def __init__(self, lease: Lease) -> None:
         self.lease = lease
         #: Who holds it: the child of a fork inherits the object, and not the lock.
         self.process = here()
-        self.loss: str | None = None
+        self.loss: Loss | None = None
+        #: Of the last renewal.
+        self.failure = ""
         self.is_over = False
         #: Emptied by the one thread that tells of the loss, or that the holder is to stop.
         self.loss_untold, self.stop_untold = [True], [True]
 
     @property
-    def loss_by_now(self) -> str | None:
+    def loss_by_now(self) -> Loss | None:
         if self.loss is None and not self.is_over and now() >= self.lease.valid_until:
-            return "its lease ran out"
+            return ended(self.lease, self.failure)
         return self.loss
 
 
@@ -84,7 +87,7 @@ class Holding:
         return lease if lease is not None and self.loss is None else None
 
     @property
-    def loss(self) -> str | None:
+    def loss(self) -> Loss | None:
         """Why the lease was lost; None while it is valid, or where there is none to lose.
 
         Computed from the clock, so it is right even before the thread that renews has noticed.
@@ -93,17 +96,13 @@ class Holding:
         return grant.loss_by_now if grant is not None and grant.process is here() else None
 
     @property
-    def loss_reason(self) -> str | None:
-        """The same as a word of `events.LOSS_REASONS`."""
-        return None if self.loss is None else "expired"
-
-    @property
     def absence(self) -> str:
         """Why there is no valid lease."""
         grant = self._grant
         if grant is not None and not grant.is_over and grant.process is not here():
             return "this process is the child of a fork: only its parent may hold it"
-        return self.loss or "it is not held"
+        loss = self.loss
+        return "it is not held" if loss is None else loss.text
 
     def take(self, lease: Lease) -> None:
         """Hold a new lease; an earlier loss is forgotten."""
@@ -114,6 +113,18 @@ class Holding:
         grant = self._grant_of(token)
         if grant is not None:
             grant.lease = grant.lease.renewed(sent_at, ttl_ms)
+            grant.failure = ""
+
+    def renewal_failed(self, token: str, failure: str) -> None:
+        """Take note that the lease with this token could not be renewed, and goes on as it was.
+
+        Args:
+            token: Of the lease.
+            failure: Why the lock will be lost if none succeeds until the lease ends, as a text.
+        """
+        grant = self._grant_of(token)
+        if grant is not None:
+            grant.failure = failure
 
     def give_back(self, token: str) -> None:
         """Hold the lease with this token no more. A loss that came before stays known."""
@@ -122,33 +133,35 @@ class Holding:
             grant.loss = grant.loss_by_now
             grant.is_over = True
 
-    def report_lost(self, token: str, reason: str) -> None:
-        """Take note that the lease with this token is lost; the first reason counts."""
-        self._report_lost(self._grant_of(token), reason)
+    def report_lost(self, token: str, loss: Loss) -> None:
+        """Take note that the lease with this token is lost; the first loss counts."""
+        self._report_lost(self._grant_of(token), loss)
 
-    def report_lost_at_release(self, token: str, reason: str) -> None:
+    def report_lost_at_release(self, token: str, loss: Loss) -> None:
         """The same, once it is given back: Redis may say so later."""
         grant = self._grant
-        self._report_lost(grant if grant is not None and grant.lease.token == token else None, reason)
+        self._report_lost(grant if grant is not None and grant.lease.token == token else None, loss)
 
-    def _report_lost(self, grant: _Grant | None, reason: str) -> None:
+    def _report_lost(self, grant: _Grant | None, loss: Loss) -> None:
         if grant is None or not grant.loss_untold:
             return
         # Looked up before the loss shows: whoever sees it may be gone a moment later.
         tell = self._report("report_lost")
         if grant.loss is None:
-            grant.loss = grant.loss_by_now or reason
-            logger.warning("lock %r is lost: %s", self._name, reason, extra=self._log_fields(grant.lease))
+            # A key that is gone after the end of its lease says nothing of others; a mark of force does.
+            grant.loss = first = loss if loss.reason == "forced" else grant.loss_by_now or loss
+            facts = self._log_fields(grant.lease, first.reason)
+            logger.warning("lock %r is lost: %s", self._name, first.text, extra=facts)
         if tell is None:
             grant.loss_untold.clear()
         else:
             self._start(tell, grant.loss_untold, "on_lost")
 
-    def _log_fields(self, lease: Lease) -> Mapping[str, Any]:
+    def _log_fields(self, lease: Lease, reason: str) -> Mapping[str, Any]:
         observer = None if self._observer is None else self._observer()
         whose = {} if observer is None else observer.log_facts()
         token = lease.fencing_token
-        return in_log(lock=self._name, action="lost", reason=self.loss_reason, fencing_token=token, **whose)
+        return in_log(lock=self._name, action="lost", reason=reason, fencing_token=token, **whose)
 
     def report_waiting(self, holder: Holder) -> None:
         """Take note that the lock is busy, and that this object begins to wait for it."""

@@ -56,6 +56,14 @@ class Lease(NamedTuple):
             return self.ttl_ms
         return max(0, min(self.ttl_ms, int((self.hold_until - at) * 1000)))
 
+    @property
+    def is_at_max_hold(self) -> bool:
+        """Whether it lasts for as long as the lock may be held: no renewal would have prolonged it."""
+        if self.hold_until is None:
+            return False
+        # No more than what is never believed of a lease, and the part of a millisecond that is not asked for.
+        return self.hold_until - self.valid_until <= self.ttl_ms / 1000 - believed_s(self.ttl_ms) + 0.001
+
     def remaining(self, at: float) -> float:
         """Return for how many seconds from `at` the lease can be believed; 0.0 when it has ended."""
         return max(0.0, self.valid_until - at)

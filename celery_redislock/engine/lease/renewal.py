@@ -23,11 +23,15 @@ from weakref import ReferenceType, ref
 import redis
 from redis.exceptions import NoScriptError
 
+from ...events import Renewed, tell
+from ..protocol.exclusive import REFUSED
 from ..protocol.script import Script
 from ..protocol.wire import Command
 from ..threads import Bell, begin
+from ..transport.redis_errors import tell_failed
 from ..transport.store import ATTEMPT_S, CALL_S, Exchange, Store
-from .lease import now
+from .lease import Lease, now
+from .loss import TAKEN, Loss, could_not_be_renewed, ended, refused
 from .watch import LEAST_PAUSE_S, Renewable, Watch, Way
 
 logger = logging.getLogger(__name__)
@@ -200,8 +204,8 @@ class Renewal:
                 self._renew([watch for watch in watches if watch.way.group == group], *group)
         for watch in batch:
             lease = watch.lease()
-            if lease is not None and lease.remaining(now()) <= 0:
-                self._report_lost(watch, watch.failure or "its lease ran out")
+            if lease is not None and watch.token in self._watches and lease.remaining(now()) <= 0:
+                self._end(watch, lease)
 
     def _renew(self, watches: list[Watch], acks: int, verb: Script | None) -> None:
         if verb is None:
@@ -218,6 +222,9 @@ class Renewal:
         except (redis.RedisError, OSError) as error:
             logger.warning("could not renew %d lock(s): %s", len(watches), error)
             replies = [error] * len(watches)
+        # One error may stand for all.
+        for failure in {id(reply): reply for reply in replies if isinstance(reply, Exception)}.values():
+            tell_failed(verb.name, failure)
         for watch, ttl_ms, reply in zip(watches, ttls_ms, replies, strict=True):
             self._take_note(watch, sent_at, ttl_ms, reply)
 
@@ -258,24 +265,38 @@ class Renewal:
         lock = watch.lock()
         if lock is None or watch.token not in self._watches:
             return
+        late_s = watch.late_s_at(sent_at)
         if reply in (1, 2):
             lock.renewed(watch.token, sent_at, ttl_ms)
             if reply == 2:
                 lock.report_stop_wanted(watch.token)
             watch.schedule(sent_at + watch.way.interval_s, failure="")
-        elif reply == 0:
-            self._report_lost(watch, "its lease ended in Redis, or its key was taken or deleted")
+            tell(Renewed("renewed", late_s))
+        elif reply in REFUSED:
+            self._report_lost(watch, refused(TAKEN, is_forced=REFUSED[reply].is_forced))
+            tell(Renewed("lost", late_s))
         else:
             reply = watch.way.explained(reply)
             if not watch.failure and isinstance(reply, redis.ResponseError):
                 logger.warning("could not renew a lock; retrying until its lease ends: %s", reply)
-            watch.schedule(now() + watch.way.pause_s, failure=f"it could not be renewed ({reply})")
+            failure = could_not_be_renewed(reply)
+            lock.renewal_failed(watch.token, failure)
+            watch.schedule(now() + watch.way.pause_s, failure=failure)
+            tell(Renewed("failed", late_s))
 
-    def _report_lost(self, watch: Watch, reason: str) -> None:
+    def _end(self, watch: Watch, lease: Lease) -> None:
+        """Report the loss of a lease that has ended."""
+        late_s = watch.late_s_at(now())
+        self._report_lost(watch, ended(lease, watch.failure))
+        if watch.way.verb is not None and not lease.is_at_max_hold:
+            # Nothing was asked for in time.
+            tell(Renewed("lost", late_s))
+
+    def _report_lost(self, watch: Watch, loss: Loss) -> None:
         known = self._watches.pop(watch.token, None)
         lock = watch.lock()
         if known is not None and lock is not None:
-            lock.report_lost(watch.token, reason)
+            lock.report_lost(watch.token, loss)
 
     def _postpone(self, batch: list[Watch]) -> None:
         for watch in batch:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from operator import attrgetter
 
 from ..protocol.exclusive import RENEW
+from ..protocol.keys import LockKeys
 from ..transport.clients import Client, store_of
 from .per_client import renewal_of
 from .renewal import pace_of
@@ -55,7 +55,7 @@ def _way_of(terms: Terms, renews: bool, interval_s: float) -> Way:
     return Way(
         terms.ttl_ms,
         RENEW if renews else None,
-        attrgetter("renewed"),
+        LockKeys.renewed_by,
         acks=terms.min_replicas,
         interval_s=interval_s,
         max_hold_ms=terms.max_hold_ms,

@@ -10,7 +10,7 @@ import redis
 
 from ...errors import StoreUnavailable
 from ..protocol import exclusive
-from ..protocol.exclusive import Busy, Granted, Released
+from ..protocol.exclusive import FORCE_RELEASE, Busy, Granted, Refused, Released
 from ..protocol.keys import keys_of
 from ..protocol.script import Question
 from ..transport.redis_errors import REDIS_ERRORS, translated, unavailable
@@ -89,7 +89,7 @@ class LockVerbs:
             if isinstance(error, NotReplicated):
                 with suppress(StoreUnavailable):
                     self._run(undo, within=1.0)
-            raise unavailable(self.lock_name, error) from error
+            raise unavailable(self.lock_name, script.name, error) from error
         return exclusive.acquired(reply, sent_at)
 
     def sleep(self, mailboxes: Sequence[bytes], seconds: float, lateness_s: float) -> list[bytes] | None:
@@ -110,7 +110,7 @@ class LockVerbs:
         except redis.TimeoutError:
             return None
         except REDIS_ERRORS as error:
-            raise unavailable(self.lock_name, error, "waiting for a lock needs BLPOP: ") from error
+            raise unavailable(self.lock_name, "wait", error, "waiting for a lock needs BLPOP: ") from error
         return message
 
     def interrupt(self, mailbox: bytes) -> None:
@@ -131,8 +131,8 @@ class LockVerbs:
         within: float = CALL_S,
         *,
         is_long: bool = True,
-    ) -> Released | None:
-        """Give the lock back; None when it was not this token's any more.
+    ) -> Released | Refused:
+        """Give the lock back.
 
         Args:
             token, min_hold_ms, done, remembered_ms, ticket, is_long: As in `exclusive.release`.
@@ -143,12 +143,9 @@ class LockVerbs:
         )
         return self.ask_release(question, within)
 
-    def ask_release(self, question: Question, within: float) -> Released | None:
+    def ask_release(self, question: Question, within: float) -> Released | Refused:
         """Ask what `exclusive.release` made, as `release` does."""
-        try:
-            return exclusive.released(self.store.run(*question, within))
-        except REDIS_ERRORS as error:
-            raise unavailable(self.lock_name, error) from error
+        return exclusive.released(self._run(question, within))
 
     def post(self, question: Question, at: float) -> UnreadReply | None:
         """Send a question whose reply is not waited for; see `Store.post`.
@@ -164,14 +161,15 @@ class LockVerbs:
             return None
         return self.store.post(script.command(keys, arguments), at)
 
-    def renew(self, token: str, ttl_ms: int) -> bool:
-        """Start the lease anew; False when the lock is not this token's any more."""
-        return bool(self._run(exclusive.renew(self.keys, token, ttl_ms), acks=self.min_replicas))
+    def renew(self, token: str, ttl_ms: int) -> Refused | None:
+        """Start the lease anew; None when that is done."""
+        question = exclusive.renew(self.keys, token, ttl_ms)
+        return exclusive.renewed(self._run(question, acks=self.min_replicas))
 
     def force_release(self) -> bool:
         """Take the lock from whoever has it; False when nobody has."""
         until = now() + CALL_S
-        with translated(self.lock_name):
+        with translated(self.lock_name, FORCE_RELEASE.name):
             owner = self.store.call(exclusive.owner(self.keys))
         if owner is None:
             return False
@@ -180,16 +178,16 @@ class LockVerbs:
 
     def exists(self) -> bool:
         """Whether anyone holds the lock."""
-        with translated(self.lock_name):
+        with translated(self.lock_name, "exists"):
             return bool(self.store.call(exclusive.exists(self.keys)))
 
     def is_held_with(self, token: str) -> bool:
         """Whether the lock is held with this token."""
-        with translated(self.lock_name):
+        with translated(self.lock_name, "owner"):
             return bool(self.store.call(exclusive.owner(self.keys)) == token.encode())
 
     def _run(self, question: Question, within: float = CALL_S, acks: int = 0) -> Any:
         try:
             return self.store.run(*question, within, acks)
         except REDIS_ERRORS as error:
-            raise unavailable(self.lock_name, error) from error
+            raise unavailable(self.lock_name, question[0].name, error) from error

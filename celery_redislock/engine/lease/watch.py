@@ -9,6 +9,7 @@ from weakref import ReferenceType
 
 from ..protocol.script import Script
 from .lease import Lease, believed_s, first_ms
+from .loss import Loss
 
 #: The shortest pause before a failed renewal is tried again, seconds.
 LEAST_PAUSE_S = 0.02
@@ -24,11 +25,19 @@ class Renewable(Protocol):
     def renewed(self, token: str, sent_at: float, ttl_ms: int) -> None:
         """Take note of an accepted renewal."""
 
-    def report_lost(self, token: str, reason: str) -> None:
+    def renewal_failed(self, token: str, failure: str) -> None:
+        """Take note of a renewal that has failed, and is tried again."""
+
+    def report_lost(self, token: str, loss: Loss) -> None:
         """Take note that the lease is lost."""
 
     def report_stop_wanted(self, token: str) -> None:
         """Take note that the holder is asked to stop."""
+
+
+def as_given(keys: tuple[bytes, ...], _: str) -> tuple[bytes, ...]:
+    """Declare the keys that `Renewal.watch` was given."""
+    return keys
 
 
 class Way:
@@ -37,7 +46,7 @@ class Way:
     Args:
         ttl_ms: Length of the lease and of each renewal.
         verb: The script that renews; it takes the token and the ttl. None: each is only watched to its end.
-        keys_of: From what `Renewal.watch` is given to the keys that this script declares.
+        keys_of: From what `Renewal.watch` is given, keys and token, to the keys that this script declares.
         acks: How many replicas must acknowledge a renewal.
         interval_s: Renew it more often than each third of its ttl: to be asked to stop in time.
         max_hold_ms: No renewal reaches further than this after the grant; None: no bound.
@@ -54,7 +63,7 @@ class Way:
         self,
         ttl_ms: int,
         verb: Script | None,
-        keys_of: Callable[[Any], tuple[bytes, ...]] = tuple,
+        keys_of: Callable[[Any, str], tuple[bytes, ...]] = as_given,
         *,
         acks: int = 0,
         interval_s: float = math.inf,
@@ -86,7 +95,7 @@ class Watch:
 
     def __init__(self, lock: ReferenceType[Renewable], token: str, keys: Any, way: Way, due: float) -> None:
         self.lock, self.token, self.way, self.due = lock, token, way, due
-        self.keys = way.keys_of(keys)
+        self.keys = way.keys_of(keys, token)
         self.failure = ""
 
     def lease(self) -> Lease | None:
@@ -107,6 +116,10 @@ class Watch:
     def is_due_at(self, at: float) -> bool:
         """Whether it should be served now: also half an interval early, to share the pipeline."""
         return self.due <= at + (self.way.interval_s / 2 if self.ttl_ms_at(at) else 0)
+
+    def late_s_at(self, at: float) -> float:
+        """Return for how long it has been due, seconds; 0.0 when it is served early, with others."""
+        return max(0.0, at - self.due)
 
     def wants_renewal_at(self, at: float) -> bool:
         """Whether there is a lease to renew, and time left to hold it for."""

@@ -73,6 +73,16 @@ class Released(NamedTuple):
     has_pending: bool
 
 
+class Refused(NamedTuple):
+    """The lock is not the caller's any more.
+
+    Attributes:
+        is_forced: It was taken by force.
+    """
+
+    is_forced: bool
+
+
 @dataclass(frozen=True)
 class Inspection:
     """A snapshot of a lock that is held.
@@ -92,8 +102,11 @@ class Inspection:
 
 #: What a release answers when the lock was the caller's and nothing is pending.
 DONE = 1
+#: What a renewal or a release answers when the lock is not the caller's any more -> what that means.
+REFUSED = {0: Refused(is_forced=False), -1: Refused(is_forced=True)}
 #: What a release answers -> what it means.
-_RELEASED = {0: None, DONE: Released(has_pending=False), 2: Released(has_pending=True)}
+_RELEASED: dict[int, Released | Refused]
+_RELEASED = {DONE: Released(has_pending=False), 2: Released(has_pending=True), **REFUSED}
 #: What the script says in place of the lease left when the lock is free: PTTL's word for no such key.
 _FREE = -2
 
@@ -217,14 +230,19 @@ def release(
     return RELEASE, asked, (token, min_hold_ms, done, number, remembered_ms, int(is_long))
 
 
-def released(reply: Any) -> Released | None:
-    """Read the reply to `release`; None: the lock was not this token's any more."""
+def released(reply: Any) -> Released | Refused:
+    """Read the reply to `release`."""
     return _RELEASED[reply]
 
 
 def renew(keys: LockKeys, token: str, ttl_ms: int) -> Question:
-    """Start the lease anew. The reply is 0 when the lock is not this token's any more."""
-    return RENEW, keys.renewed, (token, ttl_ms)
+    """Start the lease anew; `renewed` reads the reply."""
+    return RENEW, keys.renewed_by(token), (token, ttl_ms)
+
+
+def renewed(reply: Any) -> Refused | None:
+    """Read the reply to `renew`; None: the lease has begun anew."""
+    return REFUSED.get(reply)
 
 
 def sleep(mailboxes: Sequence[bytes], seconds: float) -> Command:
@@ -249,8 +267,8 @@ def exists(keys: LockKeys) -> Command:
 
 
 def force_release(keys: LockKeys, owner: bytes) -> Question:
-    """Take the lock from the holder with this token."""
-    return FORCE_RELEASE, keys.forced, (owner,)
+    """Take the lock from the holder with this token, who is told so when it renews or releases."""
+    return FORCE_RELEASE, keys.forced_from(owner), (owner,)
 
 
 def inspect(keys: LockKeys) -> Question:

@@ -28,15 +28,17 @@ class LockKeys(NamedTuple):
     inflight: bytes
     ledger: bytes
 
-    @property
-    def forced(self) -> tuple[bytes, ...]:
-        """The keys of a release by force."""
-        return self.lock, self.holder, self.waiters, self.seen
+    def forced_from(self, owner: bytes) -> tuple[bytes, ...]:
+        """Return the keys of a release by force.
 
-    @property
-    def renewed(self) -> tuple[bytes, ...]:
-        """The keys of a renewal."""
-        return self.lock, self.holder, self.pending
+        Args:
+            owner: What the lock's key holds: a token, or what another program has put there.
+        """
+        return self.lock, self.holder, self.waiters, self.seen, self.questions + b":" + owner[:16]
+
+    def renewed_by(self, token: str) -> tuple[bytes, ...]:
+        """Return the keys of a renewal by the holder with this token."""
+        return self.lock, self.holder, self.pending, self.questions_of(token)
 
     @property
     def inspected(self) -> tuple[bytes, bytes, bytes]:
@@ -47,6 +49,14 @@ class LockKeys(NamedTuple):
     def shared(self) -> tuple[bytes, bytes, bytes, bytes]:
         """The keys that the members of a batch keep alive."""
         return self.lock, self.holder, self.members, self.inflight
+
+    def stayed_by(self, mark: str) -> tuple[bytes, ...]:
+        """Return the keys of a renewal by a member of a batch.
+
+        Args:
+            mark: The token of the batch, and then the member.
+        """
+        return *self.shared, self.questions_of(mark)
 
     def questions_of(self, token: str) -> bytes:
         """Return the key that remembers for a minute what was answered to the questions of a token."""

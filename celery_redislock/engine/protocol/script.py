@@ -27,10 +27,17 @@ _COMMAND = re.compile(r"redis\.call\('(\w+)'")
 
 @dataclass(frozen=True)
 class Script:
-    """One verb, run on the server as one step. Every script may be sent twice."""
+    """One verb, run on the server as one step. Every script may be sent twice.
+
+    Attributes:
+        source: Its text.
+        sha: By which Redis knows it.
+        name: Of the verb.
+    """
 
     source: str
     sha: str
+    name: str = ""
 
     @classmethod
     def load(cls, folder: Traversable, name: str) -> Script:
@@ -41,7 +48,7 @@ class Script:
             name: Of the file, without ``.lua``.
         """
         source = _SHARED.sub(lambda line: _shared(folder, line[1]), _read(folder, name))
-        return cls(source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
+        return cls(source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest(), name)
 
     def forbidden(self, error: Exception) -> NoPermissionError | None:
         """Return what a script has met if its user may not run one of its commands, with their names."""

@@ -1,4 +1,7 @@
-"""Redis errors: what Redis says when it cannot serve, what that means, and what to do."""
+"""Redis errors: what Redis says when it cannot serve, what that means, and what to do.
+
+Each of them is told as an event where it is turned into ours.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from ...errors import StoreUnavailable
+from ...events import StoreFailed, tell
 
 #: Whatever redis-py raises when Redis refuses or cannot be reached.
 REDIS_ERRORS = (redis.RedisError, OSError)
@@ -52,17 +56,35 @@ _CODES = {
 
 
 @contextmanager
-def translated(lock_name: str) -> Iterator[None]:
-    """Turn whatever redis-py raises into `StoreUnavailable` for this lock, with the cause chained."""
+def translated(lock_name: str, verb: str) -> Iterator[None]:
+    """Turn whatever redis-py raises into `StoreUnavailable` for this lock, with the cause chained.
+
+    Args:
+        lock_name: The Redis key.
+        verb: What is asked.
+    """
     try:
         yield
     except REDIS_ERRORS as error:
-        raise unavailable(lock_name, error) from error
+        raise unavailable(lock_name, verb, error) from error
 
 
-def unavailable(lock_name: str, error: Exception, what: str = "") -> StoreUnavailable:
-    """Return what an error of `REDIS_ERRORS` means for a lock, and what it came of; to be chained to it."""
+def unavailable(lock_name: str, verb: str, error: Exception, what: str = "") -> StoreUnavailable:
+    """Tell that Redis has failed, and return the error of ours for it, to be chained to it.
+
+    Args:
+        lock_name: The Redis key.
+        verb: What was asked.
+        error: Of `REDIS_ERRORS`.
+        what: Comes before what it means.
+    """
+    tell_failed(verb, error)
     return StoreUnavailable(lock_name, what + meaning_of(error))
+
+
+def tell_failed(verb: str, error: Exception) -> None:
+    """Tell that Redis did not do what it was asked."""
+    tell(StoreFailed(verb, type(error).__name__))
 
 
 def is_refusal(error: BaseException | None) -> bool:

@@ -94,7 +94,7 @@ def test_with_continue_the_body_runs_on_and_signal_and_log_say_so(
     take_by_force(stage, key)
 
     assert result.get(timeout=20) == "lost"
-    assert "taken or deleted" in stage.journal.wait_for(name, "lost")["reason"]
+    assert "taken by force" in stage.journal.wait_for(name, "lost")["reason"]
     assert f"lock {name!r} is lost" in stage.worker.log()
 
 

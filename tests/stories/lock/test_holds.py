@@ -74,7 +74,7 @@ def test_a_renewal_in_flight_does_not_prolong_a_min_hold(arena: Arena) -> None:
     assert lock.release()
 
     verbs = LockVerbs(store_of(arena.client), NAME)
-    assert verbs.store.run(RENEW, verbs.keys.renewed, (token, 60_000)) == 0
+    assert verbs.store.run(RENEW, verbs.keys.renewed_by(token), (token, 60_000)) == 0
 
     assert arena.client.pttl(NAME) <= 5000
 
@@ -165,7 +165,7 @@ def test_force_release_sent_twice_does_not_oust_the_next_holder(arena: Arena) ->
 
     verbs = LockVerbs(store_of(arena.client), NAME)
     keys = verbs.keys
-    verbs.store.run(FORCE_RELEASE, keys.forced, (ousted,))
+    verbs.store.run(FORCE_RELEASE, keys.forced_from(ousted), (ousted,))
 
     assert successor.owned()
 

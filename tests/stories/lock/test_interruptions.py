@@ -14,6 +14,7 @@ import redis
 from celery_redislock import Holder, RedisLock
 from celery_redislock.engine.lease import per_client
 from celery_redislock.engine.lease.mailroom import Mailroom
+from celery_redislock.engine.protocol.exclusive import Released
 from celery_redislock.engine.transport.clients import store_of
 
 from ...support.waiting_threads import Waiting
@@ -288,7 +289,7 @@ class GivesUpItsRelease(RedisLock):
         if self._renewal is not None:
             self._renewal.forget(token)
         self._holding.give_back(token)
-        return self._verbs.release(token, 0, "") is not None
+        return isinstance(self._verbs.release(token, 0, ""), Released)
 
 
 class SharesAMutex(RedisLock):

@@ -11,6 +11,7 @@ import pytest
 import redis
 
 from celery_redislock import RedisLock
+from celery_redislock.engine import Loss
 from celery_redislock.engine.group_lease import STAY, Left, Member, members_in_flight
 from celery_redislock.engine.protocol.keys import keys_of
 from celery_redislock.engine.transport.clients import store_of
@@ -205,17 +206,27 @@ def test_a_renewal_under_way_does_not_bring_back_a_member_that_departed(batch: B
     keys, store, gone = keys_of(NAME), store_of(batch.client), batch.running()
     other = batch.running()
     depart(gone)
-    store.run(STAY, keys.shared, (gone._token_of(gone._name), TTL_MS))
+    mark = gone._token_of(gone._name)
+    store.run(STAY, keys.stayed_by(mark), (mark, TTL_MS))
     assert depart(other) is Left.NOBODY
 
 
 def test_a_loss_is_told_once(batch: Batch) -> None:
-    reasons: list[str] = []
-    member = batch.running(on_lost=reasons.append)
+    losses: list[Loss] = []
+    member = batch.running(on_lost=losses.append)
     batch.client.delete(NAME)
-    eventually(lambda: reasons, 5, "the member should have been told")
+    eventually(lambda: losses, 5, "the member should have been told")
     assert depart(member) is Left.LOST
-    assert len(reasons) == 1
+    assert [loss.reason for loss in losses] == ["taken"]
+
+
+def test_a_loss_by_force_is_told_as_one(batch: Batch) -> None:
+    losses: list[Loss] = []
+    member = batch.running(on_lost=losses.append)
+    assert RedisLock(batch.client, NAME).force_release()
+    eventually(lambda: losses, 5, "the member should have been told")
+    assert depart(member) is Left.LOST
+    assert [loss.reason for loss in losses] == ["forced"]
 
 
 def test_a_waiter_gets_the_lock_from_the_last_member(batch: Batch, fake_client: redis.Redis) -> None:

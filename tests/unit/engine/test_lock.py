@@ -12,6 +12,7 @@ import pytest
 import redis
 
 from celery_redislock import ConfigurationError, RedisLock
+from celery_redislock.engine import Loss
 from celery_redislock.engine.protocol.keys import keys_of
 
 NAME = "told"
@@ -76,7 +77,10 @@ def test_what_fails_when_it_is_told_is_named_in_the_log(
     options: dict[str, Any] = {name: fails}
     lock = RedisLock(client, NAME, 30, **options)
     assert lock.acquire()
-    report = {"on_lost": ("report_lost", "gone"), "on_stop_wanted": ("report_stop_wanted",)}[name]
+    report: tuple[Any, ...] = {
+        "on_lost": ("report_lost", Loss("taken", "gone")),
+        "on_stop_wanted": ("report_stop_wanted",),
+    }[name]
     with caplog.at_level(logging.ERROR):
         getattr(lock._holding, report[0])(lock.token, *report[1:])
         assert told.wait(5)

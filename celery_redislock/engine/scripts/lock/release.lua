@@ -6,7 +6,7 @@
 -- KEYS[4]  seen         hash, token -> believed alive until, milliseconds
 -- KEYS[5]  done         string, number of the work that was done last, if it is remembered
 -- KEYS[6]  pending      hash, the runs that are pending until the lock is free
--- KEYS[7]  questions    string, for a minute: RELEASED or LOST, the answer when a reply was lost; see acquire.lua
+-- KEYS[7]  questions    string, for a minute: RELEASED, LOST or OUSTED, the answer when a reply was lost; see acquire.lua
 -- KEYS[8]  reservation  string, "<token> <work>", may be missing: the publish lock of a copy of the work, if any
 -- ARGV[1]  token        the caller's token
 -- ARGV[2]  min_hold     the lock stays busy until this long after it was taken, milliseconds
@@ -17,12 +17,14 @@
 --
 -- maxmemory  works
 --
--- returns  1 released, now or by an earlier send, 2 the same, and runs are pending; 0 not the caller's any more
+-- returns  1 released, now or by an earlier send, 2 the same, and runs are pending; 0 not the caller's any more,
+--          -1 taken from it by force
 
 local lock, holder, waiters, seen, pending, questions = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[6], KEYS[7]
 local token = ARGV[1]
 
 -- fence.lua
+-- force.lua
 -- ending.lua
 
 -- As RELEASED: also larger than the number of any question.
@@ -57,6 +59,10 @@ else
         redis.call('DEL', mailbox_of(waiters, token))
         if redis.call('ZREM', waiters, token) == 1 then
             forget(waiters, seen, token)
+        end
+        if is_forced(earlier) then
+            redis.call('SET', questions, OUSTED, 'PX', '60000')
+            return -1
         end
         redis.call('SET', questions, LOST, 'PX', '60000')
         return 0

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from unittest import mock
 
 import pytest
 import redis
 
+from celery_redislock import events
 from celery_redislock.engine import threads
 from celery_redislock.engine.lease import renewal
 from celery_redislock.engine.lease.lease import Lease
+from celery_redislock.engine.lease.loss import Loss
 from celery_redislock.engine.lease.per_client import renewal_of
 from celery_redislock.engine.lease.renewal import Renewal, pace_of
 from celery_redislock.engine.lease.watch import Way
 from celery_redislock.engine.protocol.exclusive import RENEW
 from celery_redislock.engine.threads import Bell
 from celery_redislock.engine.transport.store import ATTEMPT_S
+from celery_redislock.events import Renewed, StoreFailed
 
 
 class Clock:
@@ -74,6 +77,8 @@ class Holding:
     def __init__(self, token: str, ttl_ms: int, at: float, max_hold_ms: int | None = None) -> None:
         self.lease: Lease | None = Lease.granted(token, 1, ttl_ms, at, max_hold_ms)
         self.lost: list[str] = []
+        self.reasons: list[str] = []
+        self.failures: list[str] = []
 
     def renewed(self, token: str, sent_at: float, ttl_ms: int) -> None:
         """Take note."""
@@ -81,9 +86,14 @@ class Holding:
         assert token == self.lease.token
         self.lease = self.lease.renewed(sent_at, ttl_ms)
 
-    def report_lost(self, _token: str, reason: str) -> None:
+    def renewal_failed(self, _token: str, failure: str) -> None:
         """Take note."""
-        self.lost.append(reason)
+        self.failures.append(failure)
+
+    def report_lost(self, _token: str, loss: Loss) -> None:
+        """Take note."""
+        self.lost.append(loss.text)
+        self.reasons.append(loss.reason)
         self.lease = None
 
 
@@ -126,6 +136,17 @@ def stepper() -> Any:
         mock.patch.object(threads.threading, "Thread"),
     ):
         yield stepper
+
+
+@pytest.fixture
+def told() -> Iterator[list[Any]]:
+    """Listen to what is told of renewals."""
+    told: list[Any] = []
+    for kind in (Renewed, StoreFailed):
+        events.listen(kind, told.append)
+    yield told
+    for kind in (Renewed, StoreFailed):
+        events.unlisten(kind, told.append)
 
 
 def test_a_lease_is_renewed_every_third_of_its_length(stepper: Stepper) -> None:
@@ -251,8 +272,89 @@ def test_a_renewal_that_is_refused_is_a_loss(stepper: Stepper) -> None:
 
     stepper.step_to_next()
 
-    assert len(holding.lost) == 1
+    assert holding.reasons == ["taken"]
     assert not stepper.renewal._watches
+
+
+def test_a_renewal_of_what_was_taken_by_force_says_so(stepper: Stepper) -> None:
+    holding = stepper.hold()
+    stepper.hears.answer = -1
+
+    stepper.step_to_next()
+
+    assert (holding.reasons, holding.lost) == (["forced"], ["it was taken by force"])
+
+
+def test_each_renewal_is_told_with_its_lateness(stepper: Stepper, told: list[Any]) -> None:
+    holding = stepper.hold(ttl_ms=30_000)
+    stepper.step_to_next()
+    stepper.clock.now += 12
+
+    stepper.step_to_next()
+
+    assert not holding.lost
+    assert told == [Renewed("renewed", 0.0), Renewed("renewed", pytest.approx(2))]
+
+
+def test_a_renewal_that_goes_out_early_with_others_is_not_late(stepper: Stepper, told: list[Any]) -> None:
+    holdings = [stepper.hold("a")]
+    stepper.clock.now += 4
+    holdings.append(stepper.hold("b"))
+
+    stepper.step_to_next()
+
+    assert told == [Renewed("renewed", 0.0)] * len(holdings)
+
+
+def test_a_lease_that_ends_before_the_thread_comes_to_renew_it_is_told_as_lost_and_late(
+    stepper: Stepper, told: list[Any]
+) -> None:
+    holding = stepper.hold(ttl_ms=30_000)
+    stepper.clock.now += 40
+
+    stepper.step_to_next()
+
+    assert holding.reasons == ["expired"]
+    assert told == [Renewed("lost", pytest.approx(30))]
+
+
+def test_a_refused_renewal_is_told_as_lost_once(stepper: Stepper, told: list[Any]) -> None:
+    holding = stepper.hold()
+    stepper.hears.answer = 0
+
+    stepper.step_to_next()
+
+    assert holding.lost
+    assert told == [Renewed("lost", 0.0)]
+
+
+@pytest.mark.parametrize("options", [{"renew": False}, {"max_hold_ms": 20_000}])
+def test_a_lease_that_is_not_to_be_renewed_any_more_ends_without_a_renewal(
+    options: dict[str, Any], stepper: Stepper, told: list[Any]
+) -> None:
+    holding = stepper.hold(**options)
+    while not holding.lost:
+        stepper.step_to_next()
+
+    assert [event for event in told if event.result != "renewed"] == []
+
+
+@pytest.mark.parametrize(
+    "failure", [redis.ConnectionError("away"), redis.TimeoutError("slow"), redis.ResponseError("NO")]
+)
+def test_a_failure_is_told_once_for_all_leases_whose_renewals_it_has_met(
+    failure: redis.RedisError, stepper: Stepper, told: list[Any]
+) -> None:
+    holdings = [stepper.hold("a"), stepper.hold("b")]
+    stepper.hears.answer = failure
+
+    stepper.step_to_next()
+
+    assert not any(holding.lost for holding in holdings)
+    assert sorted(told, key=repr) == [
+        *[Renewed("failed", 0.0)] * 2,
+        StoreFailed("renew", type(failure).__name__),
+    ]
 
 
 def test_a_renewal_that_fails_is_tried_again_and_succeeds(stepper: Stepper) -> None:
@@ -281,6 +383,8 @@ def test_a_renewal_that_keeps_failing_is_a_loss_when_the_lease_ends_not_earlier(
 
     assert 29 < stepper.clock.now - began_at <= 30
     assert str(failure) in holding.lost[0]
+    assert holding.reasons == ["cut_off"]
+    assert holding.failures == holding.lost * len(stepper.hears.sent)
     assert 4 < len(stepper.hears.sent) < 20
 
 
@@ -289,7 +393,7 @@ def test_a_lease_that_is_not_renewed_is_only_watched_to_its_end(stepper: Stepper
 
     assert 29 < stepper.step_to_next() <= 30
 
-    assert len(holding.lost) == 1
+    assert holding.reasons == ["expired"]
     assert not stepper.hears.sent
 
 
@@ -300,6 +404,7 @@ def test_a_lease_is_not_renewed_beyond_max_hold(stepper: Stepper) -> None:
         stepper.step_to_next()
 
     assert 44 < stepper.clock.now - began_at <= 45
+    assert holding.reasons == ["max_hold"]
     assert all(ttl_ms <= 30_000 for [(_, ttl_ms)] in stepper.hears.sent)
 
 

@@ -13,7 +13,7 @@ from celery_redislock import RedisLock
 from celery_redislock.engine.lease.lease import Lease, now
 from celery_redislock.engine.lease.terms import terms_of
 from celery_redislock.engine.protocol import exclusive, holder_record
-from celery_redislock.engine.protocol.exclusive import Busy, Granted, Released
+from celery_redislock.engine.protocol.exclusive import Busy, Granted, Refused, Released
 from celery_redislock.engine.protocol.keys import LockKeys, keys_of
 from celery_redislock.engine.protocol.script import Question, Script
 
@@ -136,8 +136,11 @@ def test_a_lock_is_looked_at_and_taken_away(client: redis.Redis, keys: LockKeys)
     assert owner == token.encode()
     assert asked(client, exclusive.force_release(keys, owner)) == 1
 
-    assert exclusive.released(asked(client, exclusive.release(keys, token, 0, ""))) is None
-    assert asked(client, exclusive.renew(keys, token, TTL_MS)) == 0
+    for _ in range(2):
+        refusal = exclusive.renewed(asked(client, exclusive.renew(keys, token, TTL_MS)))
+        assert refusal == Refused(is_forced=True)
+        answer = exclusive.released(asked(client, exclusive.release(keys, token, 0, "")))
+        assert answer == Refused(is_forced=True)
 
 
 def test_a_free_lock_is_seen_to_be_free(client: redis.Redis, keys: LockKeys) -> None:
@@ -163,6 +166,6 @@ def test_a_question_is_a_command_at_once_and_in_full(keys: LockKeys) -> None:
     script, declared, arguments = exclusive.renew(keys, "token", 1000)
 
     assert Script.command(script, declared, arguments) == (
-        "EVALSHA", exclusive.RENEW.sha, 3, *declared, "token", 1000
+        "EVALSHA", exclusive.RENEW.sha, 4, *declared, "token", 1000
     )  # fmt: skip
     assert script.in_full(declared, arguments)[1] == exclusive.RENEW.source
