@@ -18,6 +18,7 @@ from .holder import Holder
 __all__ = [
     "LOSS_REASONS",
     "Acquired",
+    "ChildDied",
     "Conflicted",
     "Event",
     "Forced",
@@ -232,6 +233,18 @@ class Led(NamedTuple):
     leads: bool
 
 
+class ChildDied(NamedTuple):
+    """A child process of a worker that ran a locked task has died, however it ended.
+
+    Attributes:
+        app: Celery's.
+        pid: Of the child.
+    """
+
+    app: Any
+    pid: int
+
+
 Event: TypeAlias = (
     Acquired
     | Waiting
@@ -244,6 +257,7 @@ Event: TypeAlias = (
     | StoreFailed
     | Ticked
     | Led
+    | ChildDied
 )
 Listener: TypeAlias = Callable[[Any], object]
 

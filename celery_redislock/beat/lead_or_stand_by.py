@@ -29,6 +29,8 @@ from ..engine.threads import Bell, begin
 from ..errors import StoreUnavailable
 from ..events import Led, tell
 from ..holder import holder_metadata
+from ..observing import metric_settings
+from ..observing.destinations import destinations_of
 from ..plugin import install
 from .claiming import ClaimingScheduler, claiming
 from .ledger import Ledger
@@ -70,6 +72,8 @@ class LockedScheduler(Scheduler):
     def __init__(self, app: Celery, *, lazy: bool = False, **options: Any) -> None:
         del lazy  # the wrapped scheduler is made when this beat leads, not before
         provider, settings = provider_of(app), beat_settings(app.conf, LockedScheduler)
+        metric_settings.check(app)
+        destinations_of(app)
         self._options = options
         self._wrapped, self._name = settings.scheduler, settings.name
         self._leading: ClaimingScheduler | None = None

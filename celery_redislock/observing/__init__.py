@@ -21,4 +21,7 @@ block, it leaves to the thread in the background.
 * ``opentelemetry.py`` the metrics as OpenTelemetry keeps them
 * ``traces.py`` whether OpenTelemetry's traces are told of an app's locks
 * ``spans.py`` what they are told
+* ``prometheus.py`` the metrics of this process, in the client of Prometheus
+* ``zeros.py`` what has not happened yet, shown as 0
+* ``serving.py`` the port from which Prometheus takes them
 """

@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 from celery import Celery
 
 from ..engine.threads import Process, here
-from . import celery_events, logs, opentelemetry, traces
+from . import celery_events, logs, opentelemetry, prometheus, traces
 
 
 class Destination(Protocol):
@@ -25,6 +25,7 @@ class Destination(Protocol):
 #: Each returns the destination of an app, or None where the settings do not ask for it.
 MAKERS: tuple[Callable[[Celery], Destination | None], ...] = (
     logs.destination_of,
+    prometheus.destination_of,
     opentelemetry.destination_of,
     traces.destination_of,
     celery_events.destination_of,
@@ -49,6 +50,11 @@ def destinations_of(app: Celery) -> tuple[Destination, ...]:
         # In one step: two threads may come at once, and what one of them has told must not be forgotten.
         known = made.setdefault(process, tuple(each for make in MAKERS if (each := make(app)) is not None))
     return known
+
+
+def apps_known() -> list[Celery]:
+    """Return the apps whose destinations have been asked for, in this process or before its fork."""
+    return list(_made)
 
 
 def all_destinations() -> list[Destination]:

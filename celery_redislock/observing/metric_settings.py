@@ -29,7 +29,7 @@ def wanted(app: Celery) -> tuple[str, ...]:
     if isinstance(words, list | tuple) and all(word in PACKAGES for word in words):
         return tuple(words)
     valid = ", ".join(f'"{word}"' for word in PACKAGES)
-    raise ConfigurationError(f"{_label(app, 'redislock_metrics')} must be a list of these words: {valid}")
+    raise ConfigurationError(f"{label(app, 'redislock_metrics')} must be a list of these words: {valid}")
 
 
 def is_wanted(app: Celery, word: str) -> bool:
@@ -51,7 +51,7 @@ def package_of(app: Celery, word: str) -> Any:
         return import_module(PACKAGES[word])
     except ImportError as error:
         raise ConfigurationError(
-            f'{_label(app, "redislock_metrics")} has "{word}", but {error.name or PACKAGES[word]} is not '
+            f'{label(app, "redislock_metrics")} has "{word}", but {error.name or PACKAGES[word]} is not '
             f"installed: pip install celery-redislock[{word}]"
         ) from error
 
@@ -65,7 +65,7 @@ def port_of(app: Celery) -> int | None:
     port = SETTINGS["redislock_metrics_port"].of(app.conf)
     if port is None or (isinstance(port, int) and not isinstance(port, bool) and 0 <= port < 2**16):
         return port
-    raise ConfigurationError(f"{_label(app, 'redislock_metrics_port')} must be a port: an int of 0 to 65535")
+    raise ConfigurationError(f"{label(app, 'redislock_metrics_port')} must be a port: an int of 0 to 65535")
 
 
 def hold_buckets_of(app: Celery) -> tuple[float, ...]:
@@ -82,7 +82,7 @@ def hold_buckets_of(app: Celery) -> tuple[float, ...]:
         if all(low < high for low, high in zip((0.0, *rising), rising, strict=False)):
             return rising
     raise ConfigurationError(
-        f"{_label(app, 'redislock_metrics_hold_buckets')} must be a list of rising numbers of seconds, "
+        f"{label(app, 'redislock_metrics_hold_buckets')} must be a list of rising numbers of seconds, "
         "such as [1, 10, 60, 600]"
     )
 
@@ -103,5 +103,6 @@ def _is_bound(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _label(app: Celery, name: str) -> str:
+def label(app: Celery, name: str) -> str:
+    """Return how messages call a setting."""
     return f"{spelled(app.conf, name)} setting"

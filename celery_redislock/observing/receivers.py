@@ -7,15 +7,15 @@ import logging
 from functools import partial
 from typing import Any
 
-from celery import signals
+from celery import Celery, signals
 
 from .. import events
 from ..engine import now
 from ..engine.threads import Bell, begin
 from ..errors import ConfigurationError
-from . import celery_events
+from . import celery_events, serving
 from .background import background_here
-from .destinations import Destination, all_destinations, destinations_of
+from .destinations import Destination, all_destinations, apps_known, destinations_of
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +30,7 @@ OF_AN_APP = (
     events.Forced,
     events.Ticked,
     events.Led,
+    events.ChildDied,
 )
 #: Events of the engine, which knows no app: all apps of the process are told.
 OF_THE_ENGINE = (events.Renewed, events.StoreFailed)
@@ -49,6 +50,8 @@ def install() -> None:
     signals.celeryd_init.connect(celery_events.note_worker, weak=False)
     signals.worker_process_shutdown.connect(close, weak=False)
     signals.worker_shutdown.connect(close, weak=False)
+    signals.worker_shutdown.connect(serving.end, weak=False)
+    signals.beat_init.connect(serving.serve_beat, weak=False)
     # Of a beat, and of a process that only publishes. What is registered twice is taken away twice.
     atexit.unregister(close)
     atexit.register(close)
@@ -56,18 +59,21 @@ def install() -> None:
 
 def hear(event: Any) -> None:
     """Give an event to each destination of its app."""
-    app = event.app if hasattr(event, "app") else event.task.app
-    try:
-        destinations = destinations_of(app)
-    except ConfigurationError as error:
-        _report_setting(error)
-        return
-    _give(destinations, event)
+    _give(_destinations_of(event.app if hasattr(event, "app") else event.task.app), event)
 
 
 def hear_of_the_engine(event: Any) -> None:
-    """Give an event to each destination of this process."""
-    _give(all_destinations(), event)
+    """Give an event to each destination of this process, once: apps may share one."""
+    # Also of apps that this process has only inherited: its first event may be that Redis is away.
+    _give(dict.fromkeys(each for app in apps_known() for each in _destinations_of(app)), event)
+
+
+def _destinations_of(app: Celery) -> tuple[Destination, ...]:
+    try:
+        return destinations_of(app)
+    except ConfigurationError as error:
+        _report_setting(error)
+        return ()
 
 
 def _give(destinations: Any, event: Any) -> None:

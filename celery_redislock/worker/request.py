@@ -12,6 +12,7 @@ from celery.utils.imports import symbol_by_name
 from ..config.call import Call
 from ..config.call_options import take_from_properties
 from ..config.plan import Planned
+from ..events import ChildDied, tell
 from ..messages.delivery import delivery_headers
 from ..messages.headers import TOKEN_HEADER
 from ..pending import replacement
@@ -32,6 +33,7 @@ class LockedRequest(MonitoredRequest):
     _request_dict: dict[str, Any]
     _replaced: str | None = None
     _made: Call | None = None
+    _child = 0
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -42,6 +44,7 @@ class LockedRequest(MonitoredRequest):
     def on_accepted(self, pid: Any, time_accepted: float) -> Any:
         """Watch the child that runs the task now."""
         if pid != os.getpid() and pid <= LARGEST_PID:
+            self._child = pid
             deaths_here().expect(pid, self._release_orphan)
         return super().on_accepted(pid, time_accepted)
 
@@ -91,6 +94,7 @@ class LockedRequest(MonitoredRequest):
 
     def _release_orphan(self) -> None:
         headers = self._request_dict
+        tell(ChildDied(self.task.app, self._child))
         # First: it needs neither the task's options nor its arguments.
         orphaned_locks.free_what_it_waited_with(self.task.app, headers)
         orphaned_locks.release(self._call, headers[TOKEN_HEADER])

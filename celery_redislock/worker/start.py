@@ -15,7 +15,8 @@ from ..config.provider import provider_of
 from ..config.unknown_settings import check_unknown_settings
 from ..engine import meaning_of, reaches, server_fitness
 from ..messages import replies
-from ..observing import traces
+from ..observing import metric_settings, prometheus, serving, traces
+from ..observing.destinations import destinations_of
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +52,40 @@ class LockStep(bootsteps.Step):
             logger.info("locks: Redis at %s, prefix %r", provider.shown, provider.prefix)
             for finding in server_fitness.check(provider.client):
                 logger.warning("locks: Redis at %s: %s", provider.shown, finding)
+
+
+class MetricsStep(bootsteps.StartStopStep):
+    """Stops a worker whose metrics could not be right; serves them once the children are there.
+
+    Args:
+        parent: The worker.
+        **kwargs: As Celery gives them.
+
+    Raises:
+        ConfigurationError: A setting of what is to be seen is wrong, or a package for it is missing.
+    """
+
+    # A child that is forked before has nothing to close.
+    requires = ("celery.worker.components:Pool",)
+
+    def __init__(self, parent: Any, **kwargs: Any) -> None:
+        super().__init__(parent, **kwargs)
+        metric_settings.check(parent.app)
+        destinations_of(parent.app)
+        if metric_settings.is_wanted(parent.app, metric_settings.PROMETHEUS) and _forks(parent):
+            prometheus.refuse_without_directory(parent.app)
+        prometheus.forget_the_dead()
+
+    def start(self, parent: Any) -> None:
+        """Serve the metrics, if the settings ask for it."""
+        serving.serve_worker(parent.app)
+
+
+def _forks(worker: Any) -> bool:
+    # Not at the top: a program that only publishes has no use for it.
+    from celery.concurrency.prefork import TaskPool
+
+    return issubclass(worker.pool_cls, TaskPool)
 
 
 def warn_of_unlocked_tasks(instance: Any = None, **_: Any) -> None:
@@ -92,11 +127,11 @@ def warn_of_missing_settings(instance: Any = None, **_: Any) -> None:
 
 
 def install(app: Celery) -> None:
-    """Add to the workers of an app the step that checks their settings.
+    """Add to the workers of an app the steps that check their settings.
 
     May be called any number of times.
 
     Args:
         app: The app.
     """
-    app.steps["worker"].add(LockStep)
+    app.steps["worker"].update((LockStep, MetricsStep))

@@ -1,0 +1,303 @@
+"""Prometheus: what real workers and beats serve is what ran, whatever became of the processes that ran it."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+import pytest
+from celery.result import AsyncResult
+from prometheus_client.parser import text_string_to_metric_families
+
+from celery_redislock.config.provider import provider_of
+from celery_redislock.engine import inspect, store_of
+from celery_redislock.observing import zeros
+from celery_redislock.observing.prometheus import DIRECTORY
+
+from ...support import processes
+from ...support.deadlines import eventually
+from ...support.journal import Journal
+from ...support.places import ROOT, python_path
+from ...support.stores import STORE, own_store_of
+from ...support.workers import Worker, running_worker
+from . import metered_app
+
+APP = "tests.stories.observing.metered_app"
+PROCESSES = 4
+BOUND = 30.0
+
+
+@pytest.fixture(scope="module")
+def store() -> Iterator[str]:
+    """Give the address of a server for this module alone."""
+    with own_store_of(metered_app.app, metered_app.configure) as address:
+        yield address
+
+
+class Page:
+    """The page that a process serves, found by the line in its log."""
+
+    def __init__(self, log: str) -> None:
+        found = re.search(r"locks: metrics at http://[\d.]+:(\d+)/metrics", log)
+        assert found, log
+        self._url = f"http://127.0.0.1:{found[1]}/metrics"
+
+    def all(self) -> dict[tuple[str, ...], float]:
+        """Return the value of each series of ours; its labels are in the order of the alphabet."""
+        with urlopen(self._url, timeout=10) as answer:
+            families = [*text_string_to_metric_families(str(answer.read(), "utf-8"))]
+        return {
+            (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value
+            for family in families
+            for sample in family.samples
+            if sample.name.startswith("redislock_")
+        }
+
+    def counted(self) -> dict[tuple[str, ...], float]:
+        """Return what is not 0, but for seconds and for what a test does not control."""
+        return {
+            key: value
+            for key, value in self.all().items()
+            if value
+            and not key[0].endswith(("_bucket", "_sum"))
+            and not key[0].startswith("redislock_renewal")
+        }
+
+
+class Metered:
+    """A worker, what a test has it do, and what is to be counted for it."""
+
+    def __init__(self, worker: Worker, store: str) -> None:
+        self.worker, self.page, self.journal = worker, Page(worker.log()), Journal(store)
+        self.expected: dict[tuple[str, ...], float] = {}
+
+    def expect(self, times: float, *series: str) -> None:
+        """Note that this is to be counted so often."""
+        name, *labels = series
+        key = (f"redislock_{name}", *labels)
+        self.expected[key] = self.expected.get(key, 0) + times
+
+    def expect_runs(self, task: str, times: int, *, waited: int = 0, died: int = 0) -> None:
+        """Note that a task is to get its lock so often, of those after a wait, and with a child that died."""
+        for how, count in (("at_once", times - waited), ("waited", waited)):
+            if count:
+                self.expect(count, "acquired_total", how, task)
+        self.expect(times, "wait_seconds_count", task)
+        if times > died:
+            self.expect(times - died, "hold_seconds_count", task)
+
+    def is_counted(self) -> None:
+        """Return when what is counted is what is expected."""
+        with suppress(AssertionError):
+            eventually(lambda: not self.differs(), 15)
+        assert self.differs() == {}, "of each: expected, and counted"
+
+    def differs(self) -> dict[tuple[str, ...], tuple[float, float]]:
+        """Return what is expected and what is counted, where it is not the same."""
+        counted, expected = self.page.counted(), self.expected
+        return {
+            series: (expected.get(series, 0), counted.get(series, 0))
+            for series in expected | counted
+            if expected.get(series, 0) != counted.get(series, 0)
+        }
+
+    @contextmanager
+    def held(self, task: Any, key: str, runs_after: int = 0) -> Iterator[None]:
+        """Have a run hold the lock of this key; `runs_after` others get it afterwards."""
+        self.expect_runs(task.name, 1 + runs_after)
+        holder = task.delay(key, "wait")
+        self.wait_until_begun(key)
+        yield
+        self.journal.open(key)
+        holder.get(timeout=BOUND)
+
+    def wait_until_begun(self, key: str) -> None:
+        """Return when a body that waits for something has begun."""
+        eventually(lambda: key in self.journal.client.lrange("begun", 0, -1), BOUND)
+
+    def ended(self, task: Any, key: str, step: str = "go_on", times: int = 1) -> list[str]:
+        """Call a task so often, and return the states of the results, sorted."""
+        results = [task.delay(key, step) for _ in range(times)]
+        return states(results)
+
+
+def states(results: list[AsyncResult[Any]]) -> list[str]:
+    for result in results:
+        result.get(timeout=BOUND, propagate=False)
+    return sorted(result.state for result in results)
+
+
+@contextmanager
+def metered(store: str, directory: Path, **env: str) -> Iterator[Metered]:
+    settings = {STORE: store, DIRECTORY: str(directory), **env}
+    with running_worker(APP, env=settings, concurrency=PROCESSES) as worker:
+        yield Metered(worker, store)
+
+
+def test_every_counter_is_what_ran(store: str, tmp_path: Path) -> None:
+    with metered(store, tmp_path) as it:
+        everything_is_zero(it)
+
+        runs_end(it)
+        conflicts_are_met(it)
+        a_run_comes_again(it)
+        runs_are_merged(it)
+        a_run_waits(it)
+        a_lock_is_lost(it)
+        children_are_killed_as_they_run(it)
+        it.is_counted()
+
+        recycled = len([*tmp_path.glob("counter_*.db")])
+        assert recycled > PROCESSES + 1, "some children should have ended after three tasks"
+        the_others_are_killed_too(it)
+        it.is_counted()
+        assert set(it.page.all()) >= {("redislock_running", task) for task in ("returns", "loses")}
+
+
+def everything_is_zero(it: Metered) -> None:
+    shown = it.page.all()
+    expected = {
+        (metric.name, *(value for _, value in sorted(zip(metric.labels, labels, strict=True))))
+        for metric, labels in zeros.of_worker(metered_app.app)
+        if not metric.buckets
+    }
+    assert expected <= shown.keys()
+    assert set(shown.values()) == {0}
+
+
+def runs_end(it: Metered) -> None:
+    it.expect_runs("returns", 10)
+    for number in range(10):
+        metered_app.returns.delay(f"r{number}", "fail" if number < 3 else "go_on")
+
+
+def conflicts_are_met(it: Metered) -> None:
+    with it.held(metered_app.skips, "s"):
+        it.expect(3, "conflicts_total", "skip", "false", "skips")
+        assert it.ended(metered_app.skips, "s", times=3) == ["REVOKED"] * 3
+    with it.held(metered_app.fails, "f"):
+        it.expect(2, "conflicts_total", "fail", "false", "fails")
+        assert it.ended(metered_app.fails, "f", times=2) == ["FAILURE"] * 2
+    with it.held(metered_app.shadow, "x"):
+        it.expect(2, "conflicts_total", "skip", "true", "shadow")
+        assert it.ended(metered_app.shadow, "x", times=2) == ["SUCCESS"] * 2
+
+
+def a_run_comes_again(it: Metered) -> None:
+    with it.held(metered_app.retries, "t", runs_after=1):
+        result = metered_app.retries.delay("t", "go_on")
+        eventually(lambda: it.page.all()["redislock_conflicts_total", "retry", "false", "retries"], BOUND)
+    assert states([result]) == ["SUCCESS"]
+    # On a busy machine it may come back before the lock is free.
+    it.expect(it.worker.log().count("] retry: lock"), "conflicts_total", "retry", "false", "retries")
+
+
+def runs_are_merged(it: Metered) -> None:
+    with it.held(metered_app.merges, "c", runs_after=1):
+        results = [metered_app.merges.delay("c", "go_on") for _ in range(3)]
+        eventually(
+            lambda: it.page.all()["redislock_conflicts_total", "coalesce", "false", "merges"] == 3, BOUND
+        )
+    it.expect(3, "conflicts_total", "coalesce", "false", "merges")
+    it.expect(2, "conflicts_total", "superseded", "false", "merges")
+    assert states(results) == ["REVOKED", "REVOKED", "SUCCESS"]
+
+
+def a_run_waits(it: Metered) -> None:
+    it.expect_runs("waits", 2, waited=1)
+    holder = metered_app.waits.delay("w", "wait")
+    it.wait_until_begun("w")
+    result = metered_app.waits.delay("w", "go_on")
+    eventually(lambda: waiters_of("w") == 1, BOUND, "it should wait")
+    it.journal.open("w")
+    assert states([holder, result]) == ["SUCCESS"] * 2
+
+
+def waiters_of(key: str) -> int:
+    store = store_of(provider_of(metered_app.app).client)
+    seen = inspect(store, metered_app.waits.lock_name(key, ""))
+    return seen.waiters if seen else 0
+
+
+def a_lock_is_lost(it: Metered) -> None:
+    it.expect_runs("loses", 1)
+    result = metered_app.loses.delay("l", "wait_for_the_loss")
+    it.wait_until_begun("l")
+    metered_app.loses.lock_for("l", "").force_release()
+    assert states([result]) == ["SUCCESS"]
+    lost = eventually(lambda: [key for key in it.page.counted() if key[0] == "redislock_lost_total"], BOUND)
+    it.expect(1, "lost_total", lost[0][1], "loses")
+
+
+def children_are_killed_as_they_run(it: Metered) -> None:
+    it.expect_runs("returns", 2, died=2)
+    it.expect(2, "orphans_total", "parent", "returns")
+    killed = [metered_app.returns.delay(f"d{number}", "die") for number in range(2)]
+    assert states(killed) == ["FAILURE"] * 2
+
+
+def the_others_are_killed_too(it: Metered) -> None:
+    before = it.worker.children()
+    for child in before:
+        os.kill(child, signal.SIGKILL)
+    eventually(lambda: not {*before} & {*it.worker.children()}, BOUND)
+    it.expect_runs("returns", 1)
+    assert it.ended(metered_app.returns, "after") == ["SUCCESS"]
+
+
+def test_what_is_counted_later_dies_with_the_child(store: str, tmp_path: Path) -> None:
+    with metered(store, tmp_path, **{metered_app.LATER: "1"}) as it:
+        it.expect_runs("returns", 1, died=1)
+        assert it.ended(metered_app.returns, "d", "die") == ["FAILURE"]
+        it.expect(1, "orphans_total", "parent", "returns")
+        eventually(lambda: it.page.all()["redislock_orphans_total", "parent", "returns"], 15)
+
+        assert it.differs()
+
+
+def test_a_worker_with_children_stops_without_the_directory(store: str) -> None:
+    env = {**os.environ, "PYTHONPATH": python_path(), STORE: store}
+    command = [sys.executable, "-m", "celery", "-A", APP, "worker", "-P", "prefork"]
+    ended = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60)
+
+    assert ended.returncode != 0
+    (said,) = [line for line in ended.stderr.splitlines() if DIRECTORY in line]
+    assert "redislock_metrics setting" in said
+
+
+def test_a_worker_with_threads_serves_its_own(store: str) -> None:
+    with running_worker(APP, env={STORE: store}, pool="threads", concurrency=2) as worker:
+        it = Metered(worker, store)
+        it.expect_runs("returns", 3)
+        for number in range(3):
+            metered_app.returns.delay(f"p{number}", "go_on")
+        it.is_counted()
+
+
+def test_a_beat_serves_its_ticks(store: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "celery", "-A", APP, "beat", "-l", "INFO"]
+    command += ["-S", "celery_redislock.beat:LockedScheduler", "-s", str(tmp_path / "schedule")]
+    env = {**os.environ, "PYTHONPATH": python_path(), "PYTHONUNBUFFERED": "1", STORE: store}
+    with tempfile.NamedTemporaryFile(prefix="beat-", suffix=".log") as output:
+        log = Path(output.name)
+        beat = processes.start(command, output=output, env=env, cwd=ROOT)
+        try:
+            eventually(lambda: "locks: metrics at" in log.read_text(), BOUND, "beat should serve")
+            page = Page(log.read_text())
+            assert page.all()["redislock_beat_ticks_total", "often", "lost"] == 0
+            eventually(lambda: page.all()["redislock_beat_ticks_total", "often", "sent"] >= 2, BOUND)
+            shown = page.all()
+        finally:
+            processes.end_group(beat, grace=10)
+    assert shown["redislock_beat_leader", "beat"] == 1
+    assert shown["redislock_schedule_interval_seconds", "often", "returns"] == 1
+    assert shown["redislock_beat_last_tick_timestamp_seconds", "often"] > 0
