@@ -8,6 +8,7 @@ heading to ``docs/reference/doctor.md``.
 * ``rule.py`` a rule: an id, a level, and the function that looks
 * ``rules.py`` the table of rules
 * ``examination.py`` goes through the rules, and notes where it could not look
+* ``at_start.py`` which findings a worker logs when it starts
 * ``ignoring.py`` which rules a project has silenced, and why
 * ``configuration.py`` what the rules of the configuration look at
 * ``live.py`` what the rules of the live layer look at

@@ -28,8 +28,7 @@ RECEIVERS: tuple[tuple[Any, Callable[..., Any]], ...] = (
     # in a worker's parent
     (celery_signals.task_received, call_options.warn_of_what_nobody_reads),
     (celery_signals.task_received, beat_origins.note_origin),
-    (celery_signals.celeryd_after_setup, start.warn_of_unlocked_tasks),
-    (celery_signals.celeryd_after_setup, start.warn_of_missing_settings),
+    (celery_signals.celeryd_after_setup, start.log_findings),
     (celery_signals.task_unknown, abandoned_messages.on_refused),
     (celery_signals.task_rejected, abandoned_messages.on_refused),
     (celery_signals.task_revoked, abandoned_messages.on_revoked),

@@ -1,20 +1,22 @@
-"""Start: a worker checks, when it starts, whether its locked tasks can run as they are declared."""
+"""Start: a worker says, when it starts, what is wrong with its locks, and stops where none could be taken."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from typing import Any
 
-import redis
 from celery import Celery, bootsteps
 
 from ..config.all_off import is_off
-from ..config.options import OPTIONS
-from ..config.plan import Planned
 from ..config.provider import provider_of
 from ..config.unknown_settings import check_unknown_settings
-from ..engine import meaning_of, reaches, server_fitness
-from ..messages import replies
+from ..doctor import at_start
+from ..doctor.configuration import Configuration
+from ..doctor.finding import Finding
+from ..doctor.ignoring import ignored_by
+from ..doctor.live import Live
+from ..doctor.rule import CannotLook
 from ..observing import metric_settings, prometheus, serving, traces
 from ..observing.destinations import destinations_of
 
@@ -38,20 +40,16 @@ class LockStep(bootsteps.Step):
             check_unknown_settings(parent.app.conf)
             logger.warning("locks: lock_mode is off for every task of this worker")
             return
+        ignored_by(parent.app)
         provider = provider_of(parent.app)
         traces.check(parent.app)
         try:
-            reaches(provider.client)
-        except redis.RedisError as error:
-            logger.warning(
-                "locks: Redis at %s cannot be reached (%s); the worker continues, but no locked task can run",
-                provider.shown,
-                meaning_of(error),
-            )
+            live = Live(Configuration(parent.app))
+        except CannotLook as error:
+            logger.warning("locks: %s; the worker continues, but no locked task can run", error)
         else:
             logger.info("locks: Redis at %s, prefix %r", provider.shown, provider.prefix)
-            for finding in server_fitness.check(provider.client):
-                logger.warning("locks: Redis at %s: %s", provider.shown, finding)
+            _log(at_start.of_servers(live))
 
 
 class MetricsStep(bootsteps.StartStopStep):
@@ -88,42 +86,14 @@ def _forks(worker: Any) -> bool:
     return issubclass(worker.pool_cls, TaskPool)
 
 
-def warn_of_unlocked_tasks(instance: Any = None, **_: Any) -> None:
-    """At ``celeryd_after_setup``: name the tasks that have lock options but run without a lock."""
-    for name, task in instance.app.tasks.items():
-        options = [f"lock_{option}" for option in OPTIONS if hasattr(task, f"lock_{option}")]
-        # The setting task_annotations may give lock options to all tasks: also to Celery's own and to ours.
-        if (
-            options
-            and not isinstance(task, Planned)
-            and not name.startswith(("celery.", "celery_redislock."))
-        ):
-            logger.warning(
-                "Task %s has %s, but is not locked: declare it with locked_task, or with base=LockedTask",
-                name,
-                ", ".join(options),
-            )
+def log_findings(instance: Any = None, **_: Any) -> None:
+    """At ``celeryd_after_setup``: say what is wrong with the configuration of this worker."""
+    _log(at_start.of_configuration(instance.app))
 
 
-def warn_of_missing_settings(instance: Any = None, **_: Any) -> None:
-    """At ``celeryd_after_setup``: name the tasks whose options need a setting that this worker has not."""
-    app = instance.app
-    options = {name: task.plan_for().options for name, task in app.tasks.items() if isinstance(task, Planned)}
-    locked = {name: each for name, each in options.items() if each.mode != "off"}
-    replacing = [name for name, each in locked.items() if each.on_conflict == "replace"]
-    scoped = [name for name, each in locked.items() if each.scope != "run"]
-    if replacing and not app.conf.worker_enable_remote_control:
-        logger.warning(
-            "locks: worker_enable_remote_control is off, so a run of %s that is replaced and does not stop "
-            "by itself is not terminated after lock_replace_after",
-            ", ".join(replacing),
-        )
-    if scoped and replies.are_sent(app):
-        logger.warning(
-            "locks: with this result_backend only the process that published a call can get its result: with "
-            "the lock_scope of %s, a process that is given the result of another's call would wait forever",
-            ", ".join(scoped),
-        )
+def _log(findings: Iterable[Finding]) -> None:
+    for each in findings:
+        logger.warning("locks: %s: %s; cure: %s; see %s", each.id, each.message, each.cure, each.page)
 
 
 def install(app: Celery) -> None:

@@ -9,7 +9,7 @@ import pytest
 import redis
 from celery import Celery
 
-from celery_redislock import RedisLock
+from celery_redislock import ConfigurationError, RedisLock
 from celery_redislock.pending import replacement
 from celery_redislock.pending.publish import runs_of
 from celery_redislock.worker import start as worker
@@ -19,7 +19,7 @@ from ...support.applications import application, locked
 
 def said(app: Celery, caplog: pytest.LogCaptureFixture) -> str:
     caplog.clear()
-    worker.warn_of_missing_settings(SimpleNamespace(app=app))
+    worker.log_findings(SimpleNamespace(app=app))
     return caplog.text
 
 
@@ -97,3 +97,54 @@ def test_a_holder_is_terminated_by_an_app_that_knows_its_task(
     other.close()
 
     assert told == [app]
+
+
+def test_an_error_of_the_configuration_is_logged_with_id_cure_and_page(
+    app: Celery, caplog: pytest.LogCaptureFixture
+) -> None:
+    locked(app, lambda: None, name="t", lock_max_hold=60, time_limit=100, acks_late=True)
+
+    text = said(app, caplog)
+
+    assert "locks: RL106: t may run for 100 s" in text
+    assert "cure: lock_max_hold=110; see docs/reference/doctor.md#rl106" in text
+    assert "RL103" not in text, "an info is for the doctor alone"
+
+
+def test_what_is_ignored_is_not_logged(app: Celery, caplog: pytest.LogCaptureFixture) -> None:
+    locked(app, lambda: None, name="t", lock_max_hold=60, time_limit=100)
+    app.conf.redislock_doctor_ignore = {"RL106": "runs are short"}
+
+    assert said(app, caplog) == ""
+
+
+def test_a_wrong_setting_of_the_doctor_stops_the_worker(app: Celery) -> None:
+    locked(app, lambda: None, name="t")
+    app.conf.redislock_doctor_ignore = {"RL106": ""}
+
+    with pytest.raises(ConfigurationError, match="redislock_doctor_ignore"):
+        worker.LockStep(SimpleNamespace(app=app))
+
+
+def test_an_unfit_server_is_logged_with_its_id(
+    app: Celery, client: redis.Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    locked(app, lambda: None, name="t")
+    client.config_set("maxmemory-policy", "allkeys-lru")
+    try:
+        worker.LockStep(SimpleNamespace(app=app))
+    finally:
+        client.config_set("maxmemory-policy", "noeviction")
+
+    assert "locks: RL201: Redis at " in caplog.text
+    assert "maxmemory-policy is allkeys-lru" in caplog.text
+
+
+def test_a_redis_that_is_away_does_not_stop_the_worker(app: Celery, caplog: pytest.LogCaptureFixture) -> None:
+    locked(app, lambda: None, name="t")
+    app.conf.redislock_url = "redis://127.0.0.1:1/0"
+
+    worker.LockStep(SimpleNamespace(app=app))
+
+    assert "cannot be reached" in caplog.text
+    assert "the worker continues, but no locked task can run" in caplog.text
