@@ -17,7 +17,7 @@ cluster. Other folders use the names below and ``companion.py``, never the modul
 """
 
 from .group_lease import Left, Member, members_in_flight
-from .inspection import inspect, inspect_all, release_orphan, server_time
+from .inspection import inspect, inspect_all, names_beside, release_orphan, server_time
 from .lease.confirmation import ReleaseOutcome, confirmations
 from .lease.lease import now
 from .lease.loss import Loss
@@ -51,6 +51,7 @@ __all__ = [
     "inspect_all",
     "meaning_of",
     "members_in_flight",
+    "names_beside",
     "now",
     "reaches",
     "release_orphan",

@@ -11,7 +11,7 @@ from .lease.lease import now
 from .lease.verbs import LockVerbs
 from .protocol import exclusive
 from .protocol.exclusive import INSPECT, Inspection, Released
-from .protocol.keys import COMPANION, keys_of
+from .protocol.keys import COMPANION, keys_of, lock_beside
 from .protocol.script import Script
 from .transport.clients import Client, store_of
 from .transport.redis_errors import translated
@@ -59,6 +59,25 @@ def inspect_all(client: Client, prefix: str) -> Iterator[Inspection]:
         connection.close()
 
 
+def names_beside(client: Client, prefix: str, word: str) -> Iterator[str]:
+    """Go over the names that begin with the prefix and beside which a certain companion is kept.
+
+    Args:
+        client: A synchronous redis-py client.
+        prefix: Of the names.
+        word: Which companion: a field of `LockKeys`.
+
+    Raises:
+        StoreUnavailable: Redis could not be reached.
+    """
+    with translated(prefix + "*", "scan"):
+        masters = store_of(client).masters()
+    for master in masters:
+        for keys in _scan(master, prefix, COMPANION.decode() + word + "*"):
+            names = (lock_beside(key, word).decode(errors="replace") for key in keys)
+            yield from (name for name in names if name.startswith(prefix))
+
+
 def server_time(store: Store, lock_name: str) -> datetime:
     """Return what the clock of the Redis server says: it tells since when a lock is held.
 
@@ -103,11 +122,16 @@ def release_orphan(client: Client, lock_name: str, token: str, min_hold_ms: int)
 
 def _scanned(master: Store, prefix: str) -> Iterator[Sequence[str]]:
     """Go over the keys of one server that may be locks, some at a time."""
+    for keys in _scan(master, prefix, _pattern(prefix)):
+        yield [key.decode(errors="replace") for key in keys if not key.startswith(COMPANION)]
+
+
+def _scan(master: Store, prefix: str, pattern: str) -> Iterator[Sequence[bytes]]:
     cursor: Any = 0
     while True:
         with translated(prefix + "*", "scan"):
-            cursor, keys = master.call(("SCAN", cursor, "MATCH", _pattern(prefix), "COUNT", BATCH))
-        yield [key.decode(errors="replace") for key in keys if not key.startswith(COMPANION)]
+            cursor, keys = master.call(("SCAN", cursor, "MATCH", pattern, "COUNT", BATCH))
+        yield keys
         if int(cursor) == 0:
             return
 

@@ -8,7 +8,9 @@ that has it, and the id of the task that waits. It is not renewed. It ends when 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
+from ..engine import names_beside
 from ..engine.companion import (
     CALL_S,
     Client,
@@ -104,6 +106,20 @@ class PublishLock:
         """Give it back; False when it is not this token's (any more)."""
         keys = (self._keys.reservation, self._keys.questions_of(token))
         return bool(self._companion.run(FREE, keys, token, _ALL, within=within))
+
+
+def all_waiting(client: Client, prefix: str) -> Iterator[tuple[str, Holder]]:
+    """Go over the publish locks of all names that begin with a prefix: the name, and which work waits.
+
+    One may come twice, as with any scan.
+
+    Raises:
+        StoreUnavailable: Redis could not be reached.
+    """
+    for name in names_beside(client, prefix, "reservation"):
+        waiting = PublishLock(client, name).waiting()
+        if waiting is not None:
+            yield name, waiting
 
 
 def _waits(work: bytes, left_ms: int) -> Holder:

@@ -100,6 +100,19 @@ def _keys_of(lock_name: str) -> LockKeys:
     return LockKeys(lock, *[companion + in_slot for companion in _COMPANIONS])
 
 
+def lock_beside(companion: bytes, word: str) -> bytes:
+    """Return the name of the lock whose companion a key is.
+
+    Args:
+        companion: The key.
+        word: Which of the companions it is: a field of `LockKeys`.
+    """
+    in_slot = companion.removeprefix(COMPANION + word.encode())
+    if in_slot.startswith(b":{"):
+        return in_slot[2:-1]
+    return in_slot[1:] if in_slot.startswith(b"@") else in_slot.partition(b"}")[2]
+
+
 def index_of(prefix: str) -> bytes:
     """Return the key that lists the locks with this prefix of which runs may be pending.
 

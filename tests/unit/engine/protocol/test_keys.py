@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from celery_redislock import ConfigurationError
-from celery_redislock.engine.protocol.keys import LockKeys, keys_of
+from celery_redislock.engine.protocol.keys import LockKeys, keys_of, lock_beside
 
 TOKEN = "0123456789abcdef" * 2
 
@@ -81,3 +81,8 @@ def test_what_redis_cannot_store_as_a_text_is_no_name(name: object) -> None:
 def test_a_name_that_could_be_another_locks_companion_is_refused() -> None:
     with pytest.raises(ConfigurationError, match=r"must not begin with 'redislock\.'"):
         keys_of(keys_of("a").done.decode())
+
+
+@given(names.filter(valid))
+def test_a_companion_tells_whose_it_is(name: str) -> None:
+    assert lock_beside(keys_of(name).reservation, "reservation") == name.encode()
