@@ -18,5 +18,11 @@ heading to ``docs/reference/doctor.md``.
 * ``lengths.py`` rules: durations that do not fit each other
 * ``outcomes.py`` rules: ends of calls that nobody would learn of
 * ``declarations.py`` rules: what is declared, and has no effect
+* ``measured.py`` rules: durations that do not fit how long things really take
+* ``schedules.py`` rules: beats beside each other, and entries that come too often
+* ``intervals.py`` the next round interval that is long enough (pure)
+* ``holds.py`` rules: locks that keep nothing apart, that are lost, that are held for too long
+* ``purged.py`` rules: publish locks whose messages are gone
+* ``queues.py`` which messages may still wait at the broker, or in a worker
 * ``servers.py`` rules: whether the servers are fit to keep locks
 """

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 from ..observing import statistics
 from ..observing.statistics import Statistics
 from .live import Live
 from .rule import CannotLook
 
 __all__ = ["History"]
+
+_DAY_S = 86400.0
 
 
 class History:
@@ -38,3 +42,12 @@ class History:
         if counted.since is None:
             raise CannotLook("no run has been counted yet, or redislock_stats is off")
         return cls(live, counted)
+
+    @cached_property
+    def last_day(self) -> Statistics:
+        """What was counted in the last day.
+
+        Raises:
+            StoreUnavailable: Redis could not be reached.
+        """
+        return statistics.read(self.configured.app, _DAY_S)
