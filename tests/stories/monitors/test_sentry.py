@@ -20,6 +20,7 @@ from celery_redislock import LockBusy, LockKeyError, StoreUnavailable, locked_ba
 from celery_redislock.batch.launch import START_BATCH
 
 from ...support.deadlines import eventually
+from ...support.exported import EXPORTED, Exported
 from ...support.places import ROOT
 from ...support.servers import Server
 from ...support.workers import running_worker
@@ -34,12 +35,7 @@ class Sentry:
         self.app = app
         self.locks = locks
         self._env = env
-        self._envelopes = Path(env["MONITORED_ENVELOPES"])
-
-    def told(self, kind: str) -> list[dict[str, Any]]:
-        """Return the items of a kind, the oldest first."""
-        lines = self._envelopes.read_text().splitlines() if self._envelopes.exists() else []
-        return [item for item in map(json.loads, lines) if item["type"] == kind]
+        self.told = Exported(Path(env[EXPORTED])).told
 
     def events_of(self, result: Any) -> list[str]:
         """Return the names of the errors that were told of a run, once all of it must have been told."""
@@ -104,7 +100,7 @@ def sentry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sentry]:
         for name, value in places.items():
             patch.setenv(name, value)
         app = importlib.import_module("tests.stories.monitors.app").app
-        env = {**places, "MONITORED_ENVELOPES": str(envelopes)}
+        env = {**places, EXPORTED: str(envelopes)}
         with running_worker("tests.stories.monitors.watched", env=env, concurrency=1):
             yield Sentry(app, env, locks)
         app.close()

@@ -1,43 +1,25 @@
 """The application as Sentry watches it: with its own integration, and nothing of ours that would tell it.
 
-All that it would send is written to the file ``MONITORED_ENVELOPES``. As a program it is a beat that sends
+All that it would send is written to the file ``EXPORTED``. As a program it is a beat that sends
 one entry: ``watched TASK ENTRY``.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import sys
 from datetime import datetime, timezone
 
 import sentry_sdk
 from celery.beat import Scheduler
 from celery.schedules import crontab
-from sentry_sdk.envelope import Envelope
 from sentry_sdk.integrations.celery import CeleryIntegration
-from sentry_sdk.transport import Transport
 
+from ...support.exporters import SentryToFile
 from .app import app
-
-ENVELOPES = os.environ["MONITORED_ENVELOPES"]
-
-
-class ToFile(Transport):
-    """Appends each item of what would be sent, as a line of JSON."""
-
-    def capture_envelope(self, envelope: Envelope) -> None:
-        """Write it down, here and now."""
-        for item in envelope.items:
-            if item.payload.json is not None:
-                line = json.dumps({"type": item.type, **item.payload.json}, default=str)
-                with open(ENVELOPES, "a") as file:  # appended in one piece, by any process
-                    file.write(line + "\n")
-
 
 sentry_sdk.init(
     dsn="http://key@127.0.0.1:1/1",
-    transport=ToFile,
+    transport=SentryToFile,
     traces_sample_rate=1.0,
     integrations=[CeleryIntegration(monitor_beat_tasks=True)],
 )

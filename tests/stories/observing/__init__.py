@@ -1,0 +1,1 @@
+"""Observing: what is seen of locks by real monitors, beside real workers."""
