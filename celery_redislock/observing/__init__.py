@@ -24,4 +24,5 @@ block, it leaves to the thread in the background.
 * ``prometheus.py`` the metrics of this process, in the client of Prometheus
 * ``zeros.py`` what has not happened yet, shown as 0
 * ``serving.py`` the port from which Prometheus takes them
+* ``fleet.py`` the locks of all workers together, as Redis knows them
 """

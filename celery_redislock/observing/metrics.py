@@ -284,6 +284,20 @@ SCHEDULE_INTERVAL = Metric(
     merged="mostrecent",
 )
 #: Of the whole fleet, looked up in Redis by `celery locks exporter`.
+UP = Metric(
+    "redislock_up",
+    "redislock.up",
+    GAUGE,
+    (),
+    "1: Redis could be asked, 0: it is away, and the rest is missing.",
+)
+LOOKED_AT_ALL = Metric(
+    "redislock_looked_at_all",
+    "redislock.looked_at_all",
+    GAUGE,
+    (),
+    "1: all locks were looked at, 0: there are too many to look at all of them in five seconds.",
+)
 HELD = Metric(
     "redislock_held", "redislock.held", GAUGE, ("task",), "Locks that are held, of all workers together."
 )
@@ -327,6 +341,8 @@ METRICS = (
     BEAT_LEADER,
     BEAT_LAST_TICK,
     SCHEDULE_INTERVAL,
+    UP,
+    LOOKED_AT_ALL,
     HELD,
     WAITERS,
     OLDEST_WAIT,

@@ -89,7 +89,7 @@ class WithZeros:
 
 def of_worker(app: Celery) -> Iterator[Series]:
     """Return the series of a worker's locked tasks."""
-    tasks = tuple(_locked_tasks(app))
+    tasks = tuple(locked_tasks(app))
     for metric in _OF_WORKERS:
         for labels in product(*({"task": tasks, **metric.words}[label] for label in metric.labels)):
             yield metric, labels
@@ -101,7 +101,8 @@ def of_beat(app: Celery) -> Iterator[Series]:
         yield BEAT_TICKS, labels
 
 
-def _locked_tasks(app: Celery) -> Iterator[str]:
+def locked_tasks(app: Celery) -> Iterator[str]:
+    """Return the names of an app's tasks that take locks."""
     for name, task in sorted(app.tasks.items()):
         if isinstance(task, Planned) and _is_locked(task):
             yield name

@@ -29,6 +29,7 @@ from ..pending.publish import publish_pending
 from ..plugin import install
 from ..publish_lock.record import PublishLock
 from . import findings
+from .exporter import export
 from .rendering import LockView, table_of
 from .spans import span_s
 from .usual import Usual
@@ -198,6 +199,19 @@ def doctor(
             report = examine(configured, reasons, since_s)
     click.echo(findings.as_json(report) if as_json else findings.as_text(report))
     context.exit(_status(report, fail_level))
+
+
+@locks.command(cls=CeleryCommand)
+@click.option("--port", type=click.IntRange(0, 65535), default=9815, show_default=True, help="0: a free one.")
+@click.option("--bind", default="0.0.0.0", show_default=True, help="The address at which it listens.")  # noqa: S104
+@click.pass_context
+def exporter(context: click.Context, port: int, bind: str) -> None:
+    """Serve metrics of the locks of all workers for Prometheus, from what Redis knows.
+
+    No worker needs to run. While Redis is away redislock_up is 0.
+    """
+    with _errors_for_people():
+        export(context.obj.app, _provider(context), bind, port)
 
 
 def _configuration(context: click.Context) -> Configuration:
