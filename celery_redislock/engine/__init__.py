@@ -25,7 +25,7 @@ from .lease.setup import Setup
 from .lease.terms import Terms
 from .lock import RedisLock
 from .protocol import holder_record
-from .protocol.exclusive import Inspection
+from .protocol.exclusive import Inspection, WaiterSeen
 from .transport.clients import Client, reaches, store_of
 from .transport.cluster import ClusterAddress
 from .transport.redis_errors import meaning_of
@@ -45,6 +45,7 @@ __all__ = [
     "Setup",
     "Store",
     "Terms",
+    "WaiterSeen",
     "confirmations",
     "holder_record",
     "inspect",

@@ -8,7 +8,7 @@ from datetime import datetime
 from sys import intern
 from typing import Any, NamedTuple
 
-from ..engine import Inspection
+from ..engine import Inspection, WaiterSeen
 from ..holder import Holder
 from ..observing.statistics import LastConflict
 from . import table
@@ -95,6 +95,7 @@ class LockView:
             lines = [f"{name}: held"]
             lines += [f"  {label:<14} {value}" for label, value in self._values().items()]
             lines += map(_member_line, self.members)
+            lines += map(_waiter_line, self.seen.line)
         if self.waiting is not None:
             lines.append(f"{name}: published and not begun: {printable(str(self.waiting))}")
         lines += map(_conflict_line, self.conflicts)
@@ -105,6 +106,7 @@ class LockView:
         known: dict[str, Any] = {"name": self.name, "held": self.seen is not None}
         if self.seen is not None:
             known |= {"kept": self.seen.is_kept, "waiters": self.seen.waiters, **self.seen.holder.as_dict()}
+            known["line"] = [waiter.as_dict() for waiter in self.seen.line]
             if self.members:
                 known["members"] = [dict(member) for member in self.members]
         if self.waiting is not None:
@@ -217,6 +219,17 @@ def _member_line(metadata: Mapping[str, Any]) -> str:
     place = f" on {metadata['host']}, pid {metadata['pid']}" if metadata["state"] == "runs" else ""
     member = f"{metadata['task']}[{metadata.get('id', _UNKNOWN)}] {metadata['state']}{place}"
     return f"  in flight      {printable(member)}"
+
+
+def _waiter_line(waiter: WaiterSeen) -> str:
+    """Return who stands in line, and since when."""
+    facts = dict(waiter.metadata)
+    task, host = facts.get("task"), facts.get("host", _UNKNOWN)
+    who = (
+        f"{task}[{facts.get('id', _UNKNOWN)}] on {host}" if task else ", ".join(map(" ".join, facts.items()))
+    )
+    text = f"{who or 'an unknown waiter'}, since {waiter.since.isoformat(timespec='seconds')}"
+    return f"  waits          {printable(text)}"
 
 
 def _conflict_line(met: LastConflict) -> str:

@@ -339,7 +339,8 @@ class LockMachine(RuleBasedStateMachine):
         reference = self.reference
         assert (holder.decode() if holder else None) == reference.holder
         assert [token.decode() for token in queue] == reference.queue
-        assert {field.decode() for field in seen} - {"watcher", "watch_until"} == set(reference.queue)
+        fields = {field.decode() for field in seen} - {"watcher", "watch_until"}
+        assert fields == {field for token in reference.queue for field in (token, f"{token}:who")}
         assert -1 not in ttls, "a key would stay for ever"
 
     @invariant()

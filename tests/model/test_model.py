@@ -118,6 +118,7 @@ _WRONG = {
         "if false then\n    return confirm(is_over)",
     ),
     "the queue stays for ever": (ACQUIRE, "redis.call('PEXPIRE', waiters, QUEUE_TTL_MS)", ""),
+    "a waiter that has left is shown": (LEAVE, "redis.call('HDEL', seen, token, who_of(token))", ""),
     "a turn is given to the dead": (RELEASE, "if alive_until >= now then", "if true then"),
     "an operator's release wakes nobody": (
         FORCE_RELEASE,

@@ -10,8 +10,9 @@ A question may be sent twice: the scripts answer a second send as they answered 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
 from ...holder import Holder
@@ -84,6 +85,23 @@ class Refused(NamedTuple):
 
 
 @dataclass(frozen=True)
+class WaiterSeen:
+    """Who stands in line for a lock. It never shows the token.
+
+    Attributes:
+        metadata: What it says of itself, as a holder does: task, id, host, pid; empty if it says nothing.
+        since: When it began to wait, by the clock of the Redis server.
+    """
+
+    metadata: Mapping[str, str]
+    since: datetime
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the same facts as plain JSON types."""
+        return {"metadata": dict(self.metadata), "since": self.since.isoformat()}
+
+
+@dataclass(frozen=True)
 class Inspection:
     """A snapshot of a lock that is held.
 
@@ -92,12 +110,14 @@ class Inspection:
         holder: Who has it.
         waiters: How many wait for it.
         is_kept: It was released, and is only kept busy for its min_hold.
+        line: Who waits, first come first: those that are believed alive among the first hundred.
     """
 
     name: str
     holder: Holder
     waiters: int
     is_kept: bool
+    line: tuple[WaiterSeen, ...] = ()
 
 
 #: What a release answers when the lock was the caller's and nothing is pending.
@@ -278,7 +298,14 @@ def inspect(keys: LockKeys) -> Question:
 
 def inspected(name: str, reply: Any) -> Inspection | None:
     """Read the reply to `inspect` about the lock with this name; None: it is free."""
-    left_ms, description, waiters, is_kept = reply
+    left_ms, description, waiters, is_kept, line = reply
     if left_ms == _FREE:
         return None
-    return Inspection(name, holder_record.read(description, left_ms), waiters, bool(is_kept))
+    holder = holder_record.read(description, left_ms)
+    arrivals = zip(line[::2], line[1::2], strict=True)
+    return Inspection(name, holder, waiters, bool(is_kept), tuple(_waiter(*each) for each in arrivals))
+
+
+def _waiter(arrived_us: bytes, metadata: bytes) -> WaiterSeen:
+    since = datetime.fromtimestamp(float(arrived_us) / 1e6, timezone.utc)
+    return WaiterSeen(holder_record.read_metadata(metadata.decode()), since)

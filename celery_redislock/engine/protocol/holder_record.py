@@ -49,6 +49,12 @@ def with_one_more(metadata: str, name: str, value: str) -> str:
     return f"{metadata[:-1]},{quoted(name)}:{quoted(value)}}}"
 
 
+def read_metadata(text: str) -> Mapping[str, str]:
+    """Return the metadata at the beginning of a text."""
+    metadata: Mapping[str, str] = _DECODER.raw_decode(text)[0]
+    return metadata
+
+
 def read(description: bytes, lease_left_ms: int) -> Holder:
     """Return the holder that a script described.
 
@@ -61,7 +67,7 @@ def read(description: bytes, lease_left_ms: int) -> Holder:
         return Holder(lease_left=lease_left)
     number, since_ms, metadata = description.decode().split(" ", 2)
     return Holder(
-        metadata=_DECODER.raw_decode(metadata)[0],
+        metadata=read_metadata(metadata),
         since=datetime.fromtimestamp(int(since_ms) / 1000, timezone.utc),
         lease_left=lease_left,
         fencing_token=int(number),

@@ -41,9 +41,9 @@ class LockKeys(NamedTuple):
         return self.lock, self.holder, self.pending, self.questions_of(token)
 
     @property
-    def inspected(self) -> tuple[bytes, bytes, bytes]:
-        """The keys that tell who has the lock."""
-        return self.lock, self.holder, self.waiters
+    def inspected(self) -> tuple[bytes, ...]:
+        """The keys that tell who has the lock, and who waits for it."""
+        return self.lock, self.holder, self.waiters, self.seen
 
     @property
     def shared(self) -> tuple[bytes, bytes, bytes, bytes]:

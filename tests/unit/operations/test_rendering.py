@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from celery_redislock import Holder
-from celery_redislock.engine import Inspection
+from celery_redislock.engine import Inspection, WaiterSeen
 from celery_redislock.observing.statistics import LastConflict
 from celery_redislock.operations.rendering import LockView, table_of
 from celery_redislock.operations.usual import Hold
@@ -171,6 +171,7 @@ def test_an_object_is_json_and_has_no_more_than_is_known() -> None:
         "since": "2026-11-22T12:00:00+00:00",
         "lease_left": 12.34,
         "fencing_token": 42,
+        "line": [],
     }
 
 
@@ -192,3 +193,24 @@ def test_an_object_has_what_the_statistics_know() -> None:
 
 def test_an_object_of_a_batch_has_its_members() -> None:
     assert LockView(KEY, HELD, [{"state": "waits"}]).as_dict()["members"] == [{"state": "waits"}]
+
+
+def test_those_who_wait_are_told_in_their_order() -> None:
+    line = (
+        WaiterSeen(METADATA, SINCE),
+        WaiterSeen({"name": "a script", "host": "there"}, SINCE),
+        WaiterSeen({}, SINCE),
+        WaiterSeen({"task": "\x1b[2J"}, SINCE),
+    )
+    seen = LockView.of(Inspection(KEY, HOLDER, waiters=4, is_kept=False, line=line))
+
+    assert [each for each in seen.text().splitlines() if each.startswith("  waits ")] == [
+        "  waits          load[an-id] on here, since 2026-11-22T12:00:00+00:00",
+        "  waits          name a script, host there, since 2026-11-22T12:00:00+00:00",
+        "  waits          an unknown waiter, since 2026-11-22T12:00:00+00:00",
+        "  waits          \\x1b[2J[-] on -, since 2026-11-22T12:00:00+00:00",
+    ]
+    assert json.loads(json.dumps(seen.as_dict()))["line"][1:3] == [
+        {"metadata": {"name": "a script", "host": "there"}, "since": "2026-11-22T12:00:00+00:00"},
+        {"metadata": {}, "since": "2026-11-22T12:00:00+00:00"},
+    ]

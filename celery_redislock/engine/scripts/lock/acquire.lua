@@ -4,7 +4,7 @@
 -- KEYS[2]  holder       string, "<token> <fencing token> <since, ms> <metadata> <number of the question>"
 -- KEYS[3]  done         string, number of the work that was done last, if it is remembered
 -- KEYS[4]  waiters      sorted set, token -> arrival in microseconds
--- KEYS[5]  seen         hash, token -> believed alive until, milliseconds
+-- KEYS[5]  seen         hash, token -> believed alive until, milliseconds; and who it is, see turn.lua
 -- KEYS[6]  pending      hash, the runs that are pending until the lock is free
 -- KEYS[7]  questions    string, for a minute: up to which number the token's questions are over
 -- KEYS[8]  reservation  string, "<token> <work>", may be missing: the publish lock, which the grant ends
@@ -12,7 +12,7 @@
 -- ARGV[1]  token        the caller's mark, 32 characters, made before the first send
 -- ARGV[2]  ttl          length of the lease, milliseconds
 -- ARGV[3]  patience     longest sleep of the caller in milliseconds; 0: it does not wait (any more)
--- ARGV[4]  metadata     of the holder, for others to see, JSON
+-- ARGV[4]  metadata     of the caller, for others to see while it waits and while it holds the lock, JSON
 -- ARGV[5]  number       of this question: larger than that of each before with this token
 -- ARGV[6]  waited       token of the publish lock, with KEYS[8]
 --
@@ -129,6 +129,7 @@ end
 
 if not redis.call('ZRANK', waiters, token) then
     redis.call('ZADD', waiters, now_us, token)
+    redis.call('HSET', seen, who_of(token), ARGV[4])
 end
 redis.call('PEXPIRE', waiters, QUEUE_TTL_MS)
 if left >= 0 and left < sleep then

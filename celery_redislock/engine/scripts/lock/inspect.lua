@@ -1,15 +1,32 @@
--- inspect: who holds the lock, for how long yet, and how many wait; never the token.
+-- inspect: who holds the lock, for how long yet, and who waits; never a token.
 --
 -- KEYS[1]  lock     string, the token of who holds it
 -- KEYS[2]  holder   string, the holder's record
 -- KEYS[3]  waiters  sorted set, token -> arrival in microseconds
+-- KEYS[4]  seen     hash, token -> believed alive until, milliseconds; and who it is, see turn.lua
 --
 -- maxmemory  only reads
 --
 -- returns  {lease left in milliseconds (-1: for ever, -2: free), description, number of waiters,
---          1 if it was released and is only kept for its min_hold}
+--          1 if it was released and is only kept for its min_hold,
+--          {arrival in microseconds, metadata, ... of the first that wait and are believed alive, in order}}
 
+-- clock.lua
 -- turn.lua
+
+-- A line may be long, and the server does nothing else meanwhile.
+local SHOWN = 100
+
+local now = server_ms()
+local line = {}
+local first = redis.call('ZRANGE', KEYS[3], 0, SHOWN - 1, 'WITHSCORES')
+for place = 1, #first, 2 do
+    local known = redis.call('HMGET', KEYS[4], first[place], who_of(first[place]))
+    if tonumber(known[1] or 0) >= now then
+        table.insert(line, first[place + 1])
+        table.insert(line, known[2] or '{}')
+    end
+end
 
 local owner = redis.call('GET', KEYS[1])
 return {
@@ -17,4 +34,5 @@ return {
     description(redis.call('GET', KEYS[2]), owner),
     redis.call('ZCARD', KEYS[3]),
     (owner and string.sub(owner, 33) == ':kept') and 1 or 0,
+    line,
 }

@@ -1,7 +1,8 @@
 -- turn: whose turn is it? Functions for the scripts that free a lock or find a free one.
 --
 -- A waiter stands in `waiters` (sorted set: token -> arrival, microseconds), has a field in `seen`
--- (hash: token -> until when it is believed alive, milliseconds) and sleeps on a mailbox of its own
+-- (hash: token -> until when it is believed alive, milliseconds), another that says who it is
+-- (token .. ":who" -> its metadata, JSON), and sleeps on a mailbox of its own
 -- (list: `waiters` .. ":" .. token, in the same slot). A message only says "ask again": the truth
 -- is in the lock, so a message that is lost or read twice does no harm.
 -- One waiter, the watcher, asks every second; the others ask every few seconds. So a dead waiter that was
@@ -19,6 +20,10 @@ local function mailbox_of(waiters, token)
     return waiters .. ':' .. token
 end
 
+local function who_of(token)
+    return token .. ':who'
+end
+
 local function wake(waiters, token)
     local mailbox = mailbox_of(waiters, token)
     redis.call('RPUSH', mailbox, '1')
@@ -27,7 +32,7 @@ end
 
 -- The waiter has left the line: forget it. If it was the watcher, wake the last in line, which takes over.
 local function forget(waiters, seen, token)
-    redis.call('HDEL', seen, token)
+    redis.call('HDEL', seen, token, who_of(token))
     if redis.call('HGET', seen, 'watcher') ~= token then
         return
     end
