@@ -165,7 +165,7 @@ def test_force_release_sent_twice_does_not_oust_the_next_holder(arena: Arena) ->
 
     verbs = LockVerbs(store_of(arena.client), NAME)
     keys = verbs.keys
-    verbs.store.run(FORCE_RELEASE, keys.forced_from(ousted), (ousted,))
+    verbs.store.run(FORCE_RELEASE, keys.forced_from(ousted.encode()), (ousted,))
 
     assert successor.owned()
 
