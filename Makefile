@@ -9,7 +9,7 @@ ARGS ?=
 SECONDS ?= 60
 
 # Tests that start many workers each; the other tests take about eight minutes.
-SCENARIOS := tests/benchmarks tests/docs/guides $(addprefix tests/stories/,batch beat ends monitors pending publishing topology)
+SCENARIOS := tests/benchmarks tests/docs/guides $(addprefix tests/stories/,batch beat ends monitors observing pending publishing topology)
 
 VENV := .venv
 BIN := $(VENV)/bin

@@ -93,6 +93,7 @@ def running_worker(
     concurrency: int = 2,
     cwd: Path | None = None,
     args: Sequence[str] = (),
+    name: str | None = None,
 ) -> Iterator[Worker]:
     """Run a worker for the length of a ``with`` block, and leave no process behind.
 
@@ -103,11 +104,12 @@ def running_worker(
         concurrency: Number of processes or threads.
         cwd: Where the worker starts; the repository's root when None.
         args: More arguments of ``celery worker``, such as ``("-Q", "mail")``.
+        name: Its node name; one that no other worker has when None.
 
     Raises:
         AssertionError: When it does not become ready, or processes outlive its shutdown.
     """
-    name = f"test-{uuid.uuid4().hex[:8]}@localhost"
+    name = name or f"test-{uuid.uuid4().hex[:8]}@localhost"
     command = [sys.executable, "-m", "celery", "-A", app, "worker", "-n", name, "-P", pool]
     command += ["-c", str(concurrency), "-l", "INFO"]
     command += ["--without-gossip", "--without-mingle", "--without-heartbeat", *args]
