@@ -16,18 +16,21 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import distribution, version
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import kombu
 import pytest
 import redis
-from celery import Task
+from celery import Celery, Task
 from celery_once import AlreadyQueued, QueueOnce
 from celery_singleton import Singleton
+from click.testing import CliRunner
 
 from celery_redislock import LockedTask
 
 from ..support import processes
+from ..support.applications import locked
 from ..support.deadlines import eventually
 from ..support.places import README, ROOT
 from ..support.stores import own_store_of
@@ -437,6 +440,20 @@ def test_who_has_a_command(row: str) -> None:
     for package, name in DISTRIBUTIONS.items():
         commands = distribution(name).entry_points.select(group="celery.commands")
         seen[package] = "yes" if commands else "no"
+    assert says(row, seen)
+
+
+@shows("A command finds settings that break the lock, with the cure")
+def test_who_has_a_command_that_finds_what_is_wrong(row: str) -> None:
+    seen = dict.fromkeys(PACKAGES, "no")
+    for package, name in DISTRIBUTIONS.items():
+        for command in distribution(name).entry_points.select(group="celery.commands"):
+            broken = Celery("broken", broker="redis://localhost:1", set_as_current=False)
+            locked(broken, lambda: None, name="import", time_limit=3600, lock_max_hold=60)
+            obj = SimpleNamespace(app=broken)
+            said = CliRunner().invoke(command.load(), ["doctor", "--config-only"], obj=obj)
+            if said.exit_code == 1 and "lock_max_hold=" in said.output.partition("cure:")[2]:
+                seen[package] = "yes"
     assert says(row, seen)
 
 
