@@ -25,6 +25,7 @@ __all__ = [
     "Led",
     "Lost",
     "Orphaned",
+    "Ran",
     "Released",
     "Renewed",
     "StoreFailed",
@@ -198,6 +199,22 @@ class StoreFailed(NamedTuple):
     error: str
 
 
+class Ran(NamedTuple):
+    """A run of a task that the setting `beat_schedule` names, and that takes no lock, has ended.
+
+    Attributes:
+        task: Celery's.
+        task_id: Of the run.
+        state: "returned", "failed", "retried".
+        run_s: From its begin until now, seconds.
+    """
+
+    task: Any
+    task_id: str
+    state: str
+    run_s: float
+
+
 class Ticked(NamedTuple):
     """A due time of a beat's entry has come.
 
@@ -253,6 +270,7 @@ Event: TypeAlias = (
     | Lost
     | Orphaned
     | Forced
+    | Ran
     | Renewed
     | StoreFailed
     | Ticked

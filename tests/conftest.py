@@ -47,6 +47,17 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.pop("COLUMNS", None)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_statistics_of_tests() -> Iterator[None]:
+    """Write no statistics from this process: its apps and servers come and go, and its tests look at keys."""
+    from celery_redislock.observing import destinations, tally
+
+    with pytest.MonkeyPatch.context() as patch:
+        makers = tuple(make for make in destinations.MAKERS if make is not tally.destination_of)
+        patch.setattr(destinations, "MAKERS", makers)
+        yield
+
+
 @pytest.fixture(scope="session")
 def start_server() -> Iterator[Callable[[str], Server]]:
     """Give the shared server of a kind, started when first asked for."""

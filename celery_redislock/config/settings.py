@@ -70,6 +70,11 @@ SETTINGS: Mapping[str, Setting] = {
             "Length of the lease of the beat that sends, in seconds; at least 1.",
         ),
         Setting(
+            "redislock_stats",
+            True,
+            "Whether each process adds what happens to its locks to the statistics in Redis.",
+        ),
+        Setting(
             "redislock_metrics",
             [],
             'Which metrics are kept: `"prometheus"`, `"opentelemetry"`, or both. Each needs the extra of its '

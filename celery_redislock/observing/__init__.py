@@ -12,6 +12,8 @@ block, it leaves to the thread in the background.
 * ``event_sender.py`` the thread that sends these
 * ``metrics.py`` the table of what is counted, for Prometheus and OpenTelemetry
 * ``metric_settings.py`` which metrics an app wants, and where they are served
+* ``tally.py`` counts what its process hears, and adds that to the statistics every half minute
+* ``tally_sheet.py`` what was counted and is not written yet (pure)
 * ``statistics.py`` what the processes of an app have counted, read back from Redis
 * ``statistics_record.py`` these numbers in Redis
 * ``schedule_statistics.py`` what is counted of an entry of the schedule (pure)

@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 from celery import Celery
 
 from ..engine.threads import Process, here
-from . import celery_events, logs, opentelemetry, prometheus, traces
+from . import celery_events, logs, opentelemetry, prometheus, tally, traces
 
 
 class Destination(Protocol):
@@ -25,6 +25,7 @@ class Destination(Protocol):
 #: Each returns the destination of an app, or None where the settings do not ask for it.
 MAKERS: tuple[Callable[[Celery], Destination | None], ...] = (
     logs.destination_of,
+    tally.destination_of,
     prometheus.destination_of,
     opentelemetry.destination_of,
     traces.destination_of,

@@ -14,7 +14,18 @@ from typing import Any, NamedTuple
 
 from .. import events
 
-__all__ = ["COUNTER", "GAUGE", "HISTOGRAM", "METRICS", "UP_DOWN", "Feed", "Metric", "Sample", "feeds_of"]
+__all__ = [
+    "COUNTER",
+    "GAUGE",
+    "HISTOGRAM",
+    "METRICS",
+    "UP_DOWN",
+    "Feed",
+    "Metric",
+    "Sample",
+    "action_of",
+    "feeds_of",
+]
 
 #: The kinds. A counter is added to, a histogram observes, "up_down" goes up and down, a gauge is set.
 COUNTER, HISTOGRAM, UP_DOWN, GAUGE = "counter", "histogram", "up_down", "gauge"
@@ -67,7 +78,7 @@ class Metric:
 
 #: How a run got its lock.
 _HOW = ("at_once", "waited")
-#: What was done about a busy lock; see `_action`.
+#: What was done about a busy lock; see `action_of`.
 _ACTIONS = (
     "skip",
     "retry",
@@ -89,7 +100,7 @@ HOLD_S = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 1800, 3600, 108
 LATE_S = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
-def _action(event: events.Conflicted) -> str:
+def action_of(event: events.Conflicted) -> str:
     """Return what was done: a call that was about to be published, and is not, is `not_published`."""
     is_refused = not event.is_published and event.action in ("skip", "fail")
     return "not_published" if is_refused else event.action
@@ -116,7 +127,7 @@ def _held(event: events.Released) -> Sample:
 
 
 def _conflicted(event: events.Conflicted) -> Sample:
-    return Sample((event.task.name, _action(event), "true" if event.is_shadow else "false"), 1)
+    return Sample((event.task.name, action_of(event), "true" if event.is_shadow else "false"), 1)
 
 
 def _lost(event: events.Lost) -> Sample:

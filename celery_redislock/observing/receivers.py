@@ -28,6 +28,7 @@ OF_AN_APP = (
     events.Lost,
     events.Orphaned,
     events.Forced,
+    events.Ran,
     events.Ticked,
     events.Led,
     events.ChildDied,

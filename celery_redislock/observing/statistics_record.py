@@ -66,6 +66,7 @@ class Batch:
         times: Of a day; the word is the bucket.
         locks: Names of locks by task.
         conflicts: As JSON, by task.
+        at_s: When they were counted, seconds since 1970: to which hour and day they are added.
         token: Of this batch: sent twice, it is added once.
     """
 
@@ -74,6 +75,7 @@ class Batch:
     times: dict[Key, int] = field(default_factory=dict)
     locks: dict[str, Sequence[str]] = field(default_factory=dict)
     conflicts: dict[str, Sequence[str]] = field(default_factory=dict)
+    at_s: float = field(default_factory=time.time)
     token: str = field(default_factory=lambda: uuid4().hex[:16])
 
 
@@ -108,17 +110,15 @@ class StatisticsRecord:
         self._record = Record(client, f"statistics of {prefix}*")
         self._key = statistics_of(prefix)
 
-    def add(self, batch: Batch, at_s: float | None = None, within_s: float = CALL_S) -> None:
+    def add(self, batch: Batch, within_s: float = CALL_S) -> None:
         """Add numbers to those of their hour and day. Done twice with one batch, it adds once.
 
         Args:
             batch: The numbers.
-            at_s: When, seconds since 1970; None: now.
             within_s: For how long to try, seconds.
         """
-        at_s = time.time() if at_s is None else at_s
-        day = _day(at_s)
-        keys = [self._of("mark", batch.token), self._of(_hour(at_s)), self._of(day)]
+        day = _day(batch.at_s)
+        keys = [self._of("mark", batch.token), self._of(_hour(batch.at_s)), self._of(day)]
         locks = {self._locks(task, day): names for task, names in batch.locks.items()}
         conflicts = {self._of("conflicts", task): met for task, met in batch.conflicts.items()}
         numbers = {

@@ -17,7 +17,7 @@ from ..messages.headers import PENDING_HEADER, TICKET_HEADER
 from ..observing import beat_origins
 from ..observing import receivers as observing
 from ..pending.rescue import RescueStep
-from ..worker import abandoned_messages, control, marked_messages, start
+from ..worker import abandoned_messages, control, marked_messages, scheduled_runs, start
 from . import hooks
 
 #: Which function of ours is called at which signal of Celery's. Its module connects nothing itself.
@@ -29,6 +29,7 @@ RECEIVERS: tuple[tuple[Any, Callable[..., Any]], ...] = (
     (celery_signals.task_received, call_options.warn_of_what_nobody_reads),
     (celery_signals.task_received, beat_origins.note_origin),
     (celery_signals.celeryd_after_setup, start.log_findings),
+    (celery_signals.celeryd_after_setup, scheduled_runs.watch_scheduled),
     (celery_signals.task_unknown, abandoned_messages.on_refused),
     (celery_signals.task_rejected, abandoned_messages.on_refused),
     (celery_signals.task_revoked, abandoned_messages.on_revoked),

@@ -9,6 +9,7 @@ give back what the child held. It also hears of messages that never reach a chil
 * ``monitored_request.py`` why a task did not run, for monitors
 * ``child_deaths.py`` notices at once that a child has died
 * ``orphaned_locks.py`` gives back what a dead child held
+* ``scheduled_runs.py`` how long the tasks of the schedule take that have no lock
 * ``marked_messages.py`` sees the runs whose messages have a header of ours, whatever their tasks are
 * ``abandoned_messages.py`` gives back what came with a message whose task never took its lock
 """

@@ -327,7 +327,7 @@ def with_every_feature(client: redis.Redis, name: str) -> Iterator[None]:
             {(of_task("t"), "hold", "1"): 1},
             {"<task>": [name]},
             {"<task>": ["[]"]},
-            "c" * 16,
+            token="c" * 16,
         )
     )
     yield

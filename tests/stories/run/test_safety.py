@@ -53,6 +53,8 @@ def test_300_runs_on_3_keys_in_4_processes_never_overlap(task: Any, stage: Stage
     for number in range(checks.KEYS):
         stage.is_free(task, f"key-{number}")
     left_over = {key: stage.locks.pttl(key) for key in stage.locks.scan_iter()}
+    # Of what the statistics say, not of one lock.
+    left_over = {key: left for key, left in left_over.items() if not key.startswith("redislock.stats:")}
     assert not [key for key in left_over if key.startswith("redislock:")]
     assert all(key.startswith("redislock.") for key in left_over)
     # Those that were retried waited for their time at the broker, which may deliver such a message again.

@@ -78,9 +78,9 @@ def test_lengths_of_time_come_back_as_percentiles(app: Celery, record: Statistic
 
 def test_only_what_happened_since_then_is_read(app: Celery, record: StatisticsRecord) -> None:
     now_s = time.time()
-    record.add(Batch(counts(at_once=1)), now_s)
-    record.add(Batch(counts(at_once=10)), now_s - 2 * HOUR_S)
-    record.add(Batch(counts(at_once=100)), now_s - 6 * DAY_S)
+    record.add(Batch(counts(at_once=1), at_s=now_s))
+    record.add(Batch(counts(at_once=10), at_s=now_s - 2 * HOUR_S))
+    record.add(Batch(counts(at_once=100), at_s=now_s - 6 * DAY_S))
 
     task = "shop.import_csv"
     assert read(app, HOUR_S / 10).task(task).count("acquired") in (1, 11)
@@ -91,8 +91,8 @@ def test_only_what_happened_since_then_is_read(app: Celery, record: StatisticsRe
 def test_the_hour_of_the_oldest_number_is_told(app: Celery, record: StatisticsRecord) -> None:
     assert read(app).since is None
     now_s = time.time()
-    record.add(Batch(counts(at_once=1)), now_s)
-    record.add(Batch(counts(at_once=1)), now_s - DAY_S)
+    record.add(Batch(counts(at_once=1), at_s=now_s))
+    record.add(Batch(counts(at_once=1), at_s=now_s - DAY_S))
 
     since = read(app).since
 
@@ -102,7 +102,7 @@ def test_the_hour_of_the_oldest_number_is_told(app: Celery, record: StatisticsRe
 
 
 def test_numbers_of_a_process_whose_clock_is_ahead_are_seen(app: Celery, record: StatisticsRecord) -> None:
-    record.add(Batch(counts(at_once=1)), time.time() + HOUR_S / 2)
+    record.add(Batch(counts(at_once=1), at_s=time.time() + HOUR_S / 2))
 
     assert read(app).task("shop.import_csv").count("acquired") == 1
 
@@ -120,7 +120,7 @@ def test_any_name_comes_back_as_it_was(name: str, app: Celery, record: Statistic
 def test_the_interval_of_an_entry_is_the_latest_one(app: Celery, record: StatisticsRecord) -> None:
     now_s = time.time()
     for interval_ms, at_s in ((60_000, now_s), (10_000, now_s - 3 * HOUR_S)):
-        record.add(Batch(latest={(of_entry("nightly"), "interval_ms", ""): interval_ms}), at_s)
+        record.add(Batch(latest={(of_entry("nightly"), "interval_ms", ""): interval_ms}, at_s=at_s))
 
     assert read(app).entry("nightly").interval_s == 60.0
 
