@@ -17,7 +17,9 @@ MOST_NUMBERS = 50_000
 #: Locks of one task that are looked at in one batch, and of all tasks that wait to be written.
 LOCKS_OF_A_TASK, MOST_LOCKS = 1000, 20_000
 
-K, V, S = TypeVar("K"), TypeVar("V"), TypeVar("S", bound=Sized)
+K = TypeVar("K")
+V = TypeVar("V")
+S = TypeVar("S", bound=Sized)
 
 
 class Sheet:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,12 +12,15 @@ from uuid import uuid4
 import pytest
 import redis
 
-from celery_redislock import RedisLock
+from celery_redislock import RedisLock, StoreUnavailable
 from celery_redislock.config.client import client_from_url
+from celery_redislock.config.provider import provider_of
 from celery_redislock.engine import inspect_all, reaches, server_fitness, store_of
 from celery_redislock.engine.lease.verbs import LockVerbs
 from celery_redislock.engine.protocol.exclusive import RENEW, Busy
 from celery_redislock.messages.headers import PENDING_HEADER
+from celery_redislock.observing.statistics import read
+from celery_redislock.observing.statistics_record import LOOKED, Batch, StatisticsRecord, of_task
 from celery_redislock.pending.publish import publish_pending
 
 from ...support.applications import application, busy, locked
@@ -140,6 +144,33 @@ def test_listing_locks_needs_scan(own: Server) -> None:
 
 def test_a_server_that_may_not_be_asked_about_itself_is_no_failure(own: Server) -> None:
     assert server_fitness.check(client_of(own, add_user(own, COMMANDS))) == []
+
+
+def test_statistics_need_three_commands_to_be_written_and_three_to_be_read(own: Server) -> None:
+    writes, reads = more("writing [statistics]"), more("reading statistics")
+
+    def works_with(commands: list[str]) -> bool:
+        user = add_user(own, [*COMMANDS, *commands])
+        app = application(f"redis://{user}:{PASSWORD}@127.0.0.1:{own.port}/0")
+        name, lock_name = uuid4().hex, f"redislock:{uuid4().hex}"
+        batch = Batch(
+            {(of_task(name), "acquired", "at_once"): 1, (of_task(name), "conflicts", "skip"): 1},
+            {(of_task(name), "interval_ms", ""): 1},
+            {(of_task(name), LOOKED, ""): 1},
+            {name: [lock_name]},
+            {name: [json.dumps([time.time(), lock_name, "id", "", "", "skip"])]},
+        )
+        try:
+            StatisticsRecord(provider_of(app).client, "redislock:").add(batch)
+            return read(app).task(name).distinct_locks == len(read(app).task(name).last_conflicts) == 1
+        except StoreUnavailable:
+            return False
+        finally:
+            app.close()
+
+    assert works_with([*writes, *reads])
+    for command in (*writes, *reads):
+        assert not works_with([other for other in (*writes, *reads) if other != command]), command
 
 
 def coalesces(url: str) -> bool:
