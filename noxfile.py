@@ -27,7 +27,10 @@ CELERIES = {
 #: Tests that start many workers each: `make scenarios` without what does not depend on Celery.
 SCENARIOS = [
     "tests/docs/guides",
-    *(f"tests/stories/{name}" for name in ("batch", "beat", "ends", "monitors", "pending", "publishing")),
+    *(
+        f"tests/stories/{name}"
+        for name in ("batch", "beat", "ends", "monitors", "observing", "pending", "publishing")
+    ),
 ]
 NOT_TESTS = [*SCENARIOS, "tests/benchmarks", "tests/stories/topology"]
 

@@ -12,7 +12,8 @@ import logging
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 from celery import Celery
@@ -21,6 +22,8 @@ from ..engine.threads import Bell, begin
 
 logger = logging.getLogger(__name__)
 
+#: The groups of which several go in one message.
+GATHERED = frozenset({"lock"})
 #: How late events are sent, seconds.
 PAUSE_S = 0.5
 #: Without events the thread, and its connection, stay for so many pauses.
@@ -56,15 +59,18 @@ class EventSender:
     def close(self) -> None:
         """Send what is left; wait for that for at most `LAST_S`."""
         self._is_closing = True
+        ended = self._ended
         self._bell.ring()
         if self._runs:
-            self._ended.wait(LAST_S)
+            ended.wait(LAST_S)
 
     def _begin(self) -> None:
         self._runs = True
-        self._runs = begin(self._run, "redislock-events")
+        # Anew: nobody may have waited for the last one.
+        self._ended = ended = Bell()
+        self._runs = begin(partial(self._run, ended), "redislock-events")
 
-    def _run(self) -> None:
+    def _run(self, ended: Bell) -> None:
         is_sent = False
         try:
             self._bell.wait(self._pause_s)
@@ -74,7 +80,7 @@ class EventSender:
             self._say_once(error)
         finally:
             self._runs = False
-            self._ended.ring()
+            ended.ring()
         # An event may have come just before that. While the broker is away, the next one begins a thread.
         if is_sent and self._unsent and not self._runs:
             self._begin()
@@ -84,12 +90,23 @@ class EventSender:
             idle = 0
             while idle < IDLE_PAUSES:
                 idle = 0 if self._unsent else idle + 1
-                while self._unsent:
-                    type_, fields = self._unsent.popleft()
-                    dispatcher.send(type_, **fields)
+                self._send_all(dispatcher)
                 if self._is_closing:
                     return
                 self._bell.wait(self._pause_s)
+
+    def _send_all(self, dispatcher: Any) -> None:
+        while (event := self._next()) is not None:
+            type_, fields = event
+            dispatcher.send(type_, **fields)
+        # Those of locks are one message, as a worker sends its own of tasks.
+        dispatcher.flush(errors=False)
+
+    def _next(self) -> tuple[str, dict[str, Any]] | None:
+        # Two threads may have been begun at once: the other one may just have taken it.
+        with suppress(IndexError):
+            return self._unsent.popleft()
+        return None
 
     @contextmanager
     def _dispatcher(self) -> Iterator[Any]:
@@ -100,7 +117,12 @@ class EventSender:
             with (
                 connection.channel() as channel,
                 self._app.events.Dispatcher(
-                    connection, self._hostname, channel=channel, buffer_while_offline=False
+                    connection,
+                    self._hostname,
+                    channel=channel,
+                    buffer_while_offline=False,
+                    buffer_group=GATHERED,
+                    buffer_limit=MOST,
                 ) as dispatcher,
             ):
                 yield dispatcher
@@ -109,4 +131,4 @@ class EventSender:
         """Log a failure, and not again until something could be sent."""
         if not self._has_failed:
             self._has_failed = True
-            logger.warning("events of locks cannot be sent to monitors just now: %r", error)
+            logger.warning("events of locks cannot be sent to monitors just now: %s", error)

@@ -55,6 +55,9 @@ class Broker:
     def send(self, type_: str, **fields: Any) -> None:
         self.sent.append((type_, fields))
 
+    def flush(self, *, errors: bool) -> None:
+        """Keep nothing back: see the tests with a real dispatcher."""
+
 
 @pytest.fixture
 def broker() -> Iterator[Broker]:
@@ -120,6 +123,20 @@ def test_the_end_of_a_process_sends_what_is_left(broker: Broker) -> None:
     assert sent_numbers(broker) == [1]
 
 
+def test_the_end_of_a_process_sends_what_is_left_also_after_a_failure(broker: Broker) -> None:
+    broker.error = ConnectionRefusedError("nobody listens")
+    sender = sender_to(broker)
+    sender.put("lock-conflict", {"number": 1})
+    eventually(lambda: not sender._runs)
+    broker.error = None
+    sender._pause_s = 60
+    sender.put("lock-conflict", {"number": 2})
+
+    sender.close()
+
+    assert sent_numbers(broker) == [1, 2]
+
+
 def test_the_end_of_a_process_does_not_wait_for_a_broker_that_hangs(
     broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -147,5 +164,5 @@ def test_a_broker_that_is_away_is_said_once_and_what_is_left_is_sent_when_it_is_
 
     eventually(lambda: sent_numbers(broker) == [0, 1, 2])
     assert [record.getMessage() for record in caplog.records] == [
-        "events of locks cannot be sent to monitors just now: ConnectionRefusedError('nobody listens')"
+        "events of locks cannot be sent to monitors just now: nobody listens"
     ]

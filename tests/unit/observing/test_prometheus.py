@@ -200,7 +200,11 @@ def test_a_directory_that_was_named_too_late_is_none(
         start(app, Prefork)
 
 
-@pytest.mark.parametrize("setting", [{"redislock_metrics": ["x"]}, {"redislock_metrics_port": "x"}], ids=str)
+@pytest.mark.parametrize(
+    "setting",
+    [{"redislock_metrics": ["x"]}, {"redislock_metrics_port": "x"}, {"redislock_events": "x"}],
+    ids=str,
+)
 def test_a_wrong_setting_stops_a_worker(app: Celery, setting: dict[str, Any]) -> None:
     app.conf.update(setting)
 

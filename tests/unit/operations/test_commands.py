@@ -12,6 +12,7 @@ from celery import Celery
 from click.testing import CliRunner, Result
 
 from celery_redislock import RedisLock, StoreUnavailable
+from celery_redislock.events import Forced, listen, unlisten
 from celery_redislock.observing import statistics
 from celery_redislock.operations.commands import locks
 from celery_redislock.operations.formats import width_of
@@ -76,3 +77,40 @@ def test_statistics_that_cannot_be_read_fail_nothing(
     assert LONG in result.stdout
     assert "the statistics of the locks could not be read: " in result.stderr
     assert json.loads(as_json.stdout).keys() == before[0].keys()
+
+
+def test_a_release_by_force_is_told_with_who_had_the_lock(app: Celery, client: Any) -> None:
+    heard: list[Forced] = []
+    assert RedisLock(client, "redislock:stuck", metadata={"id": "stuck-id"}).acquire()
+    listen(Forced, heard.append)
+    try:
+        assert invoke(app, "release", "redislock:stuck", "--force").exit_code == 0
+        assert invoke(app, "release", "redislock:stuck", "--force").exit_code == 0  # it is free
+    finally:
+        unlisten(Forced, heard.append)
+
+    (told,) = heard
+    assert (told.app, told.lock_name, told.holder and told.holder.metadata["id"]) == (
+        app,
+        "redislock:stuck",
+        "stuck-id",
+    )
+
+
+def test_the_event_of_a_release_by_force_is_sent_before_the_command_ends(app: Celery, client: Any) -> None:
+    app.conf.redislock_events = "rare"
+    metadata = {"id": "stuck-id", "host": "worker2"}
+    assert RedisLock(client, "redislock:stuck", metadata=metadata).acquire()
+    events: list[dict[str, Any]] = []
+    with app.connection_for_read() as given:
+        receiver = app.events.Receiver(given, handlers={"lock-forced": events.append})
+        with receiver.consumer_context() as (connection, *_):
+            invoke(app, "release", "redislock:stuck", "--force")
+            connection.drain_events(timeout=5)
+
+    (event,) = events
+    assert (event["lock"], event["holder_id"], event["holder_host"]) == (
+        "redislock:stuck",
+        "stuck-id",
+        "worker2",
+    )
