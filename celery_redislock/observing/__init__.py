@@ -16,7 +16,6 @@ block, it leaves to the thread in the background.
 * ``tally_sheet.py`` what was counted and is not written yet (pure)
 * ``statistics.py`` what the processes of an app have counted, read back from Redis
 * ``statistics_record.py`` these numbers in Redis
-* ``schedule_statistics.py`` what is counted of an entry of the schedule (pure)
 * ``beat_origins.py`` whether two beats send beside each other
 * ``counting.py`` numbers and percentiles (pure)
 * ``scripts/`` the Lua file that adds numbers up

@@ -46,7 +46,7 @@ MOST_HEARD = 50_000
 LATE_S = 1.0
 
 #: What is done about a call that does not run.
-_ENDS_UNRUN = frozenset({"skip", "fail", "superseded"})
+_ENDS_UNRUN = frozenset({"skip", "fail", "superseded", "not_published"})
 #: No other run has the lock that the call met, or it was told already.
 _WITHOUT_HOLDER = frozenset({"superseded", "put_off"})
 

@@ -189,6 +189,25 @@ def test_a_run_of_an_entry_that_does_not_run_is_skipped(action: str, after: Any)
     assert (entry.skipped, entry.begun) == (1, 0)
 
 
+def test_a_run_of_an_entry_that_is_not_published_is_skipped(after: Any) -> None:
+    in_beat = task_with(id="")
+    event = conflicted("skip", in_beat, is_published=False, headers=due(1))
+
+    assert after(event).entry("nightly").count("skipped", "not_published") == 1
+
+
+def test_a_beat_says_of_which_entry_the_call_is_that_it_does_not_publish(app: Celery) -> None:
+    heard: list[events.Conflicted] = []
+    hear = heard.append
+    events.listen(events.Conflicted, hear)
+    task = locked(app, lambda: None, name="t", lock_scope="task")
+    task.apply_async()
+    task.apply_async(headers=due(1))
+    events.unlisten(events.Conflicted, hear)
+
+    assert heard[0].headers[BEAT_HEADER]["entry"] == "nightly"
+
+
 @pytest.mark.parametrize("fields", [{"action": "retry"}, {"action": "skip", "is_shadow": True}], ids=str)
 def test_a_run_of_an_entry_that_runs_later_or_all_the_same_is_not_skipped(fields: Any, after: Any) -> None:
     assert after(conflicted(task=task_with(due(1)), **fields)).entry("nightly").skipped == 0
