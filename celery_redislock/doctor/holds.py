@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import json
 from collections.abc import Iterator
 from datetime import datetime
 
@@ -32,13 +34,18 @@ def never_shared(seen: History) -> Iterator[Problem]:
             yield Problem(
                 f"{each.name} locks nothing: {runs} runs took {min(locks, runs)} different locks, and none "
                 "met a busy one; its name has all arguments, perhaps a time or an id among them",
-                'lock_args=["..."] # the arguments that name what must not be worked on twice at once',
+                f"lock_args={_arguments(each)} # without those that differ in each call",
             )
 
 
+def _arguments(task: Declared) -> str:
+    """Return the names of what a task takes, as a line of Python."""
+    return json.dumps([*inspect.signature(task.task.run).parameters])
+
+
 def _has_met_a_busy_lock(numbers: TaskNumbers) -> bool:
-    kinds = ("conflicts", "shadow", "not_published")
-    return any(map(numbers.count, kinds)) or numbers.count("acquired", "waited") > 0
+    met = numbers.count("conflicts") + numbers.count("shadow") + numbers.count("acquired", "waited")
+    return met > 0
 
 
 def lost(seen: History) -> Iterator[Problem]:

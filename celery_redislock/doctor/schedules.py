@@ -15,6 +15,8 @@ from .wording import names, seconds
 
 #: A share of skipped ticks up to this is no finding.
 SKIPPED_SHARE = 0.05
+#: What is done about a busy lock so that the due time has no run. One that is merged has that of another.
+SKIPPING = ("skip", "fail", "not_published")
 #: So many due times, or runs, are needed to say something.
 ENOUGH = 10
 LOCKED_BEAT = "celery -A APP beat -S celery_redislock.beat:LockedScheduler"
@@ -69,17 +71,18 @@ def skips(seen: History) -> Iterator[Problem]:
     """RL112: many due times of an entry are skipped, since the run before still has the lock."""
     entries = seen.configured.app.conf.beat_schedule or {}
     for name, numbers in sorted(seen.statistics.entries.items()):
-        come = max(numbers.ticks("sent"), numbers.begun + numbers.skipped)
-        if come >= ENOUGH and numbers.skipped > SKIPPED_SHARE * come:
-            yield _of_skips(name, numbers, come, entries.get(name))
+        skipped = sum(numbers.count("skipped", action) for action in SKIPPING)
+        come = max(numbers.ticks("sent"), numbers.begun + skipped)
+        if come >= ENOUGH and skipped > SKIPPED_SHARE * come:
+            sent, lost = numbers.ticks("sent"), numbers.ticks("lost")
+            counts = (
+                f"entry {name!r} skips {skipped / come:.0%}: {sent + lost} due, {sent} sent, "
+                f"{numbers.begun} begun, {skipped} skipped; {_times(numbers)}"
+            )
+            yield _of_skips(name, numbers, counts, entries.get(name))
 
 
-def _of_skips(name: str, numbers: EntryNumbers, come: int, declared: Any) -> Problem:
-    due = numbers.ticks("sent") + numbers.ticks("lost")
-    counts = (
-        f"entry {name!r} skips {numbers.skipped / come:.0%}: {due} due, {numbers.ticks('sent')} sent, "
-        f"{numbers.begun} begun, {numbers.skipped} skipped; {_times(numbers)}"
-    )
+def _of_skips(name: str, numbers: EntryNumbers, counts: str, declared: Any) -> Problem:
     run_s, wait_s = numbers.percentile("run", 0.95) or 0.0, numbers.percentile("wait", 0.95) or 0.0
     interval_s = numbers.interval_s
     if ROOM * run_s >= interval_s:

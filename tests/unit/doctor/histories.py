@@ -34,7 +34,7 @@ def entry_numbers(
         ("ticks", "sent"): sent,
         ("ticks", "lost"): lost,
         ("begun", ""): begun,
-        ("skipped", ""): skipped,
+        ("skipped", "skip"): skipped,
     }
     return EntryNumbers(counts, buckets(**times), interval_s)
 

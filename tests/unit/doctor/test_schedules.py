@@ -10,6 +10,7 @@ from celery.schedules import crontab
 
 from celery_redislock.doctor.schedules import runs_overlap, skips, two_beats
 from celery_redislock.observing.counting import Numbers
+from celery_redislock.observing.statistics import EntryNumbers
 
 from ...support.applications import locked
 from .histories import entry_numbers, history, task_numbers
@@ -123,6 +124,11 @@ class TestSkips:
     )
     def test_an_entry_that_hardly_skips_is_left_alone(self, app: Celery, numbers: dict[str, int]) -> None:
         assert not self.found(app, interval_s=10, run=[14.0] * 50, **numbers)
+
+    def test_due_times_that_are_merged_into_another_run_are_not_skipped(self, app: Celery) -> None:
+        merged = EntryNumbers({("ticks", "sent"): 100, ("begun", ""): 50, ("skipped", "superseded"): 50})
+
+        assert not list(skips(history(app, entries={"import": merged})))
 
     def test_a_beat_that_counts_nothing_hides_no_skips(self, app: Celery) -> None:
         assert self.found(app, sent=0, begun=50, skipped=50, interval_s=10, run=[14.0] * 50)
