@@ -30,6 +30,7 @@ from ..errors import StoreUnavailable
 from ..events import Led, tell
 from ..holder import holder_metadata
 from ..observing import metric_settings
+from ..observing import receivers as observing
 from ..observing.destinations import destinations_of
 from ..plugin import install
 from .claiming import ClaimingScheduler, claiming
@@ -131,6 +132,7 @@ class LockedScheduler(Scheduler):
         with self._busy():
             self._close_wrapped()
             self._give_back()
+            observing.close()
 
     @contextmanager
     def _busy(self) -> Iterator[None]:
