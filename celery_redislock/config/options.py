@@ -99,6 +99,14 @@ class LockOptions:
     keep: str
     replace_after_ms: int
 
+    def not_default(self) -> dict[str, Any]:
+        """Return what differs from the defaults, by option, as JSON types; durations in seconds."""
+        return {
+            option.name: option.told(value)
+            for option in OPTIONS.values()
+            if (value := getattr(self, option.field)) != option.check(option.default, option.name)
+        }
+
 
 def duration_ms(value: object, label: str, *, minimum_ms: int = 1) -> int:
     """Convert seconds or a timedelta to milliseconds, at least ``minimum_ms``."""
@@ -193,6 +201,15 @@ class Option:
     def field(self) -> str:
         """The option's field in ``LockOptions``."""
         return f"{self.name}_ms" if self.unit == "s" else self.name
+
+    def told(self, value: Any) -> Any:
+        """Return what `check` has returned as a JSON type: a function by its path, a duration in seconds."""
+        if callable(value):
+            named = value if hasattr(value, "__qualname__") else type(value)
+            return f"{named.__module__}.{named.__qualname__}"
+        if isinstance(value, tuple):
+            return [self.told(each) for each in value]
+        return value / 1000 if self.unit == "s" and value is not None else value
 
 
 OPTIONS: Mapping[str, Option] = {

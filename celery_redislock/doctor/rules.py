@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import declarations, delivery, holds, lengths, measured, outcomes, purged, schedules, servers
+from . import declarations, delivery, fleet, holds, lengths, measured, outcomes, purged, schedules, servers
 from .finding import ERROR, INFO, WARNING
 from .rule import CONFIG, HISTORY, LIVE, Rule
 
@@ -35,6 +35,12 @@ RULES: tuple[Rule, ...] = (
     Rule("RL202", ERROR, LIVE, servers.is_replica),
     Rule("RL203", ERROR, LIVE, servers.is_too_old),
     Rule("RL204", ERROR, LIVE, servers.is_one_node),
+    Rule("RL205", ERROR, LIVE, servers.lacks_rights),
+    Rule("RL206", ERROR, LIVE, servers.has_too_few_replicas),
+    Rule("RL207", WARNING, LIVE, fleet.clock_is_off),
+    Rule("RL208", WARNING, LIVE, servers.answers_late),
+    Rule("RL208", WARNING, LIVE, servers.is_nearly_full),
+    Rule("RL301", ERROR, LIVE, fleet.disagrees),
     Rule("RL401", WARNING, HISTORY, holds.stuck),
     Rule("RL402", ERROR, HISTORY, holds.lost),
     Rule("RL404", WARNING, LIVE, purged.message_is_gone),

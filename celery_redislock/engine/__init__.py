@@ -9,6 +9,7 @@ cluster. Other folders use the names below and ``companion.py``, never the modul
 * ``companion.py`` what a feature keeps beside a lock: its key, its scripts, errors translated
 * ``inspection.py`` who holds what; giving back for a process that is dead
 * ``server_fitness.py`` whether the servers are fit to keep locks
+* ``rights.py`` which commands their user may not run
 * ``lease/`` what this process believes of a lock
 * ``protocol/`` what is said to Redis and what the answers mean (pure)
 * ``transport/`` how it gets there, in bounded time

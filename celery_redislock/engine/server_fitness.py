@@ -1,19 +1,14 @@
-"""Server fitness: whether the servers behind a client are fit to keep locks; asked when a worker starts."""
+"""Server fitness: whether the servers behind a client are fit to keep locks."""
 
 from __future__ import annotations
 
-import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-
-import redis
 
 from . import Client, ClusterAddress, store_of
 
-__all__ = ["Finding", "check", "findings"]
-
-logger = logging.getLogger(__name__)
+__all__ = ["Finding", "facts_of", "findings", "of_all"]
 
 #: Older servers lack what the scripts need.
 OLDEST = (6, 2)
@@ -35,19 +30,24 @@ class Finding:
         return self.text
 
 
-def check(client: Client) -> list[Finding]:
-    """Ask each master about itself, and return what makes it unfit.
+def facts_of(client: Client) -> list[Mapping[str, str]]:
+    """Return what INFO says, of each master.
 
-    Where an ACL forbids INFO, or nobody answers, nothing can be said.
+    Raises:
+        redis.RedisError: It refuses, or could not be reached.
     """
-    found: list[Finding] = []
-    try:
-        for master in store_of(client).masters():
-            facts = _facts(master.call(("INFO",)))
-            found += findings(facts, in_cluster=isinstance(client, ClusterAddress))
-    except (redis.RedisError, OSError) as error:
-        logger.debug("locks: the server could not be asked about itself: %s", error)
-    return list(dict.fromkeys(found))
+    return [_facts(master.call(("INFO",))) for master in store_of(client).masters()]
+
+
+def of_all(client: Client, facts: Iterable[Mapping[str, str]]) -> list[Finding]:
+    """Return what makes servers unfit, each fact once.
+
+    Args:
+        client: How they are reached.
+        facts: Of each master.
+    """
+    in_cluster = isinstance(client, ClusterAddress)
+    return list(dict.fromkeys(found for each in facts for found in findings(each, in_cluster=in_cluster)))
 
 
 def findings(facts: Mapping[str, str], *, in_cluster: bool) -> list[Finding]:

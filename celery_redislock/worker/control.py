@@ -1,13 +1,20 @@
-"""Control: what a running worker can be told about its locked tasks: terminate a run; show the locks."""
+"""Control: what a running worker can be told about its locked tasks: terminate a run; show its locks."""
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
+from importlib import import_module
 from typing import Any
 
 from celery.worker import state as worker_state
 from celery.worker.control import control_command, inspect_command
 
+from ..config.all_off import is_off
+from ..config.location import key_prefix, store_settings
+from ..config.plan import Planned
+from ..config.urls import redacted
+from ..doctor.workers import COMMAND
 from ..pending.replacement import TERMINATE
 from .request import LockedRequest
 
@@ -19,6 +26,7 @@ def install() -> None:
     """
     control_command(name=TERMINATE)(terminate)
     inspect_command(name="locks")(locks)
+    inspect_command(name=COMMAND)(lock_settings)
 
 
 def terminate(state: Any, task_id: str) -> None:
@@ -39,3 +47,20 @@ def locks(_state: Any) -> list[dict[str, Any]]:
     return [
         request.lock_view() for request in worker_state.active_requests if isinstance(request, LockedRequest)
     ]
+
+
+def lock_settings(state: Any) -> dict[str, Any]:
+    """Show where this worker keeps its locks, and with which options, as far as they are not the defaults."""
+    app = state.app
+    return {
+        "app": app.main,
+        "version": import_module(__name__.partition(".")[0]).__version__,
+        "clock": time.time(),
+        "prefix": key_prefix(app.conf),
+        "server": None if is_off(app) else redacted(store_settings(app.conf).url),
+        "tasks": {
+            name: task.plan_for().options.not_default()
+            for name, task in app.tasks.items()
+            if isinstance(task, Planned) and not name.startswith(("celery.", "celery_redislock."))
+        },
+    }

@@ -6,11 +6,13 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
 
 from ...support.places import ROOT, python_path
+from ...support.workers import running_worker
 from .shop_app import SETTINGS
 
 #: A run may go on for longer than it can hold its lock.
@@ -92,3 +94,21 @@ def test_the_example_project_has_no_finding_above_info(redis_url: str) -> None:
 
     assert told.returncode == 0, told.stdout + told.stderr
     assert {each["level"] for each in json.loads(told.stdout)["findings"]} <= {"info"}
+
+
+def test_workers_that_differ_are_found_while_they_run(redis_url: str) -> None:
+    settings = {"broker_url": redis_url, "result_backend": redis_url, "redislock_url": redis_url}
+    with ExitStack() as stack:
+        for ttl in (30, 60):
+            env = {SETTINGS: json.dumps({**settings, "redislock_ttl": ttl})}
+            app = "tests.stories.operations.shop_app"
+            stack.enter_context(running_worker(app, env=env, pool="solo", concurrency=1))
+        told = doctor("--json", "--ignore", "RL106", **settings)
+
+    assert told.returncode == 1, told.stdout + told.stderr
+    report = json.loads(told.stdout)
+    (found,) = report["findings"]
+    assert found["id"] == "RL301"
+    assert "differ in the lock options of shop.import_csv" in found["message"]
+    assert "lock_ttl=60.0" in found["message"]
+    assert "live" not in {each["layer"] for each in report["not_looked"]}, "all rules should have looked"

@@ -15,7 +15,10 @@ import redis
 from celery_redislock import RedisLock, StoreUnavailable
 from celery_redislock.config.client import client_from_url
 from celery_redislock.config.provider import provider_of
-from celery_redislock.engine import inspect_all, reaches, server_fitness, store_of
+from celery_redislock.doctor import at_start
+from celery_redislock.doctor.configuration import Configuration
+from celery_redislock.doctor.live import Live
+from celery_redislock.engine import inspect_all, reaches, store_of
 from celery_redislock.engine.lease.verbs import LockVerbs
 from celery_redislock.engine.protocol.exclusive import RENEW, Busy
 from celery_redislock.messages.headers import PENDING_HEADER
@@ -143,7 +146,12 @@ def test_listing_locks_needs_scan(own: Server) -> None:
 
 
 def test_a_server_that_may_not_be_asked_about_itself_is_no_failure(own: Server) -> None:
-    assert server_fitness.check(client_of(own, add_user(own, COMMANDS))) == []
+    user = add_user(own, COMMANDS)
+    app = application(f"redis://{user}:{PASSWORD}@127.0.0.1:{own.port}/0")
+    try:
+        assert at_start.of_servers(Live(Configuration(app))) == []
+    finally:
+        app.close()
 
 
 def test_statistics_need_three_commands_to_be_written_and_three_to_be_read(own: Server) -> None:
