@@ -95,10 +95,10 @@ class LockView:
             lines = [f"{name}: held"]
             lines += [f"  {label:<14} {value}" for label, value in self._values().items()]
             lines += map(_member_line, self.members)
-            lines += map(_waiter_line, self.seen.line)
+            lines += [_waiter_line(waiter, self.now) for waiter in self.seen.line]
         if self.waiting is not None:
             lines.append(f"{name}: published and not begun: {printable(str(self.waiting))}")
-        lines += map(_conflict_line, self.conflicts)
+        lines += _conflict_lines(self.conflicts)
         return "\n".join(lines)
 
     def as_dict(self) -> dict[str, Any]:
@@ -221,19 +221,23 @@ def _member_line(metadata: Mapping[str, Any]) -> str:
     return f"  in flight      {printable(member)}"
 
 
-def _waiter_line(waiter: WaiterSeen) -> str:
-    """Return who stands in line, and since when."""
+def _waiter_line(waiter: WaiterSeen, now: datetime | None) -> str:
+    """Return who stands in line, and for how long."""
     facts = dict(waiter.metadata)
     task, host = facts.get("task"), facts.get("host", _UNKNOWN)
     who = (
         f"{task}[{facts.get('id', _UNKNOWN)}] on {host}" if task else ", ".join(map(" ".join, facts.items()))
     )
-    text = f"{who or 'an unknown waiter'}, since {waiter.since.isoformat(timespec='seconds')}"
-    return f"  waits          {printable(text)}"
+    long = "" if now is None else f", for {duration((now - waiter.since).total_seconds())}"
+    return f"  waits          {printable(who or 'an unknown waiter')}{long}"
 
 
-def _conflict_line(met: LastConflict) -> str:
-    """Return what became of a call that found the lock busy, and who had it."""
-    holder = f", held by task {met.holder_id} on {met.host}" if met.holder_id else ""
-    text = f"{met.when.isoformat(timespec='seconds')} task {met.task_id}: {met.action}{holder}"
-    return f"  last conflict  {printable(text)}"
+def _conflict_lines(conflicts: Iterable[LastConflict]) -> Iterator[str]:
+    """Return what became of each call that found the lock busy, and who had it: that once for each holder."""
+    before = ""
+    for met in conflicts:
+        text = f"{met.when.isoformat(timespec='seconds')} task {met.task_id}: {met.action}"
+        yield f"  last conflict  {printable(text)}"
+        if met.holder_id and met.holder_id != before:
+            yield f"    held by      {printable(f'task {met.holder_id} on {met.host or _UNKNOWN}')}"
+        before = met.holder_id

@@ -133,12 +133,24 @@ def test_a_text_says_all_that_is_known() -> None:
     assert "  usually        4m 00s; 95 % of the runs at most 6m 00s, 99 % at most 6m 40s" in lines
     assert "  fencing token  42" in lines
     assert "  waiters        3" in lines
-    assert lines[-4:] == [
+    assert lines[-5:] == [
         "  in flight      load[one] runs on there, pid 8",
         "  in flight      report[-] waits",
         f"{KEY}: published and not begun: id waiting",
-        "  last conflict  2026-11-22T12:00:00+00:00 task late: skip, held by task an-id on here",
+        "  last conflict  2026-11-22T12:00:00+00:00 task late: skip",
+        "    held by      task an-id on here",
     ]
+
+
+def test_who_had_the_lock_is_said_once_for_all_calls_that_met_it() -> None:
+    later = MET._replace(task_id="later", action="retry")
+    of_another = MET._replace(task_id="first", holder_id="another")
+    unknown = MET._replace(task_id="lone", holder_id="")
+
+    lines = view(conflicts=(later, MET, of_another, unknown)).text().splitlines()[-6:]
+
+    assert [line.split()[-1] for line in lines] == ["retry", "here", "skip", "skip", "here", "skip"]
+    assert lines[4] == "    held by      task another on here"
 
 
 def test_a_text_says_that_a_run_may_hang() -> None:
@@ -202,13 +214,14 @@ def test_those_who_wait_are_told_in_their_order() -> None:
         WaiterSeen({}, SINCE),
         WaiterSeen({"task": "\x1b[2J"}, SINCE),
     )
-    seen = LockView.of(Inspection(KEY, HOLDER, waiters=4, is_kept=False, line=line))
+    now = SINCE + timedelta(seconds=7)
+    seen = LockView(KEY, Inspection(KEY, HOLDER, waiters=4, is_kept=False, line=line), now=now)
 
     assert [each for each in seen.text().splitlines() if each.startswith("  waits ")] == [
-        "  waits          load[an-id] on here, since 2026-11-22T12:00:00+00:00",
-        "  waits          name a script, host there, since 2026-11-22T12:00:00+00:00",
-        "  waits          an unknown waiter, since 2026-11-22T12:00:00+00:00",
-        "  waits          \\x1b[2J[-] on -, since 2026-11-22T12:00:00+00:00",
+        "  waits          load[an-id] on here, for 7.0 s",
+        "  waits          name a script, host there, for 7.0 s",
+        "  waits          an unknown waiter, for 7.0 s",
+        "  waits          \\x1b[2J[-] on -, for 7.0 s",
     ]
     assert json.loads(json.dumps(seen.as_dict()))["line"][1:3] == [
         {"metadata": {"name": "a script", "host": "there"}, "since": "2026-11-22T12:00:00+00:00"},
