@@ -24,7 +24,8 @@ def bucket_of(seconds: float) -> int:
     """Return the number of the bucket of a length of time."""
     if seconds <= SHORTEST_S:
         return 0
-    return min(1 + int(math.log2(seconds / SHORTEST_S) * IN_AN_OCTAVE), LAST_BUCKET)
+    bucket = 1 + int(math.log2(seconds / SHORTEST_S) * IN_AN_OCTAVE)
+    return bucket if bucket < LAST_BUCKET else LAST_BUCKET
 
 
 def seconds_of(bucket: int) -> float:

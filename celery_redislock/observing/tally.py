@@ -51,7 +51,7 @@ _ENDS_UNRUN = frozenset({"skip", "fail", "superseded", "not_published"})
 _WITHOUT_HOLDER = frozenset({"superseded", "put_off"})
 
 #: What a run leaves of an event: how it is counted, and with which words.
-Note: TypeAlias = "tuple[Any, ...]"
+Note: TypeAlias = "tuple[Callable[..., None], tuple[Any, ...]]"
 
 
 class Tick(NamedTuple):
@@ -153,9 +153,9 @@ class Tally:
             self._background.put_later(self._write, self._every_s)
 
     def _count_all(self) -> None:
-        sheet, scheduled = self._sheet, self._scheduled
-        while self._heard:
-            count, *words = self._heard.popleft()
+        sheet, scheduled, heard = self._sheet, self._scheduled, self._heard
+        while heard:
+            count, words = heard.popleft()
             count(sheet, scheduled, *words)
         if self._dropped:
             dropped, self._dropped = self._dropped, 0
@@ -203,15 +203,16 @@ class Tally:
 
 def _acquired(event: events.Acquired) -> Note:
     task = event.task
-    return _count_acquired, task.name, event.how, event.waited_s, event.lock.name, _tick_of(task)
+    return _count_acquired, (task.name, event.how, event.waited_s, event.lock.name, _tick_of(task))
 
 
 def _count_acquired(
     sheet: Sheet, _: Collection[str], task: str, how: str, waited_s: float, lock_name: str, tick: Tick | None
 ) -> None:
-    sheet.add(of_task(task), "acquired", how)
-    sheet.add_time(of_task(task), "wait", waited_s)
-    sheet.add_lock(task, lock_name)
+    owner = of_task(task)
+    sheet.add(owner, "acquired", how)
+    sheet.add_time(owner, "wait", waited_s)
+    sheet.add_lock(owner, lock_name)
     if tick is not None:
         _count_begun(sheet, task, tick)
 
@@ -225,22 +226,23 @@ def _count_begun(sheet: Sheet, task: str, tick: Tick) -> None:
 
 
 def _released(event: events.Released) -> Note:
-    return _count_released, event.task.name, event.held_s, _tick_of(event.task)
+    return _count_released, (event.task.name, event.held_s, _tick_of(event.task))
 
 
 def _count_released(
     sheet: Sheet, scheduled: Collection[str], task: str, held_s: float, tick: Tick | None
 ) -> None:
-    sheet.add(of_task(task), "runs", "locked")
-    sheet.add_time(of_task(task), "hold", held_s)
+    owner = of_task(task)
+    sheet.add(owner, "runs", "locked")
+    sheet.add_time(owner, "hold", held_s)
     if tick is not None or task in scheduled:
-        sheet.add_time(of_task(task), "run", held_s)
+        sheet.add_time(owner, "run", held_s)
     if tick is not None:
         sheet.add_time(of_entry(tick.entry), "run", held_s)
 
 
 def _ran(event: events.Ran) -> Note:
-    return _count_run, event.task.name, event.state, event.run_s, _tick_of(event.task)
+    return _count_run, (event.task.name, event.state, event.run_s, _tick_of(event.task))
 
 
 def _count_run(
@@ -257,7 +259,7 @@ def _conflicted(event: events.Conflicted) -> Note:
     task = event.task
     tick = _tick_in(event.headers) if str(task.request.id) != event.task_id else _tick_of(task)
     met = (time.time(), event.lock_name, event.task_id, event.holder)
-    return _count_conflict, task.name, action_of(event), event.is_shadow, met, tick
+    return _count_conflict, (task.name, action_of(event), event.is_shadow, met, tick)
 
 
 def _count_conflict(
@@ -274,20 +276,20 @@ def _count_conflict(
 
 
 def _lost(event: events.Lost) -> Note:
-    return _count_one, of_task(event.task.name), "lost", event.reason
+    return _count_one, (of_task(event.task.name), "lost", event.reason)
 
 
 def _orphaned(event: events.Orphaned) -> Note:
-    return _count_one, of_task(event.task.name), "orphans", event.by
+    return _count_one, (of_task(event.task.name), "orphans", event.by)
 
 
 def _forced(event: events.Forced) -> Note:
     task = event.holder.metadata.get("task") if event.holder is not None else None
-    return _count_one, of_task(task) if task else ALL_LOCKS, "forced", ""
+    return _count_one, (of_task(task) if task else ALL_LOCKS, "forced", "")
 
 
 def _store_failed(event: events.StoreFailed) -> Note:
-    return _count_one, ALL_LOCKS, "store_errors", f"{event.verb}.{event.error}"
+    return _count_one, (ALL_LOCKS, "store_errors", f"{event.verb}.{event.error}")
 
 
 def _count_one(sheet: Sheet, _: Collection[str], owner: Owner, kind: str, word: str) -> None:
@@ -295,7 +297,7 @@ def _count_one(sheet: Sheet, _: Collection[str], owner: Owner, kind: str, word: 
 
 
 def _renewed(event: events.Renewed) -> Note:
-    return _count_renewal, event.result, event.late_s
+    return _count_renewal, (event.result, event.late_s)
 
 
 def _count_renewal(sheet: Sheet, _: Collection[str], result: str, late_s: float) -> None:
@@ -306,7 +308,7 @@ def _count_renewal(sheet: Sheet, _: Collection[str], result: str, late_s: float)
 
 
 def _ticked(event: events.Ticked) -> Note:
-    return _count_tick, event.entry, event.result, event.interval_s
+    return _count_tick, (event.entry, event.result, event.interval_s)
 
 
 def _count_tick(sheet: Sheet, _: Collection[str], entry: str, result: str, interval_s: float) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Sized
 from itertools import islice
 from typing import TypeVar
 
-from .counting import bucket_of
-from .statistics_record import ALL_LOCKS, LOOKED, MOST_CONFLICTS, Batch, Key, Owner, of_task
+from .counting import LAST_BUCKET, bucket_of
+from .statistics_record import ALL_LOCKS, LOOKED, MOST_CONFLICTS, Batch, Key, Owner
 
 #: So many numbers are added in one step of the server, which serves nobody else meanwhile.
 IN_A_BATCH = 500
@@ -16,6 +16,9 @@ IN_A_BATCH = 500
 MOST_NUMBERS = 50_000
 #: Locks of one task that are looked at in one batch, and of all tasks that wait to be written.
 LOCKS_OF_A_TASK, MOST_LOCKS = 1000, 20_000
+
+#: The word of each bucket.
+_WORDS = [str(bucket) for bucket in range(LAST_BUCKET + 1)]
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -43,26 +46,40 @@ class Sheet:
 
     def add(self, owner: Owner, kind: str, word: str = "", number: int = 1) -> None:
         """Count something."""
-        self._add(self._counts, (owner, kind, word), number)
+        counts, key = self._counts, (owner, kind, word)
+        if key in counts:
+            counts[key] += number
+        else:
+            self._add_new(counts, key, number)
 
     def add_time(self, owner: Owner, kind: str, seconds: float) -> None:
         """Count a length of time."""
-        self._add(self._times, (owner, kind, str(bucket_of(seconds))), 1)
+        times, key = self._times, (owner, kind, _WORDS[bucket_of(seconds)])
+        if key in times:
+            times[key] += 1
+        else:
+            self._add_new(times, key, 1)
 
     def set_latest(self, owner: Owner, kind: str, value: int) -> None:
         """Note a value of which the latest counts."""
         if len(self._latest) < MOST_NUMBERS:
             self._latest[owner, kind, ""] = value
 
-    def add_lock(self, task: str, lock_name: str) -> None:
+    def add_lock(self, owner: Owner, lock_name: str) -> None:
         """Look at a lock that a task took, for how many different ones it takes."""
-        locks = self._locks.setdefault(task, set())
+        locks = self._locks.get(owner[1])
+        if locks is None:
+            locks = self._locks[owner[1]] = set()
         if lock_name not in locks:
             if len(locks) >= LOCKS_OF_A_TASK or self._locks_in_all >= MOST_LOCKS:
                 return
             locks.add(lock_name)
             self._locks_in_all += 1
-        self._add(self._times, (of_task(task), LOOKED, ""), 1)
+        times, key = self._times, (owner, LOOKED, "")
+        if key in times:
+            times[key] += 1
+        else:
+            self._add_new(times, key, 1)
 
     def add_conflict(self, task: str, written: str) -> None:
         """Keep one of the last conflicts of a task."""
@@ -87,10 +104,8 @@ class Sheet:
         if batch is self._pending:
             self._pending = None
 
-    def _add(self, numbers: dict[Key, int], key: Key, number: int) -> None:
-        if key in numbers:
-            numbers[key] += number
-        elif len(numbers) < MOST_NUMBERS:
+    def _add_new(self, numbers: dict[Key, int], key: Key, number: int) -> None:
+        if len(numbers) < MOST_NUMBERS:
             numbers[key] = number
         else:
             dropped = (ALL_LOCKS, "dropped", "")

@@ -21,9 +21,12 @@ from celery_redislock.doctor.live import Live
 from celery_redislock.engine import inspect_all, reaches, store_of
 from celery_redislock.engine.lease.verbs import LockVerbs
 from celery_redislock.engine.protocol.exclusive import RENEW, Busy
+from celery_redislock.events import Acquired, listen, unlisten
 from celery_redislock.messages.headers import PENDING_HEADER
+from celery_redislock.observing.background import Background
 from celery_redislock.observing.statistics import read
 from celery_redislock.observing.statistics_record import LOOKED, Batch, StatisticsRecord, of_task
+from celery_redislock.observing.tally import Tally
 from celery_redislock.pending.publish import publish_pending
 
 from ...support.applications import application, busy, locked
@@ -179,6 +182,29 @@ def test_statistics_need_three_commands_to_be_written_and_three_to_be_read(own: 
     assert works_with([*writes, *reads])
     for command in (*writes, *reads):
         assert not works_with([other for other in (*writes, *reads) if other != command]), command
+
+
+def test_without_these_rights_a_task_runs_and_one_warning_names_what_is_missing(
+    own: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    user = add_user(own, COMMANDS)
+    app = application(f"redis://{user}:{PASSWORD}@127.0.0.1:{own.port}/0")
+    task = locked(app, lambda: "done", name=f"t{uuid4().hex}", lock_on_error="fail")
+    background = Background(pause_s=0.001)
+    tally = Tally(StatisticsRecord(provider_of(app).client, "redislock:"), (), background, every_s=0.01)
+    listen(Acquired, tally.hear)
+    try:
+        assert [task.apply().get() for _ in range(3)] == ["done"] * 3
+        eventually(lambda: "statistics could not be written" in caplog.text)
+    finally:
+        unlisten(Acquired, tally.hear)
+    tally.close()
+    assert background.flush(10)
+
+    said = [each.getMessage() for each in caplog.records if "statistics" in each.getMessage()]
+    assert len(said) == 1
+    assert "HINCRBY" in said[0].upper()
+    app.close()
 
 
 def coalesces(url: str) -> bool:

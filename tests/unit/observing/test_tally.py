@@ -18,7 +18,7 @@ from celery_redislock.messages.headers import BEAT_HEADER
 from celery_redislock.observing import tally as tallies
 from celery_redislock.observing.background import Background
 from celery_redislock.observing.statistics import Statistics, read
-from celery_redislock.observing.statistics_record import Batch, StatisticsRecord
+from celery_redislock.observing.statistics_record import Batch, StatisticsRecord, of_task
 from celery_redislock.observing.tally import Tally, destination_of
 from celery_redislock.observing.tally_sheet import IN_A_BATCH, LOCKS_OF_A_TASK, Sheet
 
@@ -465,7 +465,7 @@ def test_however_many_different_locks_a_sheet_stays_small() -> None:
     sheet = Sheet()
 
     for number in range(3 * LOCKS_OF_A_TASK):
-        sheet.add_lock(NAME, f"redislock:{number}")
+        sheet.add_lock(of_task(NAME), f"redislock:{number}")
 
     batch = sheet.next_batch()
     assert len(batch.locks[NAME]) == LOCKS_OF_A_TASK
