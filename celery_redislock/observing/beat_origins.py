@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
@@ -19,7 +20,7 @@ from celery import Celery, signals
 from ..config.provider import provider_of
 from ..config.schedule import entries_of
 from ..engine import now
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, StoreUnavailable
 from ..messages.headers import (
     BEAT_HEADER,
     COPY_HEADER,
@@ -30,6 +31,7 @@ from ..messages.headers import (
 )
 from .background import background_here
 from .statistics_record import Batch, StatisticsRecord, of_beats
+from .tally import is_wanted
 
 __all__ = ["Beat", "Origins", "Pair", "mark_messages", "note_origin", "put_mark"]
 
@@ -154,14 +156,13 @@ def _intervals(app: Celery) -> dict[str, float]:
 
 
 def _count(app: Celery, pair: Pair, task: str) -> None:
-    try:
-        provider = provider_of(app)
-    except ConfigurationError:
-        # An app without a Redis for locks has no statistics either.
-        return
     kind = "mixed" if pair.is_mixed else "plain"
     batch = Batch(counts={(of_beats(task), kind, " ".join(pair.origins)): 1})
-    StatisticsRecord(provider.client, provider.prefix).add(batch)
+    # An app without a Redis for locks has no statistics either. Two beats that go on are seen again.
+    with suppress(ConfigurationError, StoreUnavailable):
+        if is_wanted(app):
+            provider = provider_of(app)
+            StatisticsRecord(provider.client, provider.prefix).add(batch)
 
 
 #: The threads of this process in which a beat sends.

@@ -76,10 +76,11 @@ class TaskNumbers(Numbers):
 class EntryNumbers(Numbers):
     """What was counted of an entry of the schedule, as `LockedScheduler` sends it.
 
+    Counts: ``ticks`` (by result), ``begun``, ``skipped`` ("skip", "fail", "not_published", "superseded").
     Lengths of time: ``wait`` (from its due time to the begin of the run), ``run``.
 
     Attributes:
-        interval_s: Until its next due time, as it was last; 0.0: not known.
+        interval_s: The shortest time between two of its due times, as it was last; 0.0: not known.
     """
 
     interval_s: float = 0.0
@@ -103,8 +104,9 @@ class EntryNumbers(Numbers):
 class EngineNumbers(Numbers):
     """What was counted of the locks of all tasks together.
 
-    Counts: ``renewals`` ("renewed", "lost", "failed"; "late" are those of them that were asked for more
-    than a second late), ``dropped`` (events that were not counted: there were too many).
+    Counts: ``renewals`` ("renewed", "lost", "failed"), ``late`` (those of them that were asked for more than
+    a second late), ``forced`` (where the task is not known), ``dropped`` (events that were not counted: there
+    were too many).
     Lengths of time: ``late`` (of renewals), ``round_trip`` (of writing the statistics).
     """
 

@@ -11,7 +11,7 @@ from .counting import LAST_BUCKET, bucket_of
 from .statistics_record import ALL_LOCKS, LOOKED, MOST_CONFLICTS, Batch, Key, Owner
 
 #: So many numbers are added in one step of the server, which serves nobody else meanwhile.
-IN_A_BATCH = 500
+IN_A_BATCH = 200
 #: Different numbers that wait to be written: more are not counted.
 MOST_NUMBERS = 50_000
 #: Locks of one task that are looked at in one batch, and of all tasks that wait to be written.
