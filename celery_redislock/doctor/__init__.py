@@ -25,6 +25,7 @@ heading to ``docs/reference/doctor.md``.
 * ``purged.py`` rules: publish locks whose messages are gone
 * ``queues.py`` which messages may still wait at the broker, or in a worker
 * ``servers.py`` rules: whether the servers are fit to keep locks
+* ``circles.py`` a rule: runs that wait for each other
 * ``fleet.py`` rules: workers that do not agree with each other, or with the server
 * ``workers.py`` what the workers say of themselves
 """

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from . import declarations, delivery, fleet, holds, lengths, measured, outcomes, purged, schedules, servers
+from . import (
+    circles,
+    declarations,
+    delivery,
+    fleet,
+    holds,
+    lengths,
+    measured,
+    outcomes,
+    purged,
+    schedules,
+    servers,
+)
 from .finding import ERROR, INFO, WARNING
 from .rule import CONFIG, HISTORY, LIVE, Rule
 
@@ -43,6 +55,7 @@ RULES: tuple[Rule, ...] = (
     Rule("RL301", ERROR, LIVE, fleet.disagrees),
     Rule("RL401", WARNING, HISTORY, holds.stuck),
     Rule("RL402", ERROR, HISTORY, holds.lost),
+    Rule("RL403", ERROR, LIVE, circles.waits_for_itself),
     Rule("RL404", WARNING, LIVE, purged.message_is_gone),
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from contextlib import suppress
 from importlib import import_module
@@ -54,6 +55,8 @@ def lock_settings(state: Any) -> dict[str, Any]:
     app = state.app
     return {
         "app": app.main,
+        "host": socket.gethostname(),
+        "processes": _one_at_a_time(state.consumer.pool),
         "version": import_module(__name__.partition(".")[0]).__version__,
         "clock": time.time(),
         "prefix": key_prefix(app.conf),
@@ -64,3 +67,9 @@ def lock_settings(state: Any) -> dict[str, Any]:
             if isinstance(task, Planned) and not name.startswith(("celery.", "celery_redislock."))
         },
     }
+
+
+def _one_at_a_time(pool: Any) -> list[int]:
+    """Return the processes of a pool that run one task at a time each: pools of threads name none."""
+    processes: list[int] = getattr(pool, "info", {}).get("processes") or []
+    return processes

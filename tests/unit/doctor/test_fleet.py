@@ -117,7 +117,8 @@ def test_a_worker_says_what_differs_from_the_defaults_and_no_password(app: Celer
     task_of(app, "c", lock_mode="off", lock_key=key)
     app.conf.redislock_url = "redis://user:secret-word@somewhere/0"
 
-    said = control.lock_settings(SimpleNamespace(app=app))
+    pool = SimpleNamespace(info={"processes": [7, 8]})
+    said = control.lock_settings(SimpleNamespace(app=app, consumer=SimpleNamespace(pool=pool)))
 
     assert said["tasks"] == {
         "a": {"ttl": 5.0, "retry_delay": [2.0, 9.0], "on_conflict": "retry", "max_hold": 60.0},
@@ -129,4 +130,14 @@ def test_a_worker_says_what_differs_from_the_defaults_and_no_password(app: Celer
         "redislock:",
         "redis://user:***@somewhere/0",
     )
+    assert said["processes"] == [7, 8]
     assert "secret-word" not in str(said)
+
+
+@pytest.mark.parametrize("info", [{}, {"processes": None}, {"max-concurrency": 4}], ids=str)
+def test_a_pool_whose_process_runs_several_tasks_names_none(app: Celery, info: dict[str, Any]) -> None:
+    pool = SimpleNamespace(info=info)
+
+    said = control.lock_settings(SimpleNamespace(app=app, consumer=SimpleNamespace(pool=pool)))
+
+    assert said["processes"] == []
