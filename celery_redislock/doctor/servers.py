@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..engine import rights, server_fitness
+from ..observing import tally
 from .configuration import Configuration
-from .finding import Problem
+from .finding import WARNING, Problem
 from .live import Live
 from .wording import names, rounded_up, seconds
 
@@ -44,11 +45,20 @@ def is_one_node(seen: Live) -> Iterator[Problem]:
 
 def lacks_rights(seen: Live) -> Iterator[Problem]:
     """RL205: the Redis user may not do what the locks of the app need."""
-    lacks = rights.missing(seen.client, seen.provider.prefix, _needed(seen.configured))
-    if lacks.commands:
+    for_statistics = rights.FOR_STATISTICS if tally.is_wanted(seen.configured.app) else frozenset()
+    needed = _needed(seen.configured)
+    lacks = rights.missing(seen.client, seen.provider.prefix, needed | for_statistics)
+    if uncounted := sorted(for_statistics.intersection(lacks.commands)):
         yield Problem(
-            f"the Redis user may not run {', '.join(lacks.commands).upper()}, which locks need",
-            f"redis-cli ACL SETUSER <user> {' '.join('+' + each for each in lacks.commands)}",
+            f"the Redis user may not run {', '.join(uncounted).upper()}, which statistics need: nothing is "
+            "counted",
+            f"redis-cli ACL SETUSER <user> {' '.join('+' + each for each in uncounted)}",
+            WARNING,
+        )
+    if commands := sorted(needed.intersection(lacks.commands)):
+        yield Problem(
+            f"the Redis user may not run {', '.join(commands).upper()}, which locks need",
+            f"redis-cli ACL SETUSER <user> {' '.join('+' + each for each in commands)}",
         )
     if lacks.places:
         yield Problem(

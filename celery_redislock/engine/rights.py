@@ -19,7 +19,15 @@ from .transport.clients import Client, store_of
 from .transport.redis_errors import code_of, translated
 from .transport.store import ATTEMPT_S, CALL_S
 
-__all__ = ["FOR_BEAT", "FOR_EACH_LOCK", "FOR_PENDING_RUNS", "FOR_REPLICAS", "Missing", "missing"]
+__all__ = [
+    "FOR_BEAT",
+    "FOR_EACH_LOCK",
+    "FOR_PENDING_RUNS",
+    "FOR_REPLICAS",
+    "FOR_STATISTICS",
+    "Missing",
+    "missing",
+]
 
 #: How long the key that is tried stays, if it cannot be deleted, milliseconds.
 _KEPT_MS = 10_000
@@ -56,13 +64,19 @@ _TRIALS: Mapping[str, Command] = {
     "hgetall": ("HGETALL", _KEY),
     "hkeys": ("HKEYS", _KEY),
     "hexists": ("HEXISTS", _KEY, "a"),
+    "hincrby": ("HINCRBY", _KEY, "a", 1),
+    "pfadd": ("PFADD", _KEY, "a"),
+    "ltrim": ("LTRIM", _KEY, 0, 0),
     "wait": ("WAIT", 0, 1),
 }
 
 FOR_PENDING_RUNS = frozenset({"hgetall", "hkeys", "hexists", "zscore"})
 FOR_BEAT = frozenset({"hgetall", "hsetnx"})
 FOR_REPLICAS = frozenset({"wait"})
-FOR_EACH_LOCK = (_TRIALS.keys() | {"set", "del"}) - FOR_PENDING_RUNS - FOR_BEAT - FOR_REPLICAS
+FOR_STATISTICS = frozenset({"hincrby", "pfadd", "ltrim"})
+FOR_EACH_LOCK = (
+    (_TRIALS.keys() | {"set", "del"}) - FOR_PENDING_RUNS - FOR_BEAT - FOR_REPLICAS - FOR_STATISTICS
+)
 
 
 @dataclass(frozen=True)

@@ -219,8 +219,11 @@ def _configuration(context: click.Context) -> Configuration:
     app = context.obj.app
     try:
         configured = Configuration.of(app)
-    except ImportError as error:
-        raise _NotAsked(f"a module of the app cannot be imported: {error}") from error
+    except RedislockError:
+        raise
+    except Exception as error:  # a module of the user's may raise anything
+        text = f"{type(error).__name__}: {error}"
+        raise _NotAsked(f"a module of the app cannot be imported: {text}") from error
     if not is_off(app):
         _provider(context)
     return configured

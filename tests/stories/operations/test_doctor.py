@@ -7,10 +7,16 @@ import os
 import subprocess
 import sys
 from contextlib import ExitStack
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from celery import Celery
+from click.testing import CliRunner
 
+from celery_redislock.operations.commands import locks
+
+from ...support.applications import locked
 from ...support.places import ROOT, python_path
 from ...support.workers import running_worker
 from .shop_app import SETTINGS
@@ -112,3 +118,29 @@ def test_workers_that_differ_are_found_while_they_run(redis_url: str) -> None:
     assert "differ in the lock options of shop.import_csv" in found["message"]
     assert "lock_ttl=60.0" in found["message"]
     assert "live" not in {each["layer"] for each in report["not_looked"]}, "all rules should have looked"
+
+
+@pytest.mark.parametrize(("level", "status"), [("error", 0), ("warning", 1), ("info", 1)])
+def test_the_level_that_fails_can_be_lowered(level: str, status: int) -> None:
+    told = in_this_process("--config-only", "--fail-level", level, redislock_ttl=1)
+
+    assert "warning  RL105" in told.output
+    assert told.exit_code == status
+
+
+def test_a_module_that_cannot_be_imported_ends_with_2() -> None:
+    told = in_this_process("--config-only", imports=["tests.stories.operations.no_such_module"])
+
+    assert told.exit_code == 2
+    assert "a module of the app cannot be imported: ModuleNotFoundError" in told.output
+
+
+def in_this_process(*arguments: str, **settings: Any) -> Any:
+    """Run the command without a process of its own."""
+    app = Celery("shop", broker="memory://", backend="cache+memory://", set_as_current=False)
+    app.conf.update(redislock_url=AWAY, **settings)
+    locked(app, lambda: None, name="t")
+    try:
+        return CliRunner().invoke(locks, ["doctor", *arguments], obj=SimpleNamespace(app=app))
+    finally:
+        app.close()

@@ -157,6 +157,7 @@ def test_round_trips_are_measured(app: Celery) -> None:
 # -- rights
 
 PASSWORD = "secret"
+STATISTICS = more("writing [statistics]")
 
 
 @pytest.fixture
@@ -179,7 +180,18 @@ def user_app(app: Celery, client: redis.Redis) -> Iterator[Callable[..., Live]]:
 def test_the_documented_rights_are_sound(user_app: Callable[..., Live], app: Celery) -> None:
     task_of(app)
 
-    assert not found_by("RL205", user_app(*PLACES, *COMMANDS), LIVE)
+    assert not found_by("RL205", user_app(*PLACES, *COMMANDS, *STATISTICS), LIVE)
+
+
+def test_statistics_that_cannot_be_written_are_a_warning(user_app: Callable[..., Live], app: Celery) -> None:
+    task_of(app)
+    live = user_app(*PLACES, *COMMANDS)
+
+    (found,) = found_by("RL205", live, LIVE)
+
+    assert found.level == "warning"
+    assert "may not run HINCRBY, LTRIM, PFADD, which statistics need" in found.message
+    assert not found_by("RL205", Live(configured(app, redislock_stats=False)), LIVE)
 
 
 @pytest.mark.parametrize("missing", [each for each in COMMANDS if each not in ("+ping", "+client|setname")])
@@ -187,7 +199,7 @@ def test_each_documented_right_that_is_missing_is_found_and_its_cure_is_one(
     user_app: Callable[..., Live], app: Celery, client: redis.Redis, missing: str
 ) -> None:
     task_of(app)
-    live = user_app(*PLACES, *[each for each in COMMANDS if each != missing])
+    live = user_app(*PLACES, *STATISTICS, *[each for each in COMMANDS if each != missing])
 
     (found,) = found_by("RL205", live, LIVE)
 
@@ -201,6 +213,7 @@ def test_what_is_tried_is_what_the_page_lists() -> None:
     assert {f"+{each}" for each in rights.FOR_EACH_LOCK} == set(COMMANDS)
     assert {f"+{each}" for each in rights.FOR_PENDING_RUNS} == set(more("coalesce"))
     assert {f"+{each}" for each in rights.FOR_BEAT} == set(more("LockedScheduler"))
+    assert {f"+{each}" for each in rights.FOR_STATISTICS} == set(STATISTICS)
     assert {f"+{each}" for each in rights.FOR_REPLICAS} == set(more("lock_min_replicas"))
 
 
@@ -222,7 +235,7 @@ def test_what_the_app_uses_needs_more(
     task_of(app, **options)
     app.conf.update(settings)
 
-    (found,) = found_by("RL205", user_app(*PLACES, *COMMANDS), LIVE)
+    (found,) = found_by("RL205", user_app(*PLACES, *COMMANDS, *STATISTICS), LIVE)
 
     assert f"may not run {told}, which" in found.message
 
