@@ -8,6 +8,7 @@ from typing import Any
 
 import redis
 from celery import Celery, Task
+from celery.signals import worker_process_init
 from kombu import Exchange, Queue
 
 # What the process is told: where messages wait, which server has the locks, which kind of task, how long its
@@ -16,6 +17,13 @@ _broker, _queue = os.environ["BENCHMARKS_BROKER"], os.environ["BENCHMARKS_QUEUE"
 _server, _kind = os.environ["BENCHMARKS_SERVER"], os.environ["BENCHMARKS_KIND"]
 _body_s = int(os.environ["BENCHMARKS_BODY_MS"]) / 1000
 _counted = os.open(os.environ["BENCHMARKS_COUNTED"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+#: What is seen of the locks of a kind; of the other locked kinds the statistics are kept.
+_OBSERVED: dict[str, dict[str, Any]] = {
+    "locked-unseen": {"redislock_stats": False},
+    "locked-prometheus": {"redislock_metrics": ["prometheus"]},
+    "locked-seen": {"redislock_metrics": ["prometheus", "opentelemetry"]},
+}
 
 app = Celery("benchmarks", broker=_broker)
 app.conf.update(
@@ -29,7 +37,20 @@ app.conf.update(
     redislock_url=_server,
     ONCE={"backend": "celery_once.backends.Redis", "settings": {"url": _server, "default_timeout": 600}},
     singleton_backend_url=_server,
+    **_OBSERVED.get(_kind, {}),
 )
+
+
+@worker_process_init.connect
+def _export(**_: Any) -> None:
+    """Have OpenTelemetry keep and export what is counted in this child, to nowhere."""
+    if _kind != "locked-seen":
+        return
+    from opentelemetry import metrics
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+
+    metrics.set_meter_provider(MeterProvider([InMemoryMetricReader()]))
 
 
 class Pings(Task):
@@ -107,7 +128,7 @@ def _base(kind: str) -> type[Any]:
         return TwoScripts
     if kind == "engine":
         return WithRedisLock
-    if kind in ("locked", "locked-off"):
+    if kind in ("locked", "locked-off", *_OBSERVED):
         from celery_redislock import LockedTask
 
         return LockedTask

@@ -127,7 +127,7 @@ def running_line(kind: str, server: str, case: Case) -> Iterator[Line]:
     """Run publisher and worker of one kind of task for the length of a block.
 
     Args:
-        kind: Of the task, a name of ``contenders.TASKS`` or ``TASK_PARTS``.
+        kind: Of the task, a name of ``contenders.TASKS``, ``TASK_PARTS`` or ``OBSERVED``.
         server: The address of the server that has the locks.
         case: The conditions.
     """
@@ -142,6 +142,8 @@ def running_line(kind: str, server: str, case: Case) -> Iterator[Line]:
             "BENCHMARKS_BODY_MS": str(case.body_ms),
             "BENCHMARKS_ACKS": "late" if case.acks_late else "early",
             "BENCHMARKS_COUNTED": str(counted),
+            # Where the children count for Prometheus, if they do.
+            "PROMETHEUS_MULTIPROC_DIR": folder,
         }
         with (Path(folder) / "log").open("wb") as log:
             environment = {**variables_of(MAIN), **variables}

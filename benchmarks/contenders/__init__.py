@@ -12,6 +12,7 @@ __all__ = [
     "CONTENDERS",
     "FLOOR",
     "LOCKS",
+    "OBSERVED",
     "PINGS",
     "TASKS",
     "TASK_PARTS",
@@ -90,7 +91,15 @@ TASK_PARTS = {
     "two-scripts": Entry("floor: a plain task with the 2 shortest scripts of a lock, redis-py"),
 }
 
-CONTENDERS = {**LOCKS, **PINGS, **TASKS, **TASK_PARTS}
+#: What is seen of a locked task, each with all that stands above it.
+OBSERVED = {
+    "locked-unseen": Entry("celery_redislock, nothing is seen", package="celery-redislock"),
+    "locked": Entry("**celery_redislock**: statistics, as by default", package="celery-redislock"),
+    "locked-prometheus": Entry("and metrics for Prometheus", package="celery-redislock"),
+    "locked-seen": Entry("and metrics for OpenTelemetry", package="celery-redislock"),
+}
+
+CONTENDERS = {**OBSERVED, **LOCKS, **PINGS, **TASKS, **TASK_PARTS}
 
 
 def contender_of(name: str, port: int) -> Contender:

@@ -22,6 +22,7 @@ NAMES = (
     "bursts",
     "celery",
     "task_cost",
+    "observing",
     "what_stays",
     "renewed",
 )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, TypeAlias
 
 from .. import events
 
@@ -31,20 +31,12 @@ __all__ = [
 COUNTER, HISTOGRAM, UP_DOWN, GAUGE = "counter", "histogram", "up_down", "gauge"
 
 
-class Sample(NamedTuple):
-    """What one event does to one metric.
-
-    Attributes:
-        labels: A value for each of the metric's labels, in their order.
-        amount: What is added, observed or set.
-    """
-
-    labels: tuple[str, ...]
-    amount: float
-
+#: What one event does to one metric: a value for each of its labels, in their order, and what is added,
+#: observed or set. A plain tuple: five are made in each run, and a named one takes three times as long.
+Sample: TypeAlias = tuple[tuple[str, ...], float]
 
 #: From an event to its sample; None: this event does nothing to the metric.
-Feed = Callable[[Any], Sample | None]
+Feed: TypeAlias = Callable[[Any], Sample | None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,63 +99,63 @@ def action_of(event: events.Conflicted) -> str:
 
 
 def _acquired(event: events.Acquired) -> Sample:
-    return Sample((event.task.name, event.how), 1)
+    return ((event.task.name, event.how), 1)
 
 
 def _waited(event: events.Acquired) -> Sample:
-    return Sample((event.task.name,), event.waited_s)
+    return ((event.task.name,), event.waited_s)
 
 
 def _begun(event: events.Acquired) -> Sample:
-    return Sample((event.task.name,), 1)
+    return ((event.task.name,), 1)
 
 
 def _ended(event: events.Released) -> Sample:
-    return Sample((event.task.name,), -1)
+    return ((event.task.name,), -1)
 
 
 def _held(event: events.Released) -> Sample:
-    return Sample((event.task.name,), event.held_s)
+    return ((event.task.name,), event.held_s)
 
 
 def _conflicted(event: events.Conflicted) -> Sample:
-    return Sample((event.task.name, action_of(event), "true" if event.is_shadow else "false"), 1)
+    return ((event.task.name, action_of(event), "true" if event.is_shadow else "false"), 1)
 
 
 def _lost(event: events.Lost) -> Sample:
-    return Sample((event.task.name, event.reason), 1)
+    return ((event.task.name, event.reason), 1)
 
 
 def _orphaned(event: events.Orphaned) -> Sample:
-    return Sample((event.task.name, event.by), 1)
+    return ((event.task.name, event.by), 1)
 
 
 def _renewed(event: events.Renewed) -> Sample:
-    return Sample((event.result,), 1)
+    return ((event.result,), 1)
 
 
 def _late(event: events.Renewed) -> Sample:
-    return Sample((), event.late_s)
+    return ((), event.late_s)
 
 
 def _failed(event: events.StoreFailed) -> Sample:
-    return Sample((event.verb, event.error), 1)
+    return ((event.verb, event.error), 1)
 
 
 def _ticked(event: events.Ticked) -> Sample:
-    return Sample((event.entry, event.result), 1)
+    return ((event.entry, event.result), 1)
 
 
 def _sent_now(event: events.Ticked) -> Sample | None:
-    return Sample((event.entry,), time.time()) if event.result == "sent" else None
+    return ((event.entry,), time.time()) if event.result == "sent" else None
 
 
 def _interval(event: events.Ticked) -> Sample | None:
-    return Sample((event.entry, event.task_name), event.interval_s) if event.interval_s else None
+    return ((event.entry, event.task_name), event.interval_s) if event.interval_s else None
 
 
 def _leads(event: events.Led) -> Sample:
-    return Sample((event.beat,), 1 if event.leads else 0)
+    return ((event.beat,), 1 if event.leads else 0)
 
 
 ACQUIRED = Metric(

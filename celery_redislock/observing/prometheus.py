@@ -68,11 +68,11 @@ class Counts:
 
     def hear(self, event: Any) -> None:
         """Count an event in each metric that it feeds."""
-        for feed, methods in self._fed_by.get(type(event), ()):
-            sample = feed(event)
-            if sample is not None:
-                labels, amount = sample
-                with _counting:
+        with _counting:
+            for feed, methods in self._fed_by.get(type(event), ()):
+                sample = feed(event)
+                if sample is not None:
+                    labels, amount = sample
                     methods[labels](amount)
         if type(event) is ChildDied:
             forget(event.pid)

@@ -25,7 +25,7 @@ def ticked(result: str, interval_s: float = 60.0) -> events.Ticked:
 def fed_by(event: Any) -> dict[str, tuple[tuple[str, ...], float]]:
     """Return what an event does: by metric the labels and the amount."""
     samples = ((metric.name, feed(event)) for metric, feed in feeds_of(type(event)))
-    return {name: (sample.labels, sample.amount) for name, sample in samples if sample is not None}
+    return {name: sample for name, sample in samples if sample is not None}
 
 
 def test_a_run_that_gets_its_lock_is_counted_timed_and_running() -> None:
