@@ -104,7 +104,7 @@ def _task_of(seen: Inspection) -> str:
 
 
 def _row(seen: Inspection, at: datetime) -> Row:
-    first: Any = next(iter(getattr(seen, "line", ())), None)
+    first = next(iter(seen.line), None)
     return Row(
         held=1,
         waiters=seen.waiters,

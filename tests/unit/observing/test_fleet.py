@@ -16,6 +16,8 @@ from celery_redislock.observing import fleet
 from celery_redislock.observing.fleet import Fleet, Look, Row, largest, look
 
 from ...support.applications import application
+from ...support.deadlines import eventually
+from ...support.waiting_threads import Waiting
 
 
 @pytest.fixture
@@ -41,6 +43,21 @@ def test_held_locks_are_counted_by_task(app: Celery) -> None:
     assert found.rows is not None
     assert {task: row.held for task, row in found.rows.items()} == {"t": 2, "idle": 0, "unknown": 1}
     assert found.rows["t"].oldest_hold_s >= 0
+
+
+def test_who_waits_is_counted_and_the_oldest_is_timed(
+    app: Celery, client: redis.Redis, held: list[RedisLock]
+) -> None:
+    def row() -> Row:
+        return (look(provider_of(app), []).rows or {})["t"]
+
+    waiting = Waiting(RedisLock(client, held[0].name, expire=30))
+    eventually(lambda: row().waiters == 1 and row().oldest_wait_s > 0)
+    held[0].release()
+
+    assert waiting.answer()
+    assert row().waiters == row().oldest_wait_s == 0
+    waiting.lock.release()
 
 
 @pytest.mark.usefixtures("held")
