@@ -33,24 +33,15 @@ def traceparent_of(app: Celery) -> Callable[[], str] | None:
 
     A holder of a lock shows it to those who meet the lock. It never raises, and is empty where nothing is
     recorded.
-
-    Raises:
-        ConfigurationError: As of `destination_of`.
     """
-    traceparent: Callable[[], str] | None = _spans(app).traceparent if _is_on(app) else None
-    return traceparent
+    spans = _spans_or_none(app)
+    return None if spans is None else spans.traceparent
 
 
 def in_trace_of(app: Celery, headers: Mapping[str, Any] | None) -> AbstractContextManager[object]:
-    """Return a block that goes on in the trace of a message with these headers, if that is in one.
-
-    Raises:
-        ConfigurationError: As of `destination_of`.
-    """
-    block: AbstractContextManager[object] = (
-        _spans(app).in_trace_of(headers) if headers and _is_on(app) else nullcontext()
-    )
-    return block
+    """Return a block that goes on in the trace of a message with these headers, if that is in one."""
+    spans = _spans_or_none(app) if headers else None
+    return nullcontext() if spans is None else spans.in_trace_of(headers)
 
 
 def check(app: Celery) -> None:
@@ -71,6 +62,18 @@ def _is_on(app: Celery) -> bool:
             f"not {type(is_on).__name__}"
         )
     return is_on
+
+
+def _spans_or_none(app: Celery) -> Any:
+    """Return the module that makes spans; None: it is not asked for, or the setting is wrong.
+
+    A worker does not start with a wrong setting; in another process ``receivers.py`` logs it. A lock does not
+    depend on it.
+    """
+    try:
+        return _spans(app) if _is_on(app) else None
+    except ConfigurationError:
+        return None
 
 
 def _spans(app: Celery) -> ModuleType:

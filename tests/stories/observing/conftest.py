@@ -23,7 +23,7 @@ def traced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Traced]:
             patch.setenv(name, value)
         app = importlib.import_module("tests.stories.observing.traced_app").app
         soon = {"OTEL_BSP_SCHEDULE_DELAY": "100", "OTEL_METRIC_EXPORT_INTERVAL": "300"}
-        env = {**places, **soon, EXPORTED: str(exported.path)}
-        with running_worker("tests.stories.observing.traced_app", env=env, concurrency=2):
-            yield Traced(app, exported, locks)
+        env = {**places, EXPORTED: str(exported.path)}
+        with running_worker("tests.stories.observing.traced_app", env={**env, **soon}, concurrency=2):
+            yield Traced(app, exported, locks, env)
         app.close()

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ...support.deadlines import eventually
+from ...support.workers import running_worker
 from .traced import Traced
 
 SECRET = 7_654_321
@@ -63,13 +64,35 @@ def test_a_coalesced_run_goes_on_in_the_trace_of_its_trigger_and_is_linked_to_th
     assert links_of(ran, "superseded") == {f"0x{number:016x}" for number in (1, 2)}
 
 
+def test_what_a_process_has_not_exported_yet_is_exported_at_its_end(traced: Traced, tmp_path: Path) -> None:
+    task = traced.task("holds")
+    never = {"OTEL_BSP_SCHEDULE_DELAY": "600000", "OTEL_METRIC_EXPORT_INTERVAL": "600000"}
+    apart = running_worker(
+        "tests.stories.observing.traced_app",
+        env={**traced.env, **never},
+        concurrency=1,
+        args=("-Q", "apart"),
+    )
+
+    with apart, task.lock_for(3, ""):
+        skipped = task.apply_async((3, ""), queue="apart")
+        eventually(lambda: skipped.state == "REVOKED", within=20)
+
+    (run,) = traced.runs(skipped.id)
+    assert traced.acquire(run)["attributes"]["redislock.outcome"] == "skip"
+    process = run["resource"]["attributes"]["service.instance.id"]
+    (point,) = traced.numbers("redislock.conflicts")[process]
+    assert point["attributes"] == {"task": "holds", "action": "skip", "shadow": "false"}
+    assert point["value"] == 1
+
+
 def test_what_each_process_has_counted_is_exported_by_it(traced: Traced) -> None:
     task = traced.task("retried")
     for _ in range(4):
         task.delay().get(timeout=20)
 
     def counted() -> int:
-        points = traced.numbers("redislock.acquired")
+        points = [point for each in traced.numbers("redislock.acquired").values() for point in each]
         return sum(point["value"] for point in points if point["attributes"]["task"] == "retried")
 
     def have_run() -> int:

@@ -21,11 +21,13 @@ class Traced:
         app: The application.
         exported: Where the monitors of the worker write.
         locks: The server of the locks.
+        env: The environment of another worker, whose monitors write into the same file.
     """
 
-    def __init__(self, app: Celery, exported: Exported, locks: Server) -> None:
+    def __init__(self, app: Celery, exported: Exported, locks: Server, env: dict[str, str]) -> None:
         self.app = app
         self.locks = locks
+        self.env = env
         self._told = exported.told
 
     def task(self, name: str) -> Any:
@@ -64,8 +66,8 @@ class Traced:
         """Return the spans whose names begin like this."""
         return [span for span in self._told("span") if span["name"].startswith(name)]
 
-    def numbers(self, name: str) -> list[dict[str, Any]]:
-        """Return the data points of a metric, those of each process as it has exported them last."""
+    def numbers(self, name: str) -> dict[str, list[dict[str, Any]]]:
+        """Return the data points of a metric by process, as each has exported them last."""
         last: dict[str, list[dict[str, Any]]] = {}
         for data in self._told("metrics"):
             for resource in data["resource_metrics"]:
@@ -74,7 +76,7 @@ class Traced:
                 last[resource["resource"]["attributes"]["service.instance.id"]] = [
                     point for points in named for point in points
                 ]
-        return [point for points in last.values() for point in points]
+        return last
 
     def find_the_locks_again(self) -> None:
         """Have this process notice that its connections are cut."""

@@ -12,13 +12,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import redis
 from celery import Celery
 from celery.signals import before_task_publish
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from celery_redislock import ConfigurationError, Holder
+from celery_redislock import ConfigurationError, Holder, RedisLock, locked_batch
 from celery_redislock.events import Conflicted, tell
 from celery_redislock.messages.headers import PENDING_HEADER
 from celery_redislock.observing import spans, traces
@@ -192,6 +193,18 @@ def test_a_call_that_is_not_published_leaves_the_span_of_its_publisher_alone(
 
 
 # ---- names
+
+
+def test_the_name_of_a_batch_is_shown_as_a_hash(app: Celery, recorded: Recorded, client: redis.Redis) -> None:
+    task = locked(app, lambda: None, name="t")
+    batch = locked_batch(task.si(), lock_key=f"batch:{SECRET}", lock_on_conflict="skip")
+
+    with RedisLock(client, f"redislock:batch:{SECRET}"):
+        batch.delay()
+
+    acquire = recorded.span("redislock.acquire")
+    assert SECRET not in acquire.to_json()
+    assert (acquire.attributes or {})["redislock.outcome"] == "skip"
 
 
 @pytest.mark.parametrize(
@@ -400,6 +413,18 @@ def test_a_worker_refuses_anything_but_true_and_false(value: Any) -> None:
 
     with pytest.raises(ConfigurationError, match="redislock_traces setting must be True or False, not"):
         LockStep(SimpleNamespace(app=app))
+
+
+def test_a_wrong_setting_costs_no_lock(app: Celery) -> None:
+    app.conf.redislock_traces = "yes"
+    task = locked(app, lambda number: number, name="t", lock_args=(), lock_on_conflict="coalesce")
+
+    with busy(task, 1):
+        pending = task.apply((1,), headers={"traceparent": "there"})
+    publish_pending(app, "redislock:t")
+
+    assert pending.state == "RETRY"
+    assert task.apply((2,)).get() == 2
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
