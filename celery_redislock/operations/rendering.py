@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from sys import intern
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..engine import Inspection, WaiterSeen
 from ..holder import Holder
@@ -142,18 +142,6 @@ class LockView:
         return values
 
 
-class _Row(NamedTuple):
-    """A row, of which little is kept: there may be a hundred thousand.
-
-    Attributes:
-        trouble: The least comes first.
-        cells: Below the headings of `_COLUMNS`.
-    """
-
-    trouble: tuple[int, float, str]
-    cells: tuple[str, ...]
-
-
 def table_of(views: Iterable[LockView], prefix: str, width: int | None) -> Iterator[str]:
     """Return a table of held locks as lines: what may be in trouble first, then the longest held.
 
@@ -162,15 +150,17 @@ def table_of(views: Iterable[LockView], prefix: str, width: int | None) -> Itera
         prefix: What the names of all of them begin with; it is left out where the width would cut the names.
         width: Of the terminal, in columns of text; None: there is none, and nothing is cut.
     """
-    rows = sorted(_row(view, view.seen) for view in views if view.seen is not None)
-    columns = _COLUMNS
-    if width is not None and prefix:
-        columns = (*_COLUMNS[:-1], table.Column(f"lock ({prefix}...)", share=2))
-        rows = [_Row(row.trouble, (*row.cells[:-1], _without(prefix, row.cells[-1]))) for row in rows]
-    yield from table.lines(columns, [row.cells for row in rows], width)
-    if any(row.cells[0].endswith(table.MARK) for row in rows):
+    # Little is kept of each: there may be a hundred thousand.
+    rows: list[tuple[Any, ...]] = [_row(view, view.seen) for view in views if view.seen is not None]
+    rows.sort()
+    is_cut = width is not None and bool(prefix)
+    for place, (_, _, name, *cells) in enumerate(rows):
+        rows[place] = (*cells, _without(prefix, name) if is_cut else name)
+    last = table.Column(f"lock ({prefix}...)", share=2) if is_cut else _COLUMNS[-1]
+    yield from table.lines((*_COLUMNS[:-1], last), rows, width)
+    if any(row[0].endswith(table.MARK) for row in rows):
         yield _HELD_TOO_LONG
-    if any(row.cells[2].endswith(table.MARK) for row in rows):
+    if any(row[2].endswith(table.MARK) for row in rows):
         yield _LEASE_IN_DOUBT
 
 
@@ -180,27 +170,27 @@ def _without(prefix: str, name: str) -> str:
     return name if rest.startswith(prefix) else rest
 
 
-def _row(view: LockView, seen: Inspection) -> _Row:
+def _row(view: LockView, seen: Inspection) -> tuple[Any, ...]:
+    """Return by what a lock is sorted: trouble, hold, name; and its cells but for the name."""
     left_s, held_s = seen.holder.lease_left, view.held_s
     metadata = seen.holder.metadata
     place = "/".join(metadata[each] for each in ("host", "pid") if each in metadata)
     trouble = 0 if view.is_lease_in_doubt else 1 if view.is_held_too_long else 3 if seen.is_kept else 2
-    return _Row(
-        (trouble, -(held_s or 0.0), view.name),
-        (
-            _cell(None if held_s is None else duration(held_s), is_marked=view.is_held_too_long),
-            _typical(view.hold),
-            _cell(_lease_left(left_s, is_kept=seen.is_kept), is_marked=view.is_lease_in_doubt),
-            str(seen.waiters),
-            intern(printable(metadata.get("task", _UNKNOWN))),
-            intern(printable(place or _UNKNOWN)),
-            printable(view.name),
-        ),
+    return (
+        trouble,
+        -(held_s or 0.0),
+        printable(view.name),
+        _cell(None if held_s is None else duration(held_s), is_marked=view.is_held_too_long),
+        _typical(view.hold),
+        _cell(_lease_left(left_s, is_kept=seen.is_kept), is_marked=view.is_lease_in_doubt),
+        str(seen.waiters),
+        intern(printable(metadata.get("task", _UNKNOWN))),
+        intern(printable(place or _UNKNOWN)),
     )
 
 
 def _cell(text: str | None, *, is_marked: bool) -> str:
-    return (text or _UNKNOWN) + (table.MARK if is_marked else "")
+    return intern((text or _UNKNOWN) + (table.MARK if is_marked else ""))
 
 
 def _lease_left(left_s: float | None, *, is_kept: bool) -> str:

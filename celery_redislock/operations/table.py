@@ -45,22 +45,26 @@ def lines(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int |
         rows: Each has a text for each column.
         width: Of the terminal, in columns of text; None: there is none.
     """
-    texts = list(zip(*([column.heading for column in columns], *rows), strict=True))
-    widths = [max(map(width_of, each)) for each in texts]
-    if width is not None and sum(widths) + len(GAP) * (len(widths) - 1) > width:
-        widths = _narrowed(columns, texts, widths, width)
-    cutters = [
-        cut_apart(each, wide) if column.share else str
-        for column, each, wide in zip(columns, texts, widths, strict=True)
+    headings = [column.heading for column in columns]
+    # One column after the other, none is kept: there may be a hundred thousand rows.
+    needs = widths = [
+        max(width_of(heading), max((width_of(row[place]) for row in rows), default=0))
+        for place, heading in enumerate(headings)
     ]
-    yield click.style(_line(columns, [column.heading for column in columns], widths), bold=True)
+    if width is not None and sum(needs) + len(GAP) * (len(needs) - 1) > width:
+        widths = _narrowed(columns, rows, needs, width)
+    cutters = [
+        cut_apart((row[place] for row in rows), widths[place]) if widths[place] < needs[place] else str
+        for place in range(len(columns))
+    ]
+    yield click.style(_line(columns, headings, widths), bold=True)
     for row in rows:
         cells = [cutter(text) for cutter, text in zip(cutters, row, strict=True)]
         yield _line(columns, cells, widths)
 
 
 def _narrowed(
-    columns: Sequence[Column], texts: Sequence[Sequence[str]], widths: Sequence[int], width: int
+    columns: Sequence[Column], rows: Sequence[Sequence[str]], widths: Sequence[int], width: int
 ) -> list[int]:
     """Return how wide each column is where not all fit: what needs less than its share leaves the rest."""
     left = width - len(GAP) * (len(columns) - 1)
@@ -75,7 +79,7 @@ def _narrowed(
         narrowed[place] = min(widths[place], max(share, LEAST))
         if open_ and narrowed[place] < widths[place]:
             # Its rows go on behind it: all of them are cut to one width, at which they differ.
-            narrowed[place] = narrowest_apart(texts[place], narrowed[place])
+            narrowed[place] = narrowest_apart((row[place] for row in rows), narrowed[place])
         left -= narrowed[place]
     return narrowed
 

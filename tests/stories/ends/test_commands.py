@@ -279,4 +279,4 @@ def test_a_hundred_thousand_locks_are_listed_as_they_are_found_or_in_order(
     figures.note("100,000 locks listed: all, in order", "-", "-", total, how=f"{rows:.0f} rows")
     assert rows >= 100_000
     assert first < 1.0
-    assert peak < 100
+    assert grown < 60, "a row of the table takes little: all of them are kept until they are in order"
