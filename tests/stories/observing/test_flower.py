@@ -186,7 +186,9 @@ def test_the_page_of_a_skipped_task_says_who_has_the_lock(
 def test_the_page_of_a_superseded_task_names_the_one_that_runs_in_its_place(monitored: Monitored) -> None:
     holder = monitored.begun("shop.refresh", "stock.csv")
     first, last = [monitored.app.tasks["shop.refresh"].delay("stock.csv") for _ in range(2)]
-    eventually(lambda: monitored.of(first.id, "task-retried") and monitored.of(last.id, "task-retried"))
+    eventually(
+        lambda: monitored.of(first.id, "task-retried") and monitored.of(last.id, "task-retried"), within=20
+    )
     for _ in range(2):
         monitored.let_go("stock.csv")
     holder.get(timeout=20)
@@ -207,8 +209,8 @@ def test_the_page_of_a_replaced_task_names_the_one_that_runs_in_its_place(monito
 
     (told,) = eventually(lambda: monitored.of(replaced.id, "task-revoked"), within=20)
     assert told["result"].startswith(f"superseded by task {newer.id}")
-    eventually(lambda: told["result"] in monitored.page_of(replaced.id))
-    (lost,) = eventually(lambda: monitored.of(replaced.id, "lock-lost"))
+    eventually(lambda: told["result"] in monitored.page_of(replaced.id), within=20)
+    (lost,) = eventually(lambda: monitored.of(replaced.id, "lock-lost"), within=20)
     assert lost["reason"] == "replaced"
     monitored.let_go("prices.csv")
     newer.get(timeout=20)
@@ -221,7 +223,7 @@ def test_a_child_and_its_parent_send_events_of_locks_under_the_name_of_their_wor
     skipped = monitored.app.tasks["shop.import_csv"].delay("killed.csv")
 
     (conflict,) = eventually(lambda: monitored.of(skipped.id, "lock-conflict"), within=20)
-    (acquired,) = eventually(lambda: monitored.of(holder.id, "lock-acquired"))
+    (acquired,) = monitored.of(holder.id, "lock-acquired")
     assert (conflict["action"], conflict["holder_id"]) == ("skip", holder.id)
     assert conflict["fencing_token"] == acquired["fencing_token"]
 
