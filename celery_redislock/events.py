@@ -226,6 +226,7 @@ class Ticked(NamedTuple):
         result: "sent"; "taken": it was claimed before, by another beat; "early": by Redis's record it is not
             due yet; "lost": it was claimed, and not sent. A beat that dies between the two tells nothing.
         interval_s: The shortest time between two due times of the entry, seconds; 0.0: not known.
+        ahead_s: How far the clock of the beat's host is ahead of the Redis server's, seconds; None: unknown.
     """
 
     app: Any
@@ -234,6 +235,7 @@ class Ticked(NamedTuple):
     due: str
     result: str
     interval_s: float
+    ahead_s: float | None = None
 
 
 class Led(NamedTuple):

@@ -145,7 +145,8 @@ class ClaimingScheduler(Scheduler):
 
     def _tell(self, entry: Any, due: datetime, result: str) -> None:
         interval_s = self._interval_s(entry)
-        tell(Ticked(self.app, entry.name, entry.task, _as_text(due), result, interval_s))
+        ahead_s = self._tenure.clock.ahead_s
+        tell(Ticked(self.app, entry.name, entry.task, _as_text(due), result, interval_s, ahead_s))
 
     def _interval_s(self, entry: Any) -> float:
         """Return the shortest time between two due times of an entry, seconds; 0.0: it is not known."""

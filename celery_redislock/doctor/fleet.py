@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .finding import Problem
+from .history import History
 from .live import Live
 from .wording import names
 
-__all__ = ["clock_is_off", "disagrees"]
+__all__ = ["clock_is_off", "clock_of_beat_is_off", "disagrees"]
 
 #: A clock may be wrong by so much, seconds.
 _OFF_S = 1.0
@@ -25,11 +26,24 @@ def clock_is_off(seen: Live) -> Iterator[Problem]:
         off_s = worker.clock.ahead_s - server.ahead_s
         if abs(off_s) > _OFF_S + worker.clock.within_s + server.within_s:
             yield Problem(
-                f"the clock of worker {worker.name} is {abs(off_s):.1f} s "
-                f"{'ahead of' if off_s > 0 else 'behind'} that of the Redis server: due times, expiries and "
-                "what is shown of locks are wrong by that",
+                f"the clock of worker {worker.name} is {_away(off_s)} that of the Redis server: due times, "
+                "expiries and what is shown of locks are wrong by that",
                 "timedatectl set-ntp true",
             )
+
+
+def clock_of_beat_is_off(seen: History) -> Iterator[Problem]:
+    """RL207: the clock of a beat's host is not the server's."""
+    off = [
+        (entry.ahead_s, name) for name, entry in seen.last_day.entries.items() if abs(entry.ahead_s) > _OFF_S
+    ]
+    if off:
+        off_s, name = max(off, key=lambda each: abs(each[0]))
+        yield Problem(
+            f"the clock of the beat that sent {name!r} last was {_away(off_s)} that of the Redis server: due "
+            "times, expiries and what is shown of locks are wrong by that",
+            "timedatectl set-ntp true",
+        )
 
 
 def disagrees(seen: Live) -> Iterator[Problem]:
@@ -47,6 +61,10 @@ def disagrees(seen: Live) -> Iterator[Problem]:
             if task in settings.get("tasks", ())
         }
         yield from _differing(f"workers differ in the lock options of {task}", said)
+
+
+def _away(off_s: float) -> str:
+    return f"{abs(off_s):.1f} s {'ahead of' if off_s > 0 else 'behind'}"
 
 
 def _differing(what: str, said: Mapping[str, str]) -> Iterator[Problem]:

@@ -50,6 +50,7 @@ RULES: tuple[Rule, ...] = (
     Rule("RL205", ERROR, LIVE, servers.lacks_rights),
     Rule("RL206", ERROR, LIVE, servers.has_too_few_replicas),
     Rule("RL207", WARNING, LIVE, fleet.clock_is_off),
+    Rule("RL207", WARNING, HISTORY, fleet.clock_of_beat_is_off),
     Rule("RL208", WARNING, LIVE, servers.answers_late),
     Rule("RL208", WARNING, LIVE, servers.is_nearly_full),
     Rule("RL301", ERROR, LIVE, fleet.disagrees),

@@ -81,9 +81,11 @@ class EntryNumbers(Numbers):
 
     Attributes:
         interval_s: The shortest time between two of its due times, as it was last; 0.0: not known.
+        ahead_s: How far the clock of the beat's host was ahead of the Redis server's at the last due time.
     """
 
     interval_s: float = 0.0
+    ahead_s: float = 0.0
 
     def ticks(self, result: str = "") -> int:
         """Return how many due times came, or had this result: see `events.Ticked`."""
@@ -217,7 +219,8 @@ def _distinct(numbers: TaskNumbers, counted: Counted, different: int) -> int:
 
 
 def _of_an_entry(counted: Counted) -> EntryNumbers:
-    return EntryNumbers(counted.counts, counted.times, counted.latest.get("interval_ms", 0) / 1000)
+    interval_s, ahead_s = (counted.latest.get(kind, 0) / 1000 for kind in ("interval_ms", "ahead_ms"))
+    return EntryNumbers(counted.counts, counted.times, interval_s, ahead_s)
 
 
 def _conflict(when_s: float, *words: str) -> LastConflict:

@@ -308,13 +308,17 @@ def _count_renewal(sheet: Sheet, _: Collection[str], result: str, late_s: float)
 
 
 def _ticked(event: events.Ticked) -> Note:
-    return _count_tick, (event.entry, event.result, event.interval_s)
+    return _count_tick, (event.entry, event.result, event.interval_s, event.ahead_s)
 
 
-def _count_tick(sheet: Sheet, _: Collection[str], entry: str, result: str, interval_s: float) -> None:
+def _count_tick(
+    sheet: Sheet, _: Collection[str], entry: str, result: str, interval_s: float, ahead_s: float | None
+) -> None:
     sheet.add(of_entry(entry), "ticks", result)
     if interval_s:
         sheet.set_latest(of_entry(entry), "interval_ms", round(interval_s * 1000))
+    if ahead_s is not None:
+        sheet.set_latest(of_entry(entry), "ahead_ms", round(ahead_s * 1000))
 
 
 #: What is heard, and what a run leaves of it.

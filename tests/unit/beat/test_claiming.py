@@ -338,7 +338,18 @@ def test_a_tick_that_is_sent_is_told_once(rig: Rig, told: list[Ticked], kind: ty
     [(_, due)] = ticked(rig.lead(kind, a=rig.every(2 * MINUTE)))
 
     text = due.isoformat(timespec="milliseconds")
-    assert told == [Ticked(rig.app, "a", "t", text, "sent", 120.0)]
+    assert [tick._replace(ahead_s=None) for tick in told] == [Ticked(rig.app, "a", "t", text, "sent", 120.0)]
+
+
+def test_a_tick_tells_how_far_the_clock_of_its_host_is_ahead(
+    rig: Rig, told: list[Ticked], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leader = rig.lead(a=rig.every(2 * MINUTE))
+    monkeypatch.setattr(type(leader._tenure.clock), "ahead_s", property(lambda _clock: 3.5))
+
+    ticked(leader)
+
+    assert [tick.ahead_s for tick in told] == [3.5]
 
 
 def test_a_tick_that_another_beat_has_is_told_as_taken(rig: Rig, told: list[Ticked]) -> None:

@@ -9,10 +9,12 @@ import pytest
 from celery import Celery
 
 from celery_redislock.doctor.live import Live
-from celery_redislock.doctor.rule import LIVE, CannotLook
+from celery_redislock.doctor.rule import HISTORY, LIVE, CannotLook
 from celery_redislock.doctor.workers import COMMAND, Clock, Worker
+from celery_redislock.observing.statistics import EntryNumbers
 from celery_redislock.worker import control
 
+from .histories import history
 from .looking import configured, found_by, task_of
 
 EXACT = Clock(0.0, 0.0)
@@ -141,3 +143,15 @@ def test_a_pool_whose_process_runs_several_tasks_names_none(app: Celery, info: d
     said = control.lock_settings(SimpleNamespace(app=app, consumer=SimpleNamespace(pool=pool)))
 
     assert said["processes"] == []
+
+
+@pytest.mark.parametrize(
+    ("ahead_s", "told"), [(3.2, "3.2 s ahead of"), (-3.2, "3.2 s behind"), (0.9, ""), (-0.9, ""), (0.0, "")]
+)
+def test_a_beat_whose_clock_is_off_is_found(app: Celery, ahead_s: float, told: str) -> None:
+    entries = {"nightly": EntryNumbers(ahead_s=ahead_s), "sound": EntryNumbers(ahead_s=0.1)}
+
+    found = found_by("RL207", history(app, entries=entries), HISTORY)
+
+    assert len(found) == bool(told)
+    assert all(f"beat that sent 'nightly' last was {told}" in each.message for each in found)

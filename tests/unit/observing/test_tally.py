@@ -251,6 +251,16 @@ def test_ticks_and_the_interval_of_an_entry(after: Any) -> None:
 
     assert (entry.ticks("sent"), entry.ticks("taken"), entry.ticks()) == (2, 1, 3)
     assert entry.interval_s == 60.0
+    assert entry.ahead_s == 0.0
+
+
+def test_the_clock_of_a_beat_is_that_of_its_last_tick(after: Any) -> None:
+    ticks = [
+        events.Ticked(None, "nightly", NAME, "2026-12-01T00:00:00Z", "sent", 60.0, ahead_s)
+        for ahead_s in (9.0, -3.25)
+    ]
+
+    assert after(*ticks).entry("nightly").ahead_s == -3.25
 
 
 def test_renewals_and_errors_are_of_all_locks(after: Any) -> None:
