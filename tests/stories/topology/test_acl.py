@@ -145,7 +145,7 @@ def test_listing_locks_needs_scan(own: Server) -> None:
     with pytest.raises(Exception, match="scan"):
         use_everything(own, client_of(own, add_user(own, COMMANDS)), with_scan=True)
 
-    use_everything(own, client_of(own, add_user(own, [*COMMANDS, *more("locks list")])), with_scan=True)
+    use_everything(own, client_of(own, add_user(own, [*COMMANDS, *more("shop locks list")])), with_scan=True)
 
 
 def test_a_server_that_may_not_be_asked_about_itself_is_no_failure(own: Server) -> None:
