@@ -70,8 +70,8 @@ def test_list_show_release_and_inspect_tell_of_the_lock_of_a_live_worker(stage: 
         said = dict(zip(asked, threads.map(lambda words: celery(*words), asked.values()), strict=True))
 
     (listed,) = [row for row in said["list"].stdout.splitlines() if name in row]
-    assert result.id in listed
-    assert "plain" in listed
+    assert f"/{pid} " in listed
+    assert " plain " in listed
     (facts,) = [row for row in lines(said["list json"].stdout) if row["name"] == name]
     (shown,) = lines(said["show json"].stdout)
     for row in (facts, shown):
