@@ -40,10 +40,17 @@ def busy(task: Any, *args: Any, **kwargs: Any) -> Iterator[RedisLock]:
 
 @contextmanager
 def shared_tasks_forgotten() -> Iterator[None]:
-    """Forget, at the end, the tasks that Celery would give to every app there will be."""
-    before = set(_state._on_app_finalizers)
+    """Give apps none of the tasks that others share with all; forget, at the end, those of the block."""
+    of_others = _shared_tasks()
+    _state._on_app_finalizers.difference_update(of_others)
     try:
         yield
     finally:
-        _state._on_app_finalizers.clear()
-        _state._on_app_finalizers.update(before)
+        _state._on_app_finalizers.difference_update(_shared_tasks())
+        _state._on_app_finalizers.update(of_others)
+
+
+def _shared_tasks() -> set[Any]:
+    """Return what gives each app the tasks of `shared_task`, and those of the other apps."""
+    givers = {"celery.app", "celery.app.base"}
+    return {each for each in _state._on_app_finalizers if each.__module__ in givers}
