@@ -139,7 +139,10 @@ class _InThread:
         with self._gate:
             if self._runs:
                 self._runs = False
-                ctypes.pythonapi.PyThreadState_SetAsyncExc(self._thread, None)
+                # Most runs are not interrupted. Python before 3.12 takes this call, too, for an error on its
+                # way, and looks for one in every thread from then on, until some error arrives.
+                if self._error is not None:
+                    ctypes.pythonapi.PyThreadState_SetAsyncExc(self._thread, None)
 
     def interrupt(self, error: Exception) -> None:
         with self._gate:

@@ -12,6 +12,8 @@ import redis
 
 import celery_redislock
 
+from ...support import tracing
+
 _OURS = str(Path(celery_redislock.__file__).parent)
 _REDIS_PYS = str(Path(redis.__file__).parent)
 
@@ -37,6 +39,7 @@ def interrupted_everywhere(call: Callable[[], object], *, each: int = 1) -> Iter
         point += each
         tracer = _Tracer(point)
         try:
+            tracing.make_ready()
             sys.settrace(tracer.enter)
             try:
                 call()

@@ -14,6 +14,8 @@ from typing import Any
 
 import celery_redislock
 
+from ...support import tracing
+
 PACKAGE = str(Path(celery_redislock.__file__).parent)
 
 
@@ -43,6 +45,7 @@ def interrupted_at(number: int, work: Callable[[], object], files: Sequence[str]
                 raise SoftLimit if number % 2 else CtrlC
         return handle
 
+    tracing.make_ready()
     before = sys.gettrace()
     # It would run the ends of old connections among the lines, and what is raised there goes no further.
     gc.disable()

@@ -45,7 +45,7 @@ def wait_at(gate: str) -> None:
     journal.pass_gate(gate)
 
 
-@locked_task(app=app, name="returns", lock_args=["key"])
+@locked_task(app=app, shared=False, name="returns", lock_args=["key"])
 def returns(key: str, gate: str = "") -> str:
     """Return, at once or when the gate is open; a second call is skipped."""
     if gate:
@@ -53,13 +53,13 @@ def returns(key: str, gate: str = "") -> str:
     return key
 
 
-@locked_task(app=app, name="fails", lock_args=["key"])
+@locked_task(app=app, shared=False, name="fails", lock_args=["key"])
 def fails(key: str) -> None:
     """Fail."""
     raise ValueError(key)
 
 
-@locked_task(app=app, name="tries_again", bind=True, lock_args=["key"], max_retries=1)
+@locked_task(app=app, shared=False, name="tries_again", bind=True, lock_args=["key"], max_retries=1)
 def tries_again(self: Any, key: str) -> str:
     """Ask to be run once more, as users do."""
     if not self.request.retries:
@@ -67,37 +67,37 @@ def tries_again(self: Any, key: str) -> str:
     return key
 
 
-@locked_task(app=app, name="merges", lock_args=[], lock_on_conflict="coalesce")
+@locked_task(app=app, shared=False, name="merges", lock_args=[], lock_on_conflict="coalesce")
 def merges(gate: str = "") -> None:
     """Wait at the gate; calls that come meanwhile are one more run."""
     if gate:
         wait_at(gate)
 
 
-@locked_task(app=app, name="loses", lock_args=[], lock_ttl=1.5)
+@locked_task(app=app, shared=False, name="loses", lock_args=[], lock_ttl=1.5)
 def loses(gate: str = "") -> None:
     """Wait at a gate that is never opened, until the lock is taken away."""
     wait_at(gate)
 
 
-@locked_task(app=app, name="dies", lock_args=["key"])
+@locked_task(app=app, shared=False, name="dies", lock_args=["key"])
 def dies(key: str) -> None:
     """Kill the process in the middle of the body."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-@locked_task(app=app, name="rehearses", lock_args=[], lock_mode="shadow")
+@locked_task(app=app, shared=False, name="rehearses", lock_args=[], lock_mode="shadow")
 def rehearses(gate: str = "") -> None:
     """Run all the same while another run has the lock."""
     if gate:
         wait_at(gate)
 
 
-@app.task(name="plain_scheduled")
+@app.task(shared=False, name="plain_scheduled")
 def plain_scheduled() -> None:
     """Run without a lock, now and then."""
 
 
-@app.task(name="plain")
+@app.task(shared=False, name="plain")
 def plain() -> None:
     """Run without a lock, in no schedule."""

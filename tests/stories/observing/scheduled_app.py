@@ -41,7 +41,7 @@ if STORE in os.environ:
     configure(os.environ[STORE])
 
 
-@locked_task(app=app, name=TASK)
+@locked_task(app=app, shared=False, name=TASK)
 def import_csv() -> None:
     """Take a while."""
     time.sleep(RUN_S)

@@ -30,19 +30,19 @@ def wait_at_the_gate(path: str) -> None:
         connection.default_channel.client.blpop(f"{GATE}:{path}", timeout=30)
 
 
-@locked_task(app=app, name="shop.import_csv")
+@locked_task(app=app, shared=False, name="shop.import_csv")
 def import_csv(path: str) -> None:
     """Skip if it is busy."""
     wait_at_the_gate(path)
 
 
-@locked_task(app=app, name="shop.refresh", lock_on_conflict="coalesce")
+@locked_task(app=app, shared=False, name="shop.refresh", lock_on_conflict="coalesce")
 def refresh(path: str) -> None:
     """Run once more for all that met it."""
     wait_at_the_gate(path)
 
 
-@locked_task(app=app, name="shop.resync", lock_on_conflict="replace")
+@locked_task(app=app, shared=False, name="shop.resync", lock_on_conflict="replace")
 def resync(path: str) -> None:
     """Stop for a newer run."""
     wait_at_the_gate(path)
