@@ -10,6 +10,7 @@ import threading
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from multiprocessing import util
 
 import pytest
 import redis
@@ -138,8 +139,11 @@ def _take_and_keep(port: int) -> None:
 
 
 def test_a_process_of_multiprocessing_ends_and_leaves_the_lock_alone(
-    held: RedisLock, client: redis.Redis
+    held: RedisLock, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Other tests have left connections of kombu: it would close them in the child, and wait there for the
+    # reply to what the parent has asked.
+    monkeypatch.setattr(util, "_afterfork_registry", {})
     port = client.connection_pool.connection_kwargs["port"]
     process = multiprocessing.get_context("fork").Process(target=_take_and_keep, args=(port,))
 
