@@ -40,17 +40,18 @@ def busy(task: Any, *args: Any, **kwargs: Any) -> Iterator[RedisLock]:
 
 @contextmanager
 def shared_tasks_forgotten() -> Iterator[None]:
-    """Give apps none of the tasks that others share with all; forget, at the end, those of the block."""
-    of_others = _shared_tasks()
-    _state._on_app_finalizers.difference_update(of_others)
+    """Forget, at the end, the tasks that Celery would give to every app there will be."""
+    before = set(_state._on_app_finalizers)
     try:
         yield
     finally:
-        _state._on_app_finalizers.difference_update(_shared_tasks())
-        _state._on_app_finalizers.update(of_others)
+        _state._on_app_finalizers.clear()
+        _state._on_app_finalizers.update(before)
 
 
-def _shared_tasks() -> set[Any]:
-    """Return what gives each app the tasks of `shared_task`, and those of the other apps."""
-    givers = {"celery.app", "celery.app.base"}
-    return {each for each in _state._on_app_finalizers if each.__module__ in givers}
+def with_own_tasks(app: Celery) -> Celery:
+    """Take from an app that has no task of its own yet those that other tests share with every app."""
+    app.finalize()
+    for name in [name for name in app.tasks if not name.startswith(("celery.", "celery_redislock."))]:
+        app.tasks.unregister(name)
+    return app

@@ -13,7 +13,7 @@ from celery_redislock.doctor.configuration import Configuration
 from celery_redislock.doctor.live import Live
 from celery_redislock.doctor.rule import CannotLook
 
-from ...support.applications import application, locked, shared_tasks_forgotten
+from ...support.applications import application, locked, shared_tasks_forgotten, with_own_tasks
 
 
 def body(path: str = "a") -> None: ...
@@ -25,7 +25,7 @@ def app(request: pytest.FixtureRequest, redis_url: str, client: redis.Redis) -> 
         app = application(redis_url)
         if request.param == "redis":
             app.conf.broker_url = redis_url
-        yield app
+        yield with_own_tasks(app)
         app.close()
 
 

@@ -25,7 +25,7 @@ from celery_redislock.observing.metrics import HOLD_S
 from celery_redislock.observing.prometheus import Counts
 from celery_redislock.worker.start import MetricsStep
 
-from ...support.applications import application, locked, shared_tasks_forgotten
+from ...support.applications import application, locked, shared_tasks_forgotten, with_own_tasks
 from ...support.places import ROOT
 
 NOWHERE = "redis://localhost:1"
@@ -38,7 +38,7 @@ def body() -> None: ...
 def app() -> Iterator[Celery]:
     """Give an app that wants metrics, with two locked tasks."""
     with shared_tasks_forgotten():
-        app = application(NOWHERE, redislock_metrics=["prometheus"])
+        app = with_own_tasks(application(NOWHERE, redislock_metrics=["prometheus"]))
         locked(app, body, name="a")
         locked(app, body, name="off", lock_mode="off")
         app.task(body, name="plain", shared=False)

@@ -23,7 +23,7 @@ from celery_redislock.observing.statistics_record import Batch, StatisticsRecord
 from celery_redislock.observing.tally import Tally, destination_of
 from celery_redislock.observing.tally_sheet import IN_A_BATCH, LOCKS_OF_A_TASK, Sheet
 
-from ...support.applications import application, locked, shared_tasks_forgotten
+from ...support.applications import application, locked, with_own_tasks
 from ...support.deadlines import eventually
 
 NAME = "shop.import_csv"
@@ -526,12 +526,11 @@ def test_the_setting_is_true_or_false(value: Any, made: Any) -> None:
 
 
 def test_where_no_task_takes_a_lock_no_redis_is_looked_for() -> None:
-    with shared_tasks_forgotten():
-        app = Celery("app", broker="memory://", set_as_current=False)
-        locked(app, lambda: None, name="t", lock_mode="off")
+    app = with_own_tasks(Celery("app", broker="memory://", set_as_current=False))
+    locked(app, lambda: None, name="t", lock_mode="off")
 
-        assert destination_of(app) is None
-        app.close()
+    assert destination_of(app) is None
+    app.close()
 
 
 def test_the_tasks_of_the_schedule_are_known(made: Any) -> None:

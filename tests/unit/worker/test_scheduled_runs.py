@@ -11,7 +11,7 @@ from celery import Celery, Task, signals
 from celery_redislock.events import Ran, listen, unlisten
 from celery_redislock.worker.scheduled_runs import watch, watch_scheduled
 
-from ...support.applications import locked
+from ...support.applications import locked, with_own_tasks
 
 
 @pytest.fixture
@@ -98,6 +98,7 @@ def test_a_locked_task_is_counted_by_its_lock(scheduled: Celery, ran: list[Ran])
 
 def test_an_app_without_a_locked_task_is_left_alone(app: Celery, ran: list[Ran]) -> None:
     """There the package is only installed."""
+    app = with_own_tasks(app)
     app.conf.beat_schedule = {"plain": {"task": "plain", "schedule": 60}}
     task = plain(app, "plain", lambda: None)
 
