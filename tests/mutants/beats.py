@@ -8,15 +8,15 @@ from unittest import mock
 from celery_redislock.beat import lead_or_stand_by as beat
 from celery_redislock.beat.clock import to_ms
 from celery_redislock.beat.lead_or_stand_by import LockedScheduler
-from celery_redislock.beat.ledger import Sent
-from celery_redislock.beat.tenure import Tenure
+from celery_redislock.beat.ledger import Sent, Verdict
+from celery_redislock.beat.tenure import Claim, Tenure
 
 
 class _GrantsItself(Tenure):
-    def claim(self, entry: str, due: datetime) -> float | None:
+    def claim(self, entry: str, due: datetime) -> Claim:
         """Ask nobody."""
         self.sent[entry] = Sent(to_ms(due), self.clock.now_ms)
-        return None
+        return Claim(Verdict.CLAIMED, None)
 
 
 class _BelievesForEver(Tenure):
