@@ -99,6 +99,8 @@ class Background:
                 self._serve()
             finally:
                 self._duty.release()
+                # Before the next look: what comes after that begins another thread.
+                self._begun_at = -BEGUN_S
 
     def _run_once(self) -> None:
         if self._duty.acquire(blocking=False):

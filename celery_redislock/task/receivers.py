@@ -49,12 +49,13 @@ def install() -> None:
 
     May be called any number of times.
     """
-    signals.install()
     masking.mask_our_settings()
     for signal, receiver in RECEIVERS:
         signal.connect(receiver, weak=False)
     # Behind them: what is told while a process ends is passed on, too.
     observing.install()
+    # Behind these: the log says first what a receiver of the user's is told.
+    signals.install()
     marked_messages.hear(TICKET_HEADER, PENDING_HEADER, end=AT_THE_END)
     control.install()
     for_each_app(prepare)

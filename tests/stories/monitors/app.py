@@ -22,58 +22,65 @@ app.conf.redislock_retry_for = 3
 app.conf.redislock_retry_delay = (0.2, 0.5)
 
 
-@locked_task(app=app, name="busy", lock_args=(), lock_on_conflict="fail")
+@locked_task(app=app, shared=False, name="busy", lock_args=(), lock_on_conflict="fail")
 def busy() -> str:
     """Fail if it is busy."""
     return "ran"
 
 
-@locked_task(app=app, name="busy_as_expected", lock_key="busy", lock_on_conflict="fail", throws=(LockBusy,))
+@locked_task(
+    app=app,
+    shared=False,
+    name="busy_as_expected",
+    lock_key="busy",
+    lock_on_conflict="fail",
+    throws=(LockBusy,),
+)
 def busy_as_expected() -> None:
     """The same, declared as expected."""
 
 
-@locked_task(app=app, name="body_meets_busy", lock_args=())
+@locked_task(app=app, shared=False, name="body_meets_busy", lock_args=())
 def body_meets_busy() -> None:
     """Meet a busy lock in the body."""
     raise LockBusy("another")
 
 
-@locked_task(app=app, name="nameless", lock_key="{order.id}")
+@locked_task(app=app, shared=False, name="nameless", lock_key="{order.id}")
 def nameless(order: Any) -> None:
     """Have no name where the order has no id."""
 
 
-@locked_task(app=app, name="away", lock_args=(), lock_on_error="fail")
+@locked_task(app=app, shared=False, name="away", lock_args=(), lock_on_error="fail")
 def away() -> None:
     """Fail where Redis is away."""
 
 
-@locked_task(app=app, name="skipped", lock_args=())
+@locked_task(app=app, shared=False, name="skipped", lock_args=())
 def skipped() -> str:
     """Skip if it is busy."""
     return "ran"
 
 
-@locked_task(app=app, name="put_off", lock_args=(), lock_on_conflict="retry", lock_retry_for=60)
+@locked_task(app=app, shared=False, name="put_off", lock_args=(), lock_on_conflict="retry", lock_retry_for=60)
 def put_off() -> str:
     """Come again if it is busy."""
     return "ran"
 
 
-@locked_task(app=app, name="coalesced", lock_args=(), lock_on_conflict="coalesce")
+@locked_task(app=app, shared=False, name="coalesced", lock_args=(), lock_on_conflict="coalesce")
 def coalesced() -> str:
     """Run once more for all that met it."""
     return "ran"
 
 
-@locked_task(app=app, name="once", lock_args=(), lock_scope="task")
+@locked_task(app=app, shared=False, name="once", lock_args=(), lock_scope="task")
 def once() -> str:
     """Not be published while it is there."""
     return "ran"
 
 
-@locked_task(app=app, name="fails", lock_key="fails-{number}")
+@locked_task(app=app, shared=False, name="fails", lock_key="fails-{number}")
 def fails(number: int) -> None:
     """Fail in the body."""
     raise ValueError(f"number {number}")

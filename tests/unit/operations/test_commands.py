@@ -75,7 +75,7 @@ def test_statistics_that_cannot_be_read_fail_nothing(
 
     assert result.exit_code == as_json.exit_code == 0
     assert LONG in result.stdout
-    assert "the statistics of the locks could not be read: " in result.stderr
+    assert "the statistics of the locks could not be read: " in result.output
     assert json.loads(as_json.stdout).keys() == before[0].keys()
 
 

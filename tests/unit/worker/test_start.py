@@ -14,7 +14,13 @@ from celery_redislock.pending import replacement
 from celery_redislock.pending.publish import runs_of
 from celery_redislock.worker import start as worker
 
-from ...support.applications import application, locked
+from ...support.applications import application, locked, with_own_tasks
+
+
+@pytest.fixture
+def app(app: Celery) -> Celery:
+    """Give an app without the tasks that other tests share."""
+    return with_own_tasks(app)
 
 
 def said(app: Celery, caplog: pytest.LogCaptureFixture) -> str:
