@@ -204,8 +204,13 @@ class Renewal:
                 self._renew([watch for watch in watches if watch.way.group == group], *group)
         for watch in batch:
             lease = watch.lease()
-            if lease is not None and watch.token in self._watches and lease.remaining(now()) <= 0:
+            if lease is None or watch.token not in self._watches:
+                continue
+            if lease.remaining(now()) <= 0:
                 self._end(watch, lease)
+            elif not watch.ttl_ms_at(now()):
+                # Renewed by somebody else meanwhile.
+                watch.schedule(lease.valid_until, failure=watch.failure)
 
     def _renew(self, watches: list[Watch], acks: int, verb: Script | None) -> None:
         if verb is None:

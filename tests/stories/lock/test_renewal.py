@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -69,6 +70,22 @@ def test_a_renewal_by_hand_starts_a_full_lease(arena: Arena) -> None:
 
     assert arena.client.pttl(NAME) > 4000
     assert lock.remaining > 4
+
+
+def test_the_thread_sleeps_beside_a_lock_that_is_renewed_by_hand(one_arena: Arena) -> None:
+    """It watches the lease to its end, which is another by then."""
+    lock = RedisLock(one_arena.client, NAME, expire=2, on_lost=lambda _: None)
+    assert lock.acquire()
+    thread = lock._renewal
+    assert thread is not None
+    eventually(seconds_pass(1.2))
+    assert lock.renew()
+
+    eventually(seconds_pass(0.9))
+
+    eventually(lambda: thread._wakes_at < math.inf, within=1)
+    lock.ensure_held()
+    assert lock.release()
 
 
 def test_a_released_lock_is_renewed_no_more(one_arena: Arena) -> None:
