@@ -33,7 +33,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from .engine import RedisLock
+from .engine import RedisLock, RedisLocks
 from .errors import ConfigurationError, LockBusy, LockKeyError, LockLost, RedislockError, StoreUnavailable
 from .holder import Holder
 from .task.typed import CallOptions, TaskLock
@@ -52,6 +52,7 @@ __all__ = [
     # the engine
     "Holder",
     "RedisLock",
+    "RedisLocks",
     # the Celery layer
     "CallOptions",
     "Conflict",

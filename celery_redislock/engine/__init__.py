@@ -5,6 +5,7 @@ its loss and gives it back. What else must live beside a lock is a companion of 
 cluster. Other folders use the names below and ``companion.py``, never the modules inside.
 
 * ``lock.py`` `RedisLock`
+* ``locks.py`` `RedisLocks`: several locks, all or none
 * ``group_lease.py`` one lease that several processes hold until the last of them has ended
 * ``companion.py`` what a feature keeps beside a lock: its key, its scripts, errors translated
 * ``inspection.py`` who holds what; giving back for a process that is dead
@@ -25,6 +26,7 @@ from .lease.loss import Loss
 from .lease.setup import Setup
 from .lease.terms import Terms
 from .lock import RedisLock
+from .locks import RedisLocks
 from .protocol import holder_record
 from .protocol.exclusive import Inspection, WaiterSeen
 from .transport.clients import Client, reaches, store_of
@@ -43,6 +45,7 @@ __all__ = [
     "Member",
     "ReleaseOutcome",
     "RedisLock",
+    "RedisLocks",
     "Setup",
     "Store",
     "Terms",

@@ -32,7 +32,7 @@ from .lease.holding import Callback, Callbacks, Holding, Observer, chain_loss
 from .lease.lease import Lease, now
 from .lease.loss import FREE_AT_RELEASE, FREE_AT_RENEWAL, could_not_be_renewed, refused
 from .lease.setup import Setup
-from .lease.terms import Duration, terms_of
+from .lease.terms import Duration, Terms, terms_of
 from .lease.verbs import LockVerbs
 from .lease.waiting import Waiter, leave
 from .protocol import exclusive, holder_record
@@ -44,6 +44,9 @@ logger = logging.getLogger(__name__)
 
 #: What an interrupted release takes once more, seconds.
 ONCE_MORE_S = 1.0
+
+#: Why a lock is lost that could not be renewed from the start.
+NO_THREAD = "no thread could be started to renew it, so it was released"
 
 
 class RedisLock:
@@ -148,6 +151,16 @@ class RedisLock:
         return f"<RedisLock {self.lock_name!r} {state}>"
 
     @property
+    def terms(self) -> Terms:
+        """On what terms it is taken."""
+        return self._terms
+
+    @property
+    def renews(self) -> bool:
+        """Whether it renews its lease by itself while it is held."""
+        return self._setup.way.verb is not None
+
+    @property
     def token(self) -> str | None:
         """The random mark of this holder, or None while the lock is not held."""
         lease = self._holding.valid_lease
@@ -230,7 +243,7 @@ class RedisLock:
         try:
             return self.attempt(blocking=blocking, timeout=timeout, token=token) is None
         except BaseException:
-            self._undo_if_taken(token)
+            self.give_back(token)
             raise
 
     def attempt(
@@ -262,7 +275,12 @@ class RedisLock:
             raise
 
     def release(
-        self, *, done: str = "", remember: Duration = exclusive.REMEMBERED_MS / 1000, unused: bool = False
+        self,
+        *,
+        done: str = "",
+        remember: Duration = exclusive.REMEMBERED_MS / 1000,
+        unused: bool = False,
+        within: float = CALL_S,
     ) -> bool:
         """Release the lock, if this object still holds it.
 
@@ -270,6 +288,7 @@ class RedisLock:
             done: What was done under the lock, for the `was_done` of the next holder.
             remember: For how long that is remembered.
             unused: Nothing was done under the lock, so `min_hold` does not count.
+            within: Seconds that Redis has for the answer.
 
         Returns:
             True if the lock is free now, or will be when `min_hold` ends. False if this object did not hold
@@ -281,7 +300,7 @@ class RedisLock:
         """
         remembered_ms = to_ms(remember, "remember") if done else 0
         try:
-            return self._release(done, remembered_ms, unused, CALL_S)
+            return self._release(done, remembered_ms, unused, within)
         except StoreUnavailable:
             raise
         except BaseException:
@@ -386,6 +405,36 @@ class RedisLock:
         """
         return self._verbs.force_release()
 
+    def keep(self) -> Callable[[], object]:
+        """Renew the lease while another lock is waited for, even if this one does not renew itself.
+
+        Returns:
+            What ends that.
+
+        Raises:
+            LockLost: It is not held, or no thread could be started that renews it.
+        """
+        lease = self._holding.valid_lease
+        if lease is None:
+            raise LockLost(self.lock_name, self._holding.absence)
+        setup = Setup(self.redis_client, self._terms)
+        if self.renews or setup.renewal is None:
+            return int
+        if not setup.renewal.watch(self._holding, lease.token, self._verbs.keys, setup.way, now()):
+            raise LockLost(self.lock_name, NO_THREAD)
+        return partial(setup.renewal.forget, lease.token)
+
+    def give_back(self, token: str, within: float = ONCE_MORE_S) -> None:
+        """Release what was taken with this token, as if it had not been taken; never raises.
+
+        Args:
+            token: As `attempt` was given it. With another one nothing is done.
+            within: Seconds that Redis has for the answer. Without one the lock is free when its lease ends.
+        """
+        lease = self._holding.lease
+        if lease is not None and lease.token == token:
+            self._undo(token, within)
+
     def __enter__(self) -> RedisLock:
         """Take the lock. Wait for it as long as `wait` says.
 
@@ -397,7 +446,7 @@ class RedisLock:
         try:
             return self._entered(token)
         except BaseException:
-            self._undo_if_taken(token)
+            self.give_back(token)
             raise
 
     def __exit__(
@@ -486,16 +535,11 @@ class RedisLock:
         self._holding.take(lease)
         renewal, keys, way = self._renewal, self._verbs.keys, self._setup.way
         if renewal is not None and not renewal.watch(self._holding, token, keys, way, sent_at):
-            raise LockLost(self.lock_name, "no thread could be started to renew it, so it was released")
+            raise LockLost(self.lock_name, NO_THREAD)
 
-    def _undo_if_taken(self, token: str) -> None:
-        lease = self._holding.lease
-        if lease is not None and lease.token == token:
-            self._undo(token)
-
-    def _undo(self, token: str) -> None:
+    def _undo(self, token: str, within: float = ONCE_MORE_S) -> None:
         """Give back what may have been granted to this token: the caller is not told of a grant."""
         if self._renewal is not None:
             self._renewal.forget(token)
-        leave(self._verbs, token)
+        leave(self._verbs, token, within)
         self._holding.give_back(token)

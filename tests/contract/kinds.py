@@ -6,12 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Flag, auto
 from typing import Any, Protocol
+from weakref import WeakMethod
 
 import redis
 from redis.exceptions import LockError
 from redis.lock import Lock
 
-from celery_redislock import RedisLock, StoreUnavailable
+from celery_redislock import RedisLock, RedisLocks, StoreUnavailable
 from celery_redislock.engine import ReleaseOutcome, confirmations
 
 
@@ -105,6 +106,57 @@ class SendsItsRelease(RedisLock):
         return outcome.released
 
 
-REDIS_LOCK = LockKind(RedisLock, ~Can(0))
+class _Several(RedisLocks):
+    """`RedisLocks` behind the face of one lock, which all tests know by its name."""
 
-KINDS = (REDIS_LOCK, LockKind(SendsItsRelease, ~Can(0)), LockKind(RedisPysLock, Can.RENEW | Can.WAIT))
+    #: Names of the locks beside the one that a test looks at.
+    beside: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        client: redis.Redis,
+        name: str,
+        expire: float = 10,
+        *,
+        wait: float | None = None,
+        on_lost: Callable[[Any], object] | None = None,
+        **options: Any,
+    ) -> None:
+        self.name, self._on_lost, self._untold = name, on_lost, [True]
+        told = None if on_lost is None else WeakMethod(self._tell_once)
+        names = [other.format(name) for other in self.beside] + [name]
+        super().__init__([RedisLock(client, each, expire, on_lost=told, **options) for each in names], wait)
+
+    def _tell_once(self, _: RedisLock) -> None:
+        # One lost: all lost. Each lock tells of its own loss, to which the user of one lock listens once.
+        if self._on_lost is not None and self._untold and self._untold.pop():
+            self._on_lost(self)
+
+    @property
+    def fencing_token(self) -> int | None:
+        """The number of the lock that the tests know."""
+        return self.fencing_tokens.get(self.name)
+
+
+class BeforeTwoOthers(_Several):
+    """The tests' lock is the first of three: there one stands in line."""
+
+    beside = ("z one more", "z yet one more")
+
+
+class AfterAnother(_Several):
+    """The tests' lock is the last of two: who waits for it holds the other, and stands alone in its line."""
+
+    beside = ("a first lock, then {}",)
+
+
+REDIS_LOCK = LockKind(RedisLock, ~Can(0))
+SEVERAL = LockKind(BeforeTwoOthers, ~Can(0))
+
+KINDS = (
+    REDIS_LOCK,
+    LockKind(SendsItsRelease, ~Can(0)),
+    SEVERAL,
+    LockKind(AfterAnother, ~Can.STAND_IN_LINE),
+    LockKind(RedisPysLock, Can.RENEW | Can.WAIT),
+)

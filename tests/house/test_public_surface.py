@@ -15,7 +15,8 @@ from celery_redislock.engine.protocol.keys import LockKeys
 
 #: What is imported from the package itself.
 NAMES = {
-    *("RedisLock", "Holder", "LockedTask", "LockedRequest", "locked_task", "locked_batch", "current_lock"),
+    *("RedisLock", "RedisLocks", "Holder"),
+    *("LockedTask", "LockedRequest", "locked_task", "locked_batch", "current_lock"),
     *("Conflict", "TaskLock", "Unlocked", "CallOptions"),
     *("RedislockError", "ConfigurationError", "LockBusy", "LockKeyError", "LockLost", "StoreUnavailable"),
 }

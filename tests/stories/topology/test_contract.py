@@ -17,7 +17,7 @@ from celery_redislock.engine.transport.clients import store_of
 from celery_redislock.engine.transport.cluster import ClusterStore
 from celery_redislock.engine.transport.sentinel import SentinelStore
 
-from ...contract.kinds import REDIS_LOCK
+from ...contract.kinds import REDIS_LOCK, SEVERAL, LockKind
 from ...contract.promises import SAFETY, Promise, promises_of, takes_a_trial_alone
 from ...contract.trial import Trial
 from ...support.arena import Arena
@@ -86,8 +86,9 @@ def routed_arena(request: pytest.FixtureRequest) -> Iterator[Arena]:
     [promise for promise in promises_of(SAFETY) if takes_a_trial_alone(promise)],
     ids=lambda promise: promise.__name__.removeprefix("test_"),
 )
-def test_the_lock_is_safe(promise: Promise, routed_arena: Arena) -> None:
-    promise(Trial(REDIS_LOCK, routed_arena, user=routed_arena.victim))
+@pytest.mark.parametrize("kind", [REDIS_LOCK, SEVERAL], ids=str)
+def test_the_lock_is_safe(promise: Promise, kind: LockKind, routed_arena: Arena) -> None:
+    promise(Trial(kind, routed_arena, user=routed_arena.victim))
 
 
 def test_a_client_that_is_dropped_is_forgotten(routed_arena: Arena) -> None:
