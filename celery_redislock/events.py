@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, TypeAlias
 from .holder import Holder
 
 __all__ = [
+    "ENDED_BY",
     "LOSS_REASONS",
     "Acquired",
     "ChildDied",
@@ -42,6 +43,11 @@ logger = logging.getLogger(__name__)
 #: because Redis was away or refused. "taken": its key was deleted, or another holder has it. "forced": by
 #: `force_release`. "replaced": another run takes its place. "max_hold": its longest hold is over.
 LOSS_REASONS = ("expired", "cut_off", "taken", "forced", "replaced", "max_hold")
+
+#: What has ended the lock of a run that is gone. "parent": its child process died, and the parent gave the
+#: lock back. "lease": nobody could, so its lease ran out; this is told by the same message, delivered again,
+#: when it gets the lock. No worker gives back what another one held: it cannot know that this one is dead.
+ENDED_BY = ("parent", "lease")
 
 
 class Acquired(NamedTuple):
@@ -146,13 +152,13 @@ class Lost(NamedTuple):
 
 
 class Orphaned(NamedTuple):
-    """The lock of a child that has died was given back.
+    """The lock of a run that is gone is free again.
 
     Attributes:
         task: Celery's.
         task_id: Of the run.
         lock_name: The Redis key.
-        by: Who gave it back: "parent".
+        by: One of `ENDED_BY`.
     """
 
     task: Any

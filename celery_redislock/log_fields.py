@@ -36,7 +36,9 @@ FIELDS = (
     Field("task_id", "The id of the call."),
     Field("action", "What was done: a word of the table below."),
     Field(
-        "reason", "Why a lock was lost: `expired`, `cut_off`, `taken`, `forced`, `replaced` or `max_hold`."
+        "reason",
+        "Why a lock was lost: `expired`, `cut_off`, `taken`, `forced`, `replaced` or `max_hold`. "
+        "By what an orphaned one ended: `parent` or `lease`.",
     ),
     Field("shadow", 'Whether it only would have been done, because of `lock_mode="shadow"`.'),
     Field("holder_id", "The id of the task that has the lock, or had it."),

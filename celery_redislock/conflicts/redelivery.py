@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 from celery import Task, states
 
 from ..engine import RedisLock
-from ..events import Conflicted, tell
+from ..events import Conflicted, Orphaned, tell
 from ..holder import Holder
 from ..log_fields import in_log, of_holder
 from ..messages.celery_exceptions import Done, PutOff
@@ -42,6 +42,8 @@ COPY_IS_ON_ITS_WAY_S = 60.0
 
 #: A task with one of these was published again before it ran to its end: its lock may be left behind.
 _OWN_HEADERS = frozenset({PUT_OFF_HEADER, OUTAGE_HEADER})
+#: Say how long a message has waited for the end of a lease of its own earlier run.
+_WAITED_FOR_ITSELF = (COPY_HEADER, PUT_OFF_HEADER)
 
 
 def mark(request: Any) -> None:
@@ -68,11 +70,14 @@ def put_off(task: Task[..., Any], lock: RedisLock, holder: Holder, token: str | 
         PutOff: The message was published again.
     """
     left_s = holder.lease_left if holder.lease_left is not None else SHORT_S
-    if left_s <= SHORT_S and lock.attempt(blocking=True, timeout=left_s + 0.1, token=token) is None:
-        return
     header = COPY_HEADER if _is_copy(task.request) else PUT_OFF_HEADER
+    headers = task.request.headers or {}
+    before = Attempts.in_headers(headers, header)
+    if left_s <= SHORT_S and lock.attempt(blocking=True, timeout=left_s + 0.1, token=token) is None:
+        headers[header] = before.after(left_s).as_header()
+        return
     delay_s = left_s + random.uniform(0, 1)  # noqa: S311
-    attempts = Attempts.in_headers(task.request.headers, header).after(delay_s)
+    attempts = before.after(delay_s)
     logger.info(
         "Task %s[%s] was delivered again while it holds lock %r: delayed by %.1f s (delay %d)",
         task.name,
@@ -105,6 +110,29 @@ def drop_if_done(task: Task[..., Any], request: Any, lock: RedisLock) -> None:
     raise Done("an earlier delivery of this task has finished")
 
 
+def tell_if_orphaned(task: Task[..., Any], request: Any, lock: RedisLock) -> None:
+    """Tell that the lease of an earlier run has ended in place of the run, if this message waited for that.
+
+    An earlier run that has finished has given its lock back; one whose end nobody knows has not.
+
+    Args:
+        task: The task.
+        request: Of the run that has the lock now.
+        lock: The lock.
+    """
+    waited_s = max(Attempts.in_headers(request.headers, name).waited_s for name in _WAITED_FOR_ITSELF)
+    # A lock that was lost before the body began (`begin_again`) was not waited for.
+    if waited_s > 0 and not _has_state(task, request, *states.READY_STATES, states.RETRY):
+        tell(Orphaned(task, str(request.id), lock.name, "lease"))
+
+
+def _has_state(task: Task[..., Any], request: Any, *wanted: str) -> bool:
+    try:
+        return task.AsyncResult(str(request.id)).state in wanted
+    except Exception:  # noqa: BLE001 - a backend that cannot tell
+        return False
+
+
 def remembered_s(task: Task[..., Any], request: Any) -> float:
     """Return for how long a finished task is remembered under its lock, seconds: while a copy may come.
 
@@ -123,11 +151,8 @@ def drop_if_succeeded(task: Task[..., Any]) -> None:
     """
     if not _is_copy(task.request):
         return
-    try:
-        state = task.AsyncResult(str(task.request.id)).state
-    except Exception:  # noqa: BLE001 - the result backend cannot tell: the copy runs
-        return
-    if state == states.SUCCESS:
+    # If the result backend cannot tell, the copy runs.
+    if _has_state(task, task.request, states.SUCCESS):
         logger.info(
             "Task %s[%s] was delivered again after it had succeeded: dropped",
             task.name,

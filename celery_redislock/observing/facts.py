@@ -45,7 +45,7 @@ def _conflicted(event: Conflicted) -> dict[str, Any]:
 
 
 def _orphaned(event: Orphaned) -> dict[str, Any]:
-    return _call(event, event.lock_name, "orphaned")
+    return {**_call(event, event.lock_name, "orphaned"), "reason": event.by}
 
 
 def _forced(event: Forced) -> dict[str, Any]:

@@ -74,12 +74,13 @@ def _conflicted(event: Conflicted) -> None:
 
 
 def _orphaned(event: Orphaned) -> None:
-    logger.info(
-        "lock %r: released for the dead child of task %s",
-        event.lock_name,
-        event.task.name,
-        extra=_extra(event),
-    )
+    what, extra = (event.lock_name, event.task.name), _extra(event)
+    if event.by == "parent":
+        logger.info("lock %r: released for the dead child of task %s", *what, extra=extra)
+    else:
+        logger.info(
+            "lock %r: an earlier run of task %s left it behind, its lease has ended", *what, extra=extra
+        )
 
 
 def _forced(event: Forced) -> None:

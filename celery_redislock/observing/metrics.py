@@ -229,9 +229,9 @@ ORPHANS = Metric(
     "redislock.orphans",
     COUNTER,
     ("task", "by"),
-    "Locks of dead child processes that were given back, by whom.",
+    "Locks of runs that are gone, by what ended them: the worker's parent, or the end of the lease.",
     feeds={events.Orphaned: _orphaned},
-    words={"by": ("parent",)},
+    words={"by": events.ENDED_BY},
 )
 STORE_ERRORS = Metric(
     "redislock_store_errors_total",

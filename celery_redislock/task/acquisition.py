@@ -19,7 +19,13 @@ from ..conflicts.conflict import Conflict, announce, settle
 from ..engine import RedisLock
 from ..holder import Holder
 from ..messages.celery_exceptions import LockFreed
-from ..messages.headers import OF_EARLIER_TRIES, PENDING_HEADER, TOKEN_HEADER
+from ..messages.headers import (
+    COPY_HEADER,
+    OF_EARLIER_TRIES,
+    PENDING_HEADER,
+    PUT_OFF_HEADER,
+    TOKEN_HEADER,
+)
 from ..pending.record import may_record, run_began
 
 
@@ -87,6 +93,8 @@ def confirm(task: Task[..., Any], request: Any, lock: RedisLock, options: LockOp
         headers = request.headers
     if lock.was_done(str(request.id)):
         redelivery.drop_if_done(task, request, lock)
+    if COPY_HEADER in headers or PUT_OFF_HEADER in headers:
+        redelivery.tell_if_orphaned(task, request, lock)
     for header in OF_EARLIER_TRIES:
         headers.pop(header, None)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -9,12 +10,13 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
 import pytest
+import redis
 from celery.result import AsyncResult
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -282,6 +284,35 @@ def test_a_worker_with_threads_serves_its_own(store: str) -> None:
         for number in range(3):
             metered_app.returns.delay(f"p{number}", "go_on")
         it.is_counted()
+
+
+def test_the_lock_of_a_killed_worker_is_counted_when_its_message_comes_again(store: str) -> None:
+    def worker(queue: str) -> AbstractContextManager[Worker]:
+        return running_worker(APP, env={STORE: store}, pool="threads", concurrency=1, args=("-Q", queue))
+
+    with worker("first") as first, worker("second") as second:
+        it = Metered(second, store)
+        metered_app.late.apply_async(("killed", "wait"), queue="first")
+        it.wait_until_begun("killed")
+        first.kill()
+        deliver_again(store, "second")
+        it.expect(1, "conflicts_total", "put_off", "false", "late")
+        it.expect_runs("late", 1)
+        it.expect(1, "orphans_total", "lease", "late")
+        it.journal.open("killed")
+        it.is_counted()
+
+        second.wait_for_log("an earlier run of task late left it behind")
+
+
+def deliver_again(store: str, queue: str) -> None:
+    """Put the only message that is not acknowledged into a queue, as the broker does."""
+    with redis.Redis.from_url(f"{store}/1") as messages:
+        (kept,) = messages.hvals("unacked")
+        message = json.loads(kept)[0]
+        message["headers"]["redelivered"] = True
+        message["properties"]["delivery_info"].update(redelivered=True, exchange="", routing_key=queue)
+        messages.rpush(queue, json.dumps(message))
 
 
 @contextmanager

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from copy import deepcopy
 from typing import Any
 
 import pytest
 from celery import Celery
 
-from celery_redislock import RedisLock
+from celery_redislock import RedisLock, events
 from celery_redislock.messages.celery_exceptions import Done, PutOff, Skipped
 from celery_redislock.messages.headers import (
     COPY_HEADER,
@@ -33,7 +35,9 @@ class Published:
 
 def begin(task: Any, **facts: Any) -> None:
     """Begin a run of this request."""
-    task.push_request(**{"id": "mine", "args": (), "kwargs": {}, "headers": {}, "is_eager": False, **facts})
+    # A copy: a run takes headers away.
+    facts = {"headers": {}, **deepcopy(facts)}
+    task.push_request(**{"id": "mine", "args": (), "kwargs": {}, "is_eager": False, **facts})
     try:
         task.before_start("mine", (), {})
     finally:
@@ -106,7 +110,67 @@ def test_a_copy_stays_one_when_it_meets_another_lock_and_comes_again(
     assert COPY_HEADER in published.headers[0]
 
 
-def holding(task: Any, task_id: str) -> RedisLock:
+@pytest.fixture
+def orphaned(task: Any) -> Iterator[list[events.Orphaned]]:
+    """Give what is told of locks that were left behind."""
+    # Other tests have ended a task of this id, in the memory of this process.
+    task.backend.forget("mine")
+    told: list[events.Orphaned] = []
+    listener = told.append
+    events.listen(events.Orphaned, listener)
+    yield told
+    events.unlisten(events.Orphaned, listener)
+    task.backend.forget("mine")
+
+
+def test_a_copy_tells_that_the_lease_of_the_first_run_has_ended(
+    task: Any, orphaned: list[events.Orphaned]
+) -> None:
+    holding(task, "mine", expire=0.3).acquire()
+    begin(task, delivery_info={"redelivered": True})
+
+    (told,) = orphaned
+    assert (told.task.name, told.task_id, told.lock_name, told.by) == ("t", "mine", task.lock_name(), "lease")
+
+
+@pytest.mark.parametrize("case", ["a copy that comes again", "put off before"])
+def test_what_was_put_off_tells_it_when_it_gets_the_lock(
+    task: Any, case: str, orphaned: list[events.Orphaned]
+) -> None:
+    begin(task, **ITS_OWN[case][0])
+
+    assert [told.by for told in orphaned] == ["lease"]
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {},
+        {"delivery_info": {"redelivered": True}},
+        {"headers": {OUTAGE_HEADER: attempts_value(1, 20.0)}},
+        {"headers": {COPY_HEADER: attempts_value(1, 0.0)}},
+    ],
+    ids=["a first delivery", "a copy that did not wait", "after an outage", "lost before it began"],
+)
+def test_what_did_not_wait_for_its_own_lock_tells_nothing(
+    task: Any, facts: dict[str, Any], orphaned: list[events.Orphaned]
+) -> None:
+    begin(task, **facts)
+
+    assert orphaned == []
+
+
+def test_a_copy_whose_task_has_ended_meanwhile_tells_nothing(
+    task: Any, orphaned: list[events.Orphaned]
+) -> None:
+    """Another run was under the lock since, so the lock does not remember it; the result does."""
+    task.backend.store_result("mine", ValueError("it failed"), "FAILURE")
+    begin(task, headers={COPY_HEADER: attempts_value(1, 20.0)})
+
+    assert orphaned == []
+
+
+def holding(task: Any, task_id: str, expire: float = 30) -> RedisLock:
     """Return the lock of the task as a run of this id has it."""
     lock: RedisLock = task.lock_for()
-    return RedisLock(lock.redis_client, lock.name, expire=30, metadata={"task": "t", "id": task_id})
+    return RedisLock(lock.redis_client, lock.name, expire=expire, metadata={"task": "t", "id": task_id})

@@ -68,7 +68,12 @@ EVENTS: list[tuple[Event, str, set[str]]] = [
     (
         Orphaned(TASK, "3f1c", "redislock:a", "parent"),
         "lock 'redislock:a': released for the dead child of task shop.import_csv",
-        OF_THE_CALL,
+        OF_THE_CALL | {"reason"},
+    ),
+    (
+        Orphaned(TASK, "3f1c", "redislock:a", "lease"),
+        "lock 'redislock:a': an earlier run of task shop.import_csv left it behind, its lease has ended",
+        OF_THE_CALL | {"reason"},
     ),
     (
         Forced(None, "redislock:a", HOLDER),

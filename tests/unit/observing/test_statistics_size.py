@@ -21,7 +21,7 @@ WORDS = {
     "conflicts": ("skip", "retry", "fail", "coalesce", "superseded", "replace", "put_off", "not_published"),
     "shadow": ("skip", "retry"),
     "lost": LOSS_REASONS,
-    "orphans": ("parent",),
+    "orphans": ("parent", "lease"),
     "runs": ("locked",),
 }
 TIMES = ("wait", "hold", "run", "queue")
