@@ -13,7 +13,7 @@ from .lease.lease import now
 from .protocol import holder_record
 from .protocol.exclusive import number_of, number_of_work
 from .protocol.keys import index_of, keys_of, statistics_of
-from .protocol.script import Question, Script
+from .protocol.script import Script, Undo
 from .protocol.wire import Argument
 from .transport.clients import Client, store_of
 from .transport.redis_errors import translated
@@ -59,7 +59,7 @@ class Record:
         *arguments: Argument,
         within: float = CALL_S,
         acks: int = 0,
-        undo: Question | None = None,
+        undo: Undo | None = None,
     ) -> Any:
         """Run a script and return its reply; the arguments are those of `Store.run`."""
         with translated(self._name, script.name):

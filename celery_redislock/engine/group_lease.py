@@ -79,7 +79,7 @@ class Member:
         self._on_lost, self._acks = on_lost, min_replicas
         self._holding = Holding(lock_name, ref(self), ref(self))
         self._renewal: Renewal | None = None
-        self._process = here()
+        self._process = here.process
 
     @property
     def loss(self) -> Loss | None:
@@ -129,7 +129,7 @@ class Member:
         Raises:
             StoreUnavailable: Redis could not be reached.
         """
-        if self._process is not here():
+        if self._process is not here.process:
             return False
         self._stop_renewing()
         return self._join(self._waited_as or self._name, self._name, idle_ms, metadata, runs=False)
@@ -145,7 +145,7 @@ class Member:
         Raises:
             StoreUnavailable: Redis could not be reached; the lock ends with its lease.
         """
-        if self._process is not here():
+        if self._process is not here.process:
             return Left.OTHERS
         self._stop_renewing()
         k = self._keys

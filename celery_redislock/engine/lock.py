@@ -266,13 +266,24 @@ class RedisLock:
         """
         timeout_s = None if timeout is None else to_ms(timeout, "timeout", minimum_ms=0) / 1000
         token = token or os.urandom(16).hex()
+        terms, verbs, metadata, ticket = self._terms, self._verbs, self._metadata, self._ticket
         try:
-            return self._attempt(token, mark, blocking, timeout_s)
+            if confirmations.last:
+                confirmations.settle(verbs)
+            if blocking and timeout_s != 0:
+                answer = self._wait(token, timeout_s)
+            else:
+                answer = verbs.acquire(token, terms.first_ttl_ms, 0, metadata, CALL_S, ticket, mark)
+            if not isinstance(answer, Busy):
+                self._take(token, answer)
+                return None
         except StoreUnavailable:
             raise
         except BaseException:
             self._undo(token)
             raise
+        self._was_busy = True
+        return answer.holder
 
     def release(
         self,
@@ -483,22 +494,12 @@ class RedisLock:
             raise LockBusy(self.lock_name, busy, busy.lease_left)
         return self
 
-    def _attempt(self, token: str, mark: str, blocking: bool, timeout_s: float | None) -> Holder | None:
-        terms, verbs, metadata, ticket = self._terms, self._verbs, self._metadata, self._ticket
-        if confirmations.last:
-            confirmations.settle(verbs)
-        if blocking and timeout_s != 0:
-            tell = self._holding.report_waiting
-            waiter = Waiter(verbs, token, terms.first_ttl_ms, metadata, ticket, tell)
-            answer = waiter.wait(timeout_s, terms.ttl_ms / 1000)
-            self._was_busy = self._was_busy or waiter.was_busy
-        else:
-            answer = verbs.acquire(token, terms.first_ttl_ms, 0, metadata, CALL_S, ticket, mark)
-        if isinstance(answer, Busy):
-            self._was_busy = True
-            return answer.holder
-        self._take(token, answer)
-        return None
+    def _wait(self, token: str, timeout_s: float | None) -> Granted | Busy:
+        terms, tell = self._terms, self._holding.report_waiting
+        waiter = Waiter(self._verbs, token, terms.first_ttl_ms, self._metadata, self._ticket, tell)
+        answer = waiter.wait(timeout_s, terms.ttl_ms / 1000)
+        self._was_busy = self._was_busy or waiter.was_busy
+        return answer
 
     def _release(self, done: str, remembered_ms: int, unused: bool, within: float) -> bool:
         lease = self._holding.lease

@@ -61,15 +61,22 @@ class Process:
     """Marks one process: what a fork inherits has the mark of the parent."""
 
 
-_here = Process()
+class Here:
+    """Where the code that asks runs. Read, not called: each run asks several times.
+
+    Attributes:
+        process: The mark of this process.
+    """
+
+    __slots__ = ("process",)
+
+    def __init__(self) -> None:
+        self.process = Process()
 
 
-def here() -> Process:
-    """Return the mark of this process."""
-    return _here
+here = Here()
 
 
 def begin_afresh() -> None:
     """Be another process from now on: so begins the child of a fork, see ``lease/per_client.py``."""
-    global _here
-    _here = Process()
+    here.process = Process()

@@ -135,7 +135,7 @@ _backgrounds: dict[Process, Background] = {}
 
 def background_here() -> Background:
     """Return the one of this process; the child of a fork begins its own."""
-    process = here()
+    process = here.process
     known = _backgrounds.get(process)
     if known is None:
         # In one step: two threads may come at once.

@@ -42,7 +42,7 @@ def destinations_of(app: Celery) -> tuple[Destination, ...]:
     Raises:
         ConfigurationError: A setting is wrong.
     """
-    process = here()
+    process = here.process
     made = _made.get(app)
     if made is None:
         made = _made.setdefault(app, {})
@@ -60,5 +60,5 @@ def apps_known() -> list[Celery]:
 
 def all_destinations() -> list[Destination]:
     """Return the destinations of all apps that have been asked for in this process."""
-    process = here()
+    process = here.process
     return [each for made in list(_made.values()) for each in made.get(process, ())]

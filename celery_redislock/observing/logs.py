@@ -23,7 +23,10 @@ class Log:
 
     def hear(self, event: Any) -> None:
         """Write the line of an event, if it has one."""
-        write = _WRITERS.get(type(event))
+        kind = type(event)
+        if kind in _OF_EACH_RUN and not logger.isEnabledFor(logging.DEBUG):
+            return
+        write = _WRITERS.get(kind)
         if write is not None:
             write(event)
 
@@ -38,24 +41,19 @@ def destination_of(app: Celery) -> Log:
 
 
 def _acquired(event: Acquired) -> None:
-    if logger.isEnabledFor(logging.DEBUG):
-        logger.debug(
-            "Task %s[%s] has lock %r after %.3f s", *_run(event), event.waited_s, extra=_extra(event)
-        )
+    logger.debug("Task %s[%s] has lock %r after %.3f s", *_run(event), event.waited_s, extra=_extra(event))
 
 
 def _released(event: Released) -> None:
-    if logger.isEnabledFor(logging.DEBUG):
-        logger.debug(
-            "Task %s[%s] gives back lock %r after %.3f s", *_run(event), event.held_s, extra=_extra(event)
-        )
+    logger.debug(
+        "Task %s[%s] gives back lock %r after %.3f s", *_run(event), event.held_s, extra=_extra(event)
+    )
 
 
 def _waiting(event: Waiting) -> None:
-    if logger.isEnabledFor(logging.DEBUG):
-        logger.debug(
-            "Task %s[%s] waits for lock %r, held by: %s", *_run(event), event.holder, extra=_extra(event)
-        )
+    logger.debug(
+        "Task %s[%s] waits for lock %r, held by: %s", *_run(event), event.holder, extra=_extra(event)
+    )
 
 
 def _conflicted(event: Conflicted) -> None:
@@ -96,6 +94,10 @@ _WRITERS: dict[type[Any], Callable[[Any], None]] = {
     Orphaned: _orphaned,
     Forced: _forced,
 }
+
+
+#: Told at the level "debug": what their lines say is not made where nobody reads it.
+_OF_EACH_RUN = frozenset({Acquired, Released, Waiting})
 
 
 def _run(event: Acquired | Released | Waiting) -> tuple[str, str, str]:

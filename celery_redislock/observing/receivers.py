@@ -19,20 +19,18 @@ from .destinations import Destination, all_destinations, apps_known, destination
 
 logger = logging.getLogger(__name__)
 
-#: Events that know the app whose lock it is.
-OF_AN_APP = (
+#: Events that know the task whose lock it is.
+OF_A_TASK = (
     events.Acquired,
     events.Waiting,
     events.Released,
     events.Conflicted,
     events.Lost,
     events.Orphaned,
-    events.Forced,
     events.Ran,
-    events.Ticked,
-    events.Led,
-    events.ChildDied,
 )
+#: Events that know the app.
+OF_AN_APP = (events.Forced, events.Ticked, events.Led, events.ChildDied)
 #: Events of the engine, which knows no app: all apps of the process are told.
 OF_THE_ENGINE = (events.Renewed, events.StoreFailed)
 
@@ -44,8 +42,10 @@ LEAST_S = 0.2
 
 def install() -> None:
     """Hear of all events. May be called any number of times."""
+    for of_a_task in OF_A_TASK:
+        events.listen(of_a_task, hear_of_a_task)
     for of_an_app in OF_AN_APP:
-        events.listen(of_an_app, hear)
+        events.listen(of_an_app, hear_of_an_app)
     for of_the_engine in OF_THE_ENGINE:
         events.listen(of_the_engine, hear_of_the_engine)
     signals.celeryd_init.connect(celery_events.note_worker, weak=False)
@@ -58,9 +58,14 @@ def install() -> None:
     atexit.register(close)
 
 
-def hear(event: Any) -> None:
+def hear_of_a_task(event: Any) -> None:
+    """Give an event to each destination of the app of its task."""
+    _give(_destinations_of(event.task.app), event)
+
+
+def hear_of_an_app(event: Any) -> None:
     """Give an event to each destination of its app."""
-    _give(_destinations_of(event.app if hasattr(event, "app") else event.task.app), event)
+    _give(_destinations_of(event.app), event)
 
 
 def hear_of_the_engine(event: Any) -> None:

@@ -77,8 +77,8 @@ class PublishLock:
         options = (int(again), int(runs and not again), exempt, mark)
         arguments = (token, work, ttl_ms, *options, number, number_of_work(work))
         keys = (k.lock, k.holder, k.reservation, k.done, questions)
-        undo = FREE, (k.reservation, questions), (token, number)
-        reply = self._companion.run(TAKE, keys, *arguments, within=within, undo=undo)
+        undone = FREE, (k.reservation, questions), (token, number)
+        reply = self._companion.run(TAKE, keys, *arguments, within=within, undo=lambda: undone)
         if reply[0] == 1:
             return None
         _, left_ms, waiting, description = reply

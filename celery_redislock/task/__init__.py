@@ -10,6 +10,7 @@ taken before the first of them and given back after the last.
 * ``acquisition.py`` takes the lock, or settles why not
 * ``own_locks.py`` makes the locks of a task's runs
 * ``run.py`` one run: its lock, its body, its end
+* ``request_stack.py`` the requests of a task; a run has ended when its own is taken away
 * ``interruption.py`` how a running body is made to raise
 * ``held_locks.py`` which locks are held around this thread
 * ``unlocked.py`` what stands for the lock where there is none

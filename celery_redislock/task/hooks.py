@@ -74,7 +74,7 @@ def _lock_first(hook: Hook) -> Hook:
 
     @wraps(hook)
     def before_start(self: Any, task_id: str, args: Any, kwargs: Any) -> Any:
-        request = self.request
+        request = self.request_stack.top or self.request
         headers = request.headers
         if headers and not MARKS.isdisjoint(headers):
             marked_messages.look(self, headers)
@@ -93,7 +93,7 @@ def _in_its_body(hook: Hook) -> Hook:
 
     @wraps(hook)
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        request = self.request
+        request = self.request_stack.top or self.request
         begun = run.run_of(request)
         try:
             if early_end.ATTRIBUTE in request.__dict__:
@@ -134,7 +134,7 @@ def _release_after(hook: Hook) -> Hook:
         try:
             return None if is_empty else hook(self, status, retval, task_id, *args)
         finally:
-            run.finish(self.request, done=task_id)
+            run.finish(self.request_stack.top or self.request, done=task_id)
 
     return after_return
 

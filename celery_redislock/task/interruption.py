@@ -46,7 +46,7 @@ def interruptible_here() -> Interruptible:
     throw = _throw_here()
     if throw is not None:
         return _InGreenlet(throw)
-    return _InMainThread() if threading.get_ident() == _main_thread(here()) else _InThread()
+    return _InMainThread() if threading.get_ident() == _main_thread(here.process) else _InThread()
 
 
 @lru_cache(maxsize=1)

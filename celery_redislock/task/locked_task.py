@@ -26,6 +26,7 @@ from ..worker.request import locked_request
 from . import base_class, coroutines, direct_calls, map_calls, run
 from .hooks import called_by_celery, only_checks, refuse_unless_surrounded, surround_hooks
 from .receivers import install, prepare
+from .request_stack import RequestStack
 from .resent import is_resent
 from .run import current_lock
 
@@ -110,8 +111,8 @@ class LockedTask(Planned):
             direct_calls.refuse_class_without_hooks(cls, str(cls.name))
         # The class is finished: it has the hooks of all its bases, and of the setting task_annotations.
         surround_hooks(cls)
-        if not isinstance(cls.request_stack, run.RequestStack):
-            cls.request_stack = run.RequestStack()
+        if not isinstance(cls.request_stack, RequestStack):
+            cls.request_stack = RequestStack()
         throws = cls.throws if isinstance(cls.throws, tuple) else (cls.throws,)
         cls._busy_is_expected_by_us |= LockBusy not in throws
         if LockBusy not in throws:

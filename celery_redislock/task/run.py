@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 from celery import Task
 from celery._state import get_current_task
 from celery.exceptions import Ignore
-from celery.utils.threads import _LocalStack as LocalStack
 
 from ..config.call import Call
 from ..config.options import LockOptions
@@ -36,7 +34,8 @@ from .unlocked import Unknown, Unlocked
 
 logger = logging.getLogger(__name__)
 
-_ATTRIBUTE = "redislock_run"
+#: Of a request: its run.
+ATTRIBUTE = "redislock_run"
 
 
 class Run:
@@ -70,7 +69,7 @@ class Run:
         self._task = task
         # Kept, because Celery looks it up each time that it is asked for.
         self._request = request
-        self._process = here()
+        self._process = here.process
 
     def take(self, call: Call, around: tuple[Any, ...]) -> None:
         """Take the lock of this call, or settle why it cannot: see `begin`.
@@ -241,7 +240,7 @@ class Run:
             unused: The body has not begun.
             is_last: Nothing of this run comes after it, so Redis need not confirm it first.
         """
-        if self._process is not here():
+        if self._process is not here.process:
             return
         if done and self._ticket is not None:
             self._ticket.end()
@@ -327,7 +326,7 @@ def raise_again() -> None:
 
 def run_of(request: Any) -> Run | None:
     """Return the run of a request, once it has begun."""
-    return getattr(request, _ATTRIBUTE, None)
+    return getattr(request, ATTRIBUTE, None)
 
 
 def begin(task: Planned, request: Any, args: Any, kwargs: Any) -> None:
@@ -340,14 +339,14 @@ def begin(task: Planned, request: Any, args: Any, kwargs: Any) -> None:
         LockKeyError, TypeError: The arguments give no name.
         ConfigurationError: The call's own lock options are wrong.
     """
-    if _ATTRIBUTE in request.__dict__:
+    if ATTRIBUTE in request.__dict__:
         return
     headers = request.headers
     if headers is None:
         # Celery copies a request for a direct call; without headers the copy would take the run for one.
         headers = request.headers = {}
     plan = task.plan_for(headers.get(CALL_HEADER))
-    run = request.__dict__[_ATTRIBUTE] = Run(task, plan.options, request)
+    run = request.__dict__[ATTRIBUTE] = Run(task, plan.options, request)
     if request.delivery_info and request.delivery_info.get("redelivered"):
         redelivery.mark(request)
     around = enter(run)
@@ -368,34 +367,9 @@ def finish(request: Any, done: str = "") -> None:
         request: That ends.
         done: The id of its task, if that returned or raised and will not come again.
     """
-    run = run_of(request)
+    run = request.__dict__.get(ATTRIBUTE)
     if run is not None:
         leave(run)
         if run.has_anything:
             run.give_back(done, is_last=bool(done))
         run.has_ended = True
-
-
-class RequestStack(LocalStack):  # type: ignore[type-arg]
-    """The requests of a task; a run has ended, whatever has ended it, when its request is taken away.
-
-    Celery calls no ``after_return`` after `Ignore`, `Reject`, ``sys.exit()`` and in a child that is
-    terminated. But the request goes in all of these cases, after everything else.
-    """
-
-    def pop(self) -> Any:
-        """Take the topmost request away, and give back what its run has not given back."""
-        run = run_of(self.top)
-        if run is not None and not run.copies and not run.has_ended:
-            # Before: a receiver of `lock_released` asks the task for its request.
-            with suppress(Exception):  # as Celery does with what a receiver of a signal raises
-                finish(self.top)
-        request = super().pop()
-        if run is None:
-            return request
-        if run.copies:
-            run.copies -= 1
-            return request
-        # The run has the request: without this, both would wait for the garbage collector.
-        del request.__dict__[_ATTRIBUTE]
-        return request

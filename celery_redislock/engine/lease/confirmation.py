@@ -24,11 +24,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from typing import NamedTuple
 
 from ...errors import StoreUnavailable
-from ..protocol.exclusive import DONE, Refused, Released, released
+from ..protocol.exclusive import DONE, RELEASED, Refused, Released
 from ..protocol.script import Question
 from ..threads import begin
 from ..transport.store import CALL_S, LEAST_ATTEMPT_S
@@ -62,11 +61,15 @@ class ReleaseOutcome(NamedTuple):
     is_forced: bool = False
 
 
-def outcome_of(answer: Released | Refused) -> ReleaseOutcome:
+def _outcome_of(answer: Released | Refused) -> ReleaseOutcome:
     """Return what an answer to a release means for the holder."""
     if isinstance(answer, Refused):
         return ReleaseOutcome(released=False, is_forced=answer.is_forced)
     return ReleaseOutcome(released=True, has_pending=answer.has_pending)
+
+
+#: What Redis answers to a release -> what that means for the holder.
+_OUTCOMES = {reply: _outcome_of(answer) for reply, answer in RELEASED.items()}
 
 
 class Unconfirmed:
@@ -78,9 +81,12 @@ class Unconfirmed:
         unread: The reply to it.
         sent_at: When, on the monotonic clock.
         tell: Takes the outcome, once.
+
+    Attributes:
+        lock: Which lock it is of: its store and its name.
     """
 
-    __slots__ = ("_outcome", "_question", "_tell", "_unread", "_untold", "_verbs", "sent_at")
+    __slots__ = ("_outcome", "_question", "_tell", "_untold", "_verbs", "lock", "sent_at", "unread")
 
     def __init__(
         self,
@@ -90,21 +96,12 @@ class Unconfirmed:
         sent_at: float,
         tell: Callable[[ReleaseOutcome], object],
     ) -> None:
-        self._verbs, self._question, self._unread, self._tell = verbs, question, unread, tell
+        self._verbs, self._question, self.unread, self._tell = verbs, question, unread, tell
+        self.lock: tuple[object, str] = verbs.store, verbs.lock_name
         self._outcome: ReleaseOutcome | None = None
         #: Emptied by the one that tells.
         self._untold = [True]
         self.sent_at = sent_at
-
-    @property
-    def is_done(self) -> bool:
-        """Whether its reply was read, and says no more than that the lock is free."""
-        return self._unread.is_here and self._unread.reply == DONE
-
-    @property
-    def lock(self) -> tuple[object, str]:
-        """Which lock it is of: its store and its name."""
-        return self._verbs.store, self._verbs.lock_name
 
     def settle(self, deadline: float) -> None:
         """Find out what became of it: from the reply, else by asking again.
@@ -126,11 +123,11 @@ class Unconfirmed:
             self._tell(outcome)
 
     def _read(self, deadline: float) -> ReleaseOutcome | None:
-        unread = self._unread
+        unread = self.unread
         if not unread.is_here:
             self._verbs.store.read_unread(unread, deadline)
         if isinstance(unread.reply, int):
-            return outcome_of(released(unread.reply))
+            return _OUTCOMES[unread.reply]
         # Until it is known to run again, nobody goes on without the reply.
         self._verbs.store.has_run.discard(self._question[0].sha)
         return None
@@ -138,7 +135,7 @@ class Unconfirmed:
     def _ask_again(self, deadline: float) -> ReleaseOutcome:
         try:
             within = max(deadline - time.monotonic(), LEAST_ATTEMPT_S)
-            return outcome_of(self._verbs.ask_release(self._question, within))
+            return _outcome_of(self._verbs.ask_release(self._question, within))
         except StoreUnavailable as error:
             return ReleaseOutcome(released=False, error=error)
 
@@ -204,7 +201,7 @@ class Confirmations:
     def _confirm_what_is_done(self) -> None:
         """Confirm those whose replies say that all is well: each keeps the memory of its run."""
         for unconfirmed in list(self._waiting)[-LATEST:]:
-            if unconfirmed.is_done:
+            if unconfirmed.unread.reply == DONE:
                 self._confirm(unconfirmed, 0.0)
 
     def _confirm(self, unconfirmed: Unconfirmed, deadline: float) -> None:
@@ -217,8 +214,10 @@ class Confirmations:
 
     def _forget(self, unconfirmed: Unconfirmed) -> None:
         # Only now: interrupted before this, it is confirmed again.
-        with suppress(ValueError, IndexError):  # another thread has
+        try:  # noqa: SIM105 - each run comes here, and `suppress` costs it three calls
             self._waiting.remove(unconfirmed)
+        except (ValueError, IndexError):  # another thread has
+            pass
         last = self.last.pop(unconfirmed.lock, None)
         if last is not None and last is not unconfirmed:
             self.last.setdefault(last.lock, last)

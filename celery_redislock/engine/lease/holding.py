@@ -44,7 +44,7 @@ class _Grant:
     def __init__(self, lease: Lease) -> None:
         self.lease = lease
         #: Who holds it: the child of a fork inherits the object, and not the lock.
-        self.process = here()
+        self.process = here.process
         self.loss: Loss | None = None
         #: Of the last renewal.
         self.failure = ""
@@ -78,7 +78,9 @@ class Holding:
     def lease(self) -> Lease | None:
         """The last lease that was granted to this process and not given back, valid or not."""
         grant = self._grant
-        return grant.lease if grant is not None and not grant.is_over and grant.process is here() else None
+        return (
+            grant.lease if grant is not None and not grant.is_over and grant.process is here.process else None
+        )
 
     @property
     def valid_lease(self) -> Lease | None:
@@ -93,13 +95,13 @@ class Holding:
         Computed from the clock, so it is right even before the thread that renews has noticed.
         """
         grant = self._grant
-        return grant.loss_by_now if grant is not None and grant.process is here() else None
+        return grant.loss_by_now if grant is not None and grant.process is here.process else None
 
     @property
     def absence(self) -> str:
         """Why there is no valid lease."""
         grant = self._grant
-        if grant is not None and not grant.is_over and grant.process is not here():
+        if grant is not None and not grant.is_over and grant.process is not here.process:
             return "this process is the child of a fork: only its parent may hold it"
         loss = self.loss
         return "it is not held" if loss is None else loss.text

@@ -27,6 +27,7 @@ class Terms(NamedTuple):
         min_hold_ms: Released earlier, the lock stays busy until so long after it was taken.
         max_hold_ms: No renewal reaches further than this after it was taken; None: no bound.
         min_replicas: So many must have acknowledged a grant or a renewal.
+        is_long: The record of the holder would outlive the lock by more than two minutes.
     """
 
     ttl_ms: int
@@ -35,11 +36,7 @@ class Terms(NamedTuple):
     min_hold_ms: int
     max_hold_ms: int | None
     min_replicas: int
-
-    @property
-    def is_long(self) -> bool:
-        """Whether the record of the holder would outlive the lock by more than two minutes."""
-        return self.ttl_ms > LONG_MS
+    is_long: bool
 
     @classmethod
     def in_ms(
@@ -51,7 +48,8 @@ class Terms(NamedTuple):
         min_replicas: int = 0,
     ) -> Terms:
         """Return terms of what was checked before."""
-        return cls(ttl_ms, first_ms(ttl_ms, max_hold_ms), wait_ms, min_hold_ms, max_hold_ms, min_replicas)
+        first_ttl_ms, is_long = first_ms(ttl_ms, max_hold_ms), ttl_ms > LONG_MS
+        return cls(ttl_ms, first_ttl_ms, wait_ms, min_hold_ms, max_hold_ms, min_replicas, is_long)
 
 
 def terms_of(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import redis
@@ -82,13 +83,13 @@ class LockVerbs:
     def _acquire(self, question: Question, sent_at: float, within: float) -> Granted | Busy | None:
         """Ask once; None: what this question was granted is gone already."""
         script, keys, arguments = question
-        undo = exclusive.undo_of(self.keys, question)
+        undo = partial(exclusive.undo_of, question)
         try:
             reply = self.store.run(script, keys, arguments, within, self.min_replicas, undo)
         except REDIS_ERRORS as error:
             if isinstance(error, NotReplicated):
                 with suppress(StoreUnavailable):
-                    self._run(undo, within=1.0)
+                    self._run(undo(), within=1.0)
             raise unavailable(self.lock_name, script.name, error) from error
         return exclusive.acquired(reply, sent_at)
 

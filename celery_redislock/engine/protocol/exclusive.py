@@ -125,8 +125,8 @@ DONE = 1
 #: What a renewal or a release answers when the lock is not the caller's any more -> what that means.
 REFUSED = {0: Refused(is_forced=False), -1: Refused(is_forced=True)}
 #: What a release answers -> what it means.
-_RELEASED: dict[int, Released | Refused]
-_RELEASED = {DONE: Released(has_pending=False), 2: Released(has_pending=True), **REFUSED}
+RELEASED: dict[int, Released | Refused]
+RELEASED = {DONE: Released(has_pending=False), 2: Released(has_pending=True), **REFUSED}
 #: What the script says in place of the lease left when the lock is free: PTTL's word for no such key.
 _FREE = -2
 
@@ -177,11 +177,10 @@ def acquire_again(question: Question, asked_at: float) -> Question:
     return script, keys, (token, ttl_ms, patience_ms, metadata, number_of(asked_at), *ticket)
 
 
-def undo_of(keys: LockKeys, question: Question) -> Question:
+def undo_of(question: Question) -> Question:
     """Return what undoes a question that `acquire` made, and none that was asked later; see `leave`."""
-    _, asked, arguments = question
-    left = (keys.lock, keys.holder, keys.waiters, keys.seen, asked[6])
-    return LEAVE, left, (arguments[0], arguments[4])
+    _, (lock, holder, _, waiters, seen, _, questions, *_), (token, _, _, _, number, *_) = question
+    return LEAVE, (lock, holder, waiters, seen, questions), (token, number)
 
 
 def acquired(reply: Any, sent_at: float) -> Granted | Busy | None:
@@ -252,7 +251,7 @@ def release(
 
 def released(reply: Any) -> Released | Refused:
     """Read the reply to `release`."""
-    return _RELEASED[reply]
+    return RELEASED[reply]
 
 
 def renew(keys: LockKeys, token: str, ttl_ms: int) -> Question:

@@ -96,7 +96,7 @@ def _keys_of(lock_name: str) -> LockKeys:
         raise ConfigurationError(
             f"a lock's name must not begin with {COMPANION.decode()!r}: such keys belong to other locks"
         )
-    in_slot = _in_slot_of(lock)
+    in_slot = _in_slot_of(lock) if b"}" in lock else b":{" + lock + b"}"
     return LockKeys(lock, *[companion + in_slot for companion in _COMPANIONS])
 
 
@@ -130,13 +130,11 @@ def statistics_of(prefix: str) -> bytes:
 
 
 def _in_slot_of(lock: bytes) -> bytes:
-    """Return a suffix that carries the whole name and puts a key into its slot.
+    """Return a suffix that carries the whole name, with a brace in it, and puts a key into its slot.
 
     Redis hashes what stands between the first ``{`` and the first ``}`` after it, if that is not
     empty; else the whole key. The separators differ, so that no two names share a suffix.
     """
-    if b"}" not in lock:
-        return b":{" + lock + b"}"
     opening = lock.find(b"{")
     if 0 <= opening < lock.find(b"}", opening + 1) - 1:
         return b"@" + lock

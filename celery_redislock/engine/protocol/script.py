@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING, TypeAlias
@@ -75,6 +76,8 @@ class Script:
 
 #: One run of a script: with which keys and arguments.
 Question: TypeAlias = tuple[Script, tuple[bytes, ...], tuple[Argument, ...]]
+#: Returns what takes a question back. Few questions need it, so it is made when one does.
+Undo: TypeAlias = Callable[[], Question]
 
 
 def _read(folder: Traversable, name: str) -> str:

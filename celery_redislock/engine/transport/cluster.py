@@ -13,7 +13,7 @@ import redis
 from redis.crc import key_slot
 from redis.exceptions import ClusterDownError
 
-from ..protocol.script import Question
+from ..protocol.script import Undo
 from ..protocol.wire import Command
 from .cluster_pipeline import ClusterPipeline
 from .redirection import Redirection, key_of, redirection
@@ -71,7 +71,7 @@ class ClusterStore(RoutedStore):
         deadline: float,
         within: float = math.inf,
         acks: int = 0,
-        undo: Question | None = None,
+        undo: Undo | None = None,
     ) -> Any:
         """Send a command to the master of its key's slot, and on to where that sends it."""
         key = key_of(command)
@@ -111,7 +111,7 @@ class ClusterStore(RoutedStore):
         for server in list(self._servers.values()):
             server.close_idle()
 
-    def take_back(self, undo: Question | None) -> None:
+    def take_back(self, undo: Undo | None) -> None:
         """Take back what the masters were asked."""
         for server in list(self._servers.values()):
             server.take_back(undo)

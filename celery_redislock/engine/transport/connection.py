@@ -12,7 +12,7 @@ import redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from ..protocol.script import Question
+from ..protocol.script import Undo
 from ..protocol.wire import Command, packed
 from .bounded import BoundedSocket, Clock, NoSocket, reader_of
 from .replication import missing_acks, wait_for
@@ -61,7 +61,7 @@ class BoundedConnection:
         self.unread: UnreadReply | None = None
         self.was_slow = False
         self.used_at = 0.0
-        self.undo: Question | None = None
+        self.undo: Undo | None = None
 
     def open(self, _: Sequence[Command], within: float) -> None:
         """Open the connection, if it is not; see `Exchange`.
@@ -121,7 +121,8 @@ class BoundedConnection:
             redis.RedisError: Redis refused, or did not answer in time.
         """
         self.used_at = now
-        if not self.is_ready:
+        unread = self.unread
+        if unread is None and not self.is_ready:
             now = self._make_ready(deadline)
         if now + within < deadline:
             deadline, left_s = now + within, within
@@ -132,6 +133,10 @@ class BoundedConnection:
         self.is_ready = self.is_owed = False
         self._sock.begin(packed(command), deadline, left_s)
         self.is_owed = True
+        if unread is not None:
+            # It comes first, and most often with the other: both are received at once.
+            self.unread = None
+            unread.answer(self._reply_or_error())
         try:
             # It stays open when no reply comes, for a last word.
             reply = self._read()

@@ -11,7 +11,7 @@ from typing import Any
 import redis
 from redis.sentinel import MasterNotFoundError
 
-from ..protocol.script import Question
+from ..protocol.script import Undo
 from ..protocol.wire import Command
 from .connection import BoundedConnection
 from .routing import AGAIN_S, LOOK_UP_S, Address, RoutedStore, left_until, passes, placed, share_of
@@ -59,7 +59,7 @@ class SentinelStore(RoutedStore):
         deadline: float,
         within: float = math.inf,
         acks: int = 0,
-        undo: Question | None = None,
+        undo: Undo | None = None,
     ) -> Any:
         """Send a command once, to the master."""
         if self._is_stale or self._known is None:
@@ -91,7 +91,7 @@ class SentinelStore(RoutedStore):
         if self._known is not None:
             self._known[1].close_idle()
 
-    def take_back(self, undo: Question | None) -> None:
+    def take_back(self, undo: Undo | None) -> None:
         """Take back what the master was asked."""
         if self._known is not None:
             self._known[1].take_back(undo)

@@ -22,7 +22,7 @@ from redis.exceptions import AuthenticationError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from ..protocol.script import Question
+from ..protocol.script import Undo
 from ..protocol.wire import Command
 from .bounded import BoundedSocket, Clock, NoSocket, connected, step_of
 from .connection import BoundedConnection
@@ -98,7 +98,7 @@ class Server(Store):
         deadline: float,
         within: float = math.inf,
         acks: int = 0,
-        undo: Question | None = None,
+        undo: Undo | None = None,
     ) -> Any:
         """Send a command once."""
         idle = self._idle
@@ -133,13 +133,14 @@ class Server(Store):
         except IndexError:
             return None
         try:
-            with suppress(redis.RedisError, OSError):
-                if now - connection.used_at > LOOKED_AT_S:
-                    self._look_at(connection, now, now + self._attempt_s)
-                if connection.settle(now + self._attempt_s):
-                    unread = connection.post(command, now)
-                    idle.append(connection)
-                    return unread
+            if now - connection.used_at > LOOKED_AT_S:
+                self._look_at(connection, now, now + self._attempt_s)
+            if connection.is_ready or connection.settle(now + self._attempt_s):
+                unread = connection.post(command, now)
+                idle.append(connection)
+                return unread
+        except (redis.RedisError, OSError):
+            pass  # the caller asks in the usual way
         except BaseException:
             connection.close()
             raise
@@ -198,11 +199,11 @@ class Server(Store):
         idle, self._idle = self._idle, deque()
         _close_all(idle)
 
-    def take_back(self, undo: Question | None) -> None:
+    def take_back(self, undo: Undo | None) -> None:
         """Send what takes back the question of a call behind each copy of it that was not answered."""
         for connection in list(self._left):
             if undo is not None and connection.undo is undo:
-                script, keys, arguments = undo
+                script, keys, arguments = undo()
                 connection.say(script.in_full(keys, arguments))
 
     def masters(self) -> Sequence[Server]:
@@ -233,7 +234,7 @@ class Server(Store):
         error: BaseException,
         *,
         is_call: bool,
-        undo: Question | None,
+        undo: Undo | None,
     ) -> None:
         if connection.is_ready:
             # Redis refused, or nothing was sent.

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import redis
 from redis.exceptions import NoScriptError, ResponseError
 
-from ..protocol.script import Question, Script
+from ..protocol.script import Script, Undo
 from ..protocol.wire import Argument, Command
 from .bounded import STEP_S
 from .unread import UnreadReply
@@ -45,9 +45,7 @@ class Store(ABC):
     def round_trip_s(self) -> float:
         """What a question and its answer took when a connection was opened last, seconds; 0.0: not known."""
 
-    def call(
-        self, command: Command, within: float = CALL_S, acks: int = 0, undo: Question | None = None
-    ) -> Any:
+    def call(self, command: Command, within: float = CALL_S, acks: int = 0, undo: Undo | None = None) -> Any:
         """Send a command, again if its reply is lost, and return the reply.
 
         Only for commands that may be sent twice. One deadline holds for all: to find the server, to open
@@ -95,7 +93,7 @@ class Store(ABC):
         arguments: tuple[Argument, ...] = (),
         within: float = CALL_S,
         acks: int = 0,
-        undo: Question | None = None,
+        undo: Undo | None = None,
     ) -> Any:
         """Run a script and return its reply, in at most `within` seconds.
 
@@ -150,7 +148,7 @@ class Store(ABC):
         deadline: float,
         within: float = math.inf,
         acks: int = 0,
-        undo: Question | None = None,
+        undo: Undo | None = None,
     ) -> Any:
         """Send a command once and return its reply.
 
@@ -170,7 +168,7 @@ class Store(ABC):
         """
 
     @abstractmethod
-    def take_back(self, undo: Question | None) -> None:
+    def take_back(self, undo: Undo | None) -> None:
         """Send what takes back the question of a call behind each copy of it that was not answered."""
 
     @abstractmethod

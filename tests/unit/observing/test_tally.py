@@ -33,7 +33,8 @@ HOLDER = Holder({"task": NAME, "id": "holder", "host": "worker2"})
 
 def task_with(headers: dict[str, Any] | None = None, *, id: str = "id", retries: int = 0) -> Any:  # noqa: A002
     """Return a task in a run whose message has these headers."""
-    return SimpleNamespace(name=NAME, request=SimpleNamespace(id=id, headers=headers or {}, retries=retries))
+    request = SimpleNamespace(id=id, headers=headers or {}, retries=retries)
+    return SimpleNamespace(name=NAME, request=request, request_stack=SimpleNamespace(top=request))
 
 
 TASK = task_with()
@@ -371,7 +372,8 @@ def test_many_numbers_are_written_a_batch_a_second(
     monkeypatch.setattr(background, "put_later", put_sooner)
     tally = Tally(record, (), background)
     tasks = [
-        SimpleNamespace(name=f"task-{number}", request=TASK.request) for number in range(IN_A_BATCH + 10)
+        SimpleNamespace(name=f"task-{number}", request_stack=TASK.request_stack)
+        for number in range(IN_A_BATCH + 10)
     ]
 
     with stopped(background):

@@ -55,13 +55,13 @@ def test_nothing_is_kept_of_a_client_that_is_gone(redis_url: str) -> None:
     "ignore:Using fork", "ignore:This process", "ignore::pytest.PytestUnraisableExceptionWarning"
 )
 def test_the_child_of_a_fork_knows_of_no_lease_and_no_waiter(verbs: LockVerbs) -> None:
-    room, renewal, parent = mailroom_with(verbs, b"one"), renewal_of(verbs.store, 1.0), here()
+    room, renewal, parent = mailroom_with(verbs, b"one"), renewal_of(verbs.store, 1.0), here.process
     renewal._watches["token"] = None  # type: ignore[assignment]
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:  # no assertion here: the child ends at once, whatever happens
         is_new = mailroom_with(verbs, b"two") is not room
-        os.write(writing, b"%d%d%d" % (is_new, not renewal._watches, here() is not parent))
+        os.write(writing, b"%d%d%d" % (is_new, not renewal._watches, here.process is not parent))
         os._exit(0)
     os.waitpid(pid, 0)
     os.close(writing)

@@ -21,7 +21,7 @@ def terms(
 def test_durations_are_milliseconds_inside() -> None:
     asked = terms(expire=1.5, wait=timedelta(seconds=2), min_hold=0.25, max_hold=60, acks=1)
 
-    assert asked == Terms(1500, 1500, 2000, 250, 60_000, 1)
+    assert asked == Terms(1500, 1500, 2000, 250, 60_000, 1, is_long=False)
 
 
 def test_the_first_lease_is_not_longer_than_max_hold() -> None:

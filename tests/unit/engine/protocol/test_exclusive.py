@@ -107,10 +107,10 @@ def test_the_undo_of_a_question_leaves_what_a_later_one_was_granted(
     later = exclusive.acquire_again(question, asked_at + 1)
 
     assert isinstance(exclusive.acquired(asked(client, later), asked_at + 1), Granted)
-    asked(client, exclusive.undo_of(keys, question))
+    asked(client, exclusive.undo_of(question))
 
     assert client.get(NAME) == token.encode()
-    asked(client, exclusive.undo_of(keys, later))
+    asked(client, exclusive.undo_of(later))
     assert not client.exists(NAME)
 
 
@@ -121,7 +121,7 @@ def test_a_question_that_is_asked_again_differs_by_its_number(keys: LockKeys, mo
     assert exclusive.acquire_again(question, 2.0) == exclusive.acquire(
         keys, "token", TTL_MS, 0, METADATA, 2.0, **more
     )
-    assert exclusive.undo_of(keys, question) == exclusive.leave(keys, "token", 1.0, more.get("mark", ""))
+    assert exclusive.undo_of(question) == exclusive.leave(keys, "token", 1.0, more.get("mark", ""))
 
 
 def test_a_lock_is_looked_at_and_taken_away(client: redis.Redis, keys: LockKeys) -> None:
