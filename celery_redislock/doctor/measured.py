@@ -8,10 +8,13 @@ from collections.abc import Iterator
 from .delivery import longer
 from .finding import Problem
 from .history import History
-from .wording import rounded_up, seconds
+from .rule import CannotLook
+from .wording import names, rounded_up, seconds
 
 #: A renewal may come so many times as late as the latest one, before the lease ends.
 ROOM_OF_A_LEASE = 3
+#: Pools whose leases are renewed by a greenlet: it runs when the bodies wait.
+GREEN_POOLS = ("gevent", "eventlet")
 #: This share of the runs may lose their lock at `lock_max_hold`.
 SHARE_OF_LONG_RUNS = 0.01
 #: A percentile is right within this factor.
@@ -60,12 +63,32 @@ def lease_shorter_than_a_stall(seen: History) -> Iterator[Problem]:
     too_short = [
         each for each in seen.configured.locked if each.options.ttl_ms / 1000 < ROOM_OF_A_LEASE * late_s
     ]
+    why, cure = _bodies_that_compute(seen) if too_short else ("", "")
     for each in too_short:
         yield Problem(
             f"a renewal was asked for {seconds(late_s)} late, and lock_ttl of {each.name} is "
-            f"{seconds(each.options.ttl_ms / 1000)}: a stall that is a little longer loses its lock",
-            f"lock_ttl={rounded_up(ROOM_OF_A_LEASE * late_s)}",
+            f"{seconds(each.options.ttl_ms / 1000)}: a stall that is a little longer loses its lock{why}",
+            f"lock_ttl={rounded_up(ROOM_OF_A_LEASE * late_s)}{cure}",
         )
+
+
+def _bodies_that_compute(seen: History) -> tuple[str, str]:
+    """Return why a worker of greenlets renews late, and another cure; nothing if none answers.
+
+    There the latest renewal tells how long a body has computed: nothing else runs meanwhile.
+    """
+    try:
+        green = [worker for worker in seen.live.workers if worker.pool in GREEN_POOLS]
+    except CannotLook:
+        green = []
+    if not green:
+        return "", ""
+    pools = " and ".join(sorted({worker.pool for worker in green}))
+    return (
+        f"; {names([worker.name for worker in green])} runs {pools}, where a body that computes without "
+        "waiting holds up all renewals",
+        " # or a queue of their own for tasks that compute, and a worker with -P prefork for it",
+    )
 
 
 def hold_shorter_than_runs(seen: History) -> Iterator[Problem]:

@@ -44,6 +44,11 @@ class Worker(NamedTuple):
     settings: Mapping[str, Any]
     clock: Clock
 
+    @property
+    def pool(self) -> str:
+        """What ``celery worker -P`` calls its pool; empty: it does not say."""
+        return str(self.settings.get("pool", ""))
+
 
 def ask_workers(app: Celery) -> tuple[Worker, ...]:
     """Ask all workers of an app, and return those that answer, in the order of their names.

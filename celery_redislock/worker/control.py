@@ -56,6 +56,7 @@ def lock_settings(state: Any) -> dict[str, Any]:
     return {
         "app": app.main,
         "host": socket.gethostname(),
+        "pool": _name_of(state.consumer.pool),
         "processes": _one_at_a_time(state.consumer.pool),
         "version": import_module(__name__.partition(".")[0]).__version__,
         "clock": time.time(),
@@ -67,6 +68,11 @@ def lock_settings(state: Any) -> dict[str, Any]:
             if isinstance(task, Planned) and not name.startswith(("celery.", "celery_redislock."))
         },
     }
+
+
+def _name_of(pool: Any) -> str:
+    """Return what ``celery worker -P`` calls a pool of Celery's; of another one, the name of its module."""
+    return type(pool).__module__.rpartition(".")[2]
 
 
 def _one_at_a_time(pool: Any) -> list[int]:

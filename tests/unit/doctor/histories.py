@@ -10,6 +10,7 @@ from celery import Celery
 
 from celery_redislock.doctor.configuration import Configuration
 from celery_redislock.doctor.history import History
+from celery_redislock.doctor.rule import CannotLook
 from celery_redislock.observing.counting import Numbers, bucket_of
 from celery_redislock.observing.statistics import EngineNumbers, EntryNumbers, Statistics, TaskNumbers
 
@@ -60,7 +61,12 @@ def history(
 
 
 class _Unseen:
-    """What runs now is not looked at."""
+    """What runs now is not looked at, and no worker answers."""
 
     def __init__(self, app: Celery) -> None:
         self.configured = Configuration(app)
+
+    @property
+    def workers(self) -> Any:
+        """The workers that answer."""
+        raise CannotLook("no worker has answered")

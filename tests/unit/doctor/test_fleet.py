@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from celery import Celery
+from celery.concurrency import ALIASES
 
 from celery_redislock.doctor.live import Live
 from celery_redislock.doctor.rule import HISTORY, LIVE, CannotLook
@@ -143,6 +144,15 @@ def test_a_pool_whose_process_runs_several_tasks_names_none(app: Celery, info: d
     said = control.lock_settings(SimpleNamespace(app=app, consumer=SimpleNamespace(pool=pool)))
 
     assert said["processes"] == []
+
+
+@pytest.mark.parametrize("pool", ["prefork", "solo", "gevent", "eventlet"])
+def test_a_worker_says_what_its_pool_is_called_on_the_command_line(app: Celery, pool: str) -> None:
+    of_celery = type("TaskPool", (), {"__module__": ALIASES[pool].partition(":")[0]})()
+
+    said = control.lock_settings(SimpleNamespace(app=app, consumer=SimpleNamespace(pool=of_celery)))
+
+    assert said["pool"] == pool
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,9 @@ import pytest
 from celery import Celery
 
 from celery_redislock.doctor import measured
+from celery_redislock.doctor.configuration import Configuration
+from celery_redislock.doctor.rule import CannotLook
+from celery_redislock.doctor.workers import Clock, Worker
 
 from ...support.applications import locked
 from .histories import engine_numbers, history, task_numbers
@@ -23,6 +26,24 @@ def app(unreached: Celery) -> Celery:
 
 def has(app: Celery, **options: Any) -> None:
     locked(app, lambda: None, name=TASK, **options)
+
+
+class Workers:
+    """What runs now: one worker for each of these pools; none answers if there are none."""
+
+    def __init__(self, app: Celery, *pools: str) -> None:
+        self.configured = Configuration(app)
+        self._pools = pools
+
+    @property
+    def workers(self) -> tuple[Worker, ...]:
+        """The workers that answer."""
+        if not self._pools:
+            raise CannotLook("no worker has answered")
+        return tuple(
+            Worker(f"w{number}@host", {"pool": pool}, Clock(0.0, 0.0))
+            for number, pool in enumerate(self._pools, 1)
+        )
 
 
 class TestDeliveredAgain:
@@ -81,6 +102,25 @@ class TestLeaseShorterThanAStall:
         has(app, lock_ttl=10)
 
         assert not list(measured.lease_shorter_than_a_stall(history(app, engine=engine_numbers(*late_s))))
+
+    @pytest.mark.parametrize(
+        ("pools", "told"),
+        [
+            (("prefork", "gevent"), "w2@host runs gevent, where a body that computes"),
+            (("prefork",), ""),
+            ((), ""),
+        ],
+    )
+    def test_workers_in_which_a_body_that_computes_is_the_cause_are_named(
+        self, app: Celery, pools: tuple[str, ...], told: str
+    ) -> None:
+        has(app, lock_ttl=10)
+        seen = history(app, engine=engine_numbers(4.0), live=Workers(app, *pools))
+
+        [problem] = measured.lease_shorter_than_a_stall(seen)
+
+        assert told in problem.message
+        assert ("gevent" in problem.message, "-P prefork" in problem.cure) == (bool(told), bool(told))
 
 
 class TestHoldShorterThanRuns:
