@@ -151,6 +151,22 @@ class Lost(NamedTuple):
     text: str
 
 
+class Lapsed(NamedTuple):
+    """The lock of a batch has ended while members of it waited and none ran; seen when the next one begins.
+
+    Attributes:
+        task: Celery's, of that member.
+        task_id: Of that member.
+        lock_name: The Redis key.
+        idle_s: For how long a batch keeps its lock while none of its members runs (`lock_idle`), seconds.
+    """
+
+    task: Any
+    task_id: str
+    lock_name: str
+    idle_s: float
+
+
 class Orphaned(NamedTuple):
     """The lock of a run that is gone is free again.
 
@@ -276,6 +292,7 @@ Event: TypeAlias = (
     | Released
     | Conflicted
     | Lost
+    | Lapsed
     | Orphaned
     | Forced
     | Ran

@@ -16,7 +16,7 @@ from ..config.resolution import resolve
 from ..conflicts.conflict import Conflict, settle
 from ..engine import Loss, RedisLock
 from ..errors import RedislockError, StoreUnavailable
-from ..events import Lost, tell
+from ..events import Lapsed, Lost, tell
 from ..holder import holder_metadata
 from ..log_fields import in_log
 from ..messages.headers import BATCH_HEADER
@@ -95,6 +95,7 @@ def _enter(task: Task[..., Any]) -> None:
 
 def _take_again(task: Task[..., Any], note: BatchNote) -> None:
     """Take the lock again for a batch whose lease has ended, or settle the conflict with its new holder."""
+    tell(Lapsed(task, str(task.request.id), note.lock, note.idle_ms / 1000))
     # With "coalesce" one run would stand for several members: that would not be the batch any more.
     policy = "retry" if note.policy == "coalesce" else note.policy
     options = resolve(task.app.conf, task.name, {}, {"on_conflict": policy, "ttl": note.ttl_ms / 1000})

@@ -13,7 +13,7 @@ from ..observing.statistics import TaskNumbers
 from .configuration import Declared
 from .finding import WARNING, Problem
 from .history import History
-from .wording import rounded_up, seconds
+from .wording import rounded_up, seconds, times
 
 #: So many runs are needed to say that a lock is never shared, and this share of them took one of their own.
 MANY_RUNS, OF_THEIR_OWN = 200, 0.95
@@ -59,14 +59,10 @@ def lost(seen: History) -> Iterator[Problem]:
         is_trouble = counts[worst] > 0
         total = sum(counts.values())
         yield Problem(
-            f"{name} has lost its lock {_times(total)} in the last day: {', '.join(told)}",
+            f"{name} has lost its lock {times(total)} in the last day: {', '.join(told)}",
             _cure_of_a_loss(worst, seen, name) if is_trouble else "nothing, if a person meant to do it",
             "" if is_trouble else WARNING,
         )
-
-
-def _times(count: int) -> str:
-    return "once" if count == 1 else f"{count} times"
 
 
 def _cure_of_a_loss(reason: str, seen: History, task: str) -> str:

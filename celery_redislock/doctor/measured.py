@@ -9,7 +9,7 @@ from .delivery import longer
 from .finding import Problem
 from .history import History
 from .rule import CannotLook
-from .wording import names, rounded_up, seconds
+from .wording import names, rounded_up, seconds, times
 
 #: A renewal may come so many times as late as the latest one, before the lease ends.
 ROOM_OF_A_LEASE = 3
@@ -119,3 +119,14 @@ def publish_lock_shorter_than_the_queue(seen: History) -> Iterator[Problem]:
             f"{seconds(ttl_s)}: after that an equal call is published once more",
             f"lock_queue_ttl={rounded_up(2 * p99_s)}",
         )
+
+
+def batch_shorter_than_its_waits(seen: History) -> Iterator[Problem]:
+    """RL107: the lock of a batch ends while its members wait for a worker."""
+    for name, numbers in sorted(seen.statistics.tasks.items()):
+        if lapsed := numbers.count("lapsed"):
+            yield Problem(
+                f"{times(lapsed)} a batch had lost its lock when its member {name} began: for its lock_idle "
+                f"of {seconds(numbers.idle_s)} none of its members ran, and another run may have begun",
+                f"lock_idle={rounded_up(2 * numbers.idle_s)} # of the batch: longer than its members wait",
+            )

@@ -35,6 +35,7 @@ RULES: tuple[Rule, ...] = (
     Rule("RL106", ERROR, HISTORY, measured.hold_shorter_than_runs),
     Rule("RL107", WARNING, CONFIG, lengths.queue_ttl_shorter_than_the_wait),
     Rule("RL107", WARNING, HISTORY, measured.publish_lock_shorter_than_the_queue),
+    Rule("RL107", WARNING, HISTORY, measured.batch_shorter_than_its_waits),
     Rule("RL108", WARNING, CONFIG, declarations.options_without_a_lock),
     Rule("RL109", WARNING, CONFIG, declarations.replaced_and_not_terminated),
     Rule("RL110", ERROR, CONFIG, declarations.beat_without_its_lock),

@@ -24,3 +24,8 @@ def rounded_up(value_s: float) -> int:
     """Return the next duration that people write: whole minutes from two minutes on, else tens of seconds."""
     step = 60 if value_s >= 120 else 10
     return int(-(-value_s // step) * step)
+
+
+def times(count: int) -> str:
+    """Return how often."""
+    return "once" if count == 1 else f"{count} times"

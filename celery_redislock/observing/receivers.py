@@ -26,6 +26,7 @@ OF_A_TASK = (
     events.Released,
     events.Conflicted,
     events.Lost,
+    events.Lapsed,
     events.Orphaned,
     events.Ran,
 )

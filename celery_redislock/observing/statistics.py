@@ -58,7 +58,8 @@ class TaskNumbers(Numbers):
 
     Counts: ``acquired`` ("at_once", "waited"), ``conflicts`` (by action), ``shadow`` (by action: the body ran
     all the same), ``not_published`` (by action: met before the call was published), ``lost`` (by reason),
-    ``orphans`` (by whom they were given back), ``forced``, ``runs`` ("locked"; of tasks in the schedule that
+    ``lapsed`` (a batch had lost its lock before this member of it began), ``orphans`` (by whom they were
+    given back), ``forced``, ``runs`` ("locked"; of tasks in the schedule that
     have no lock "returned", "failed", "retried").
     Lengths of time: ``wait``, ``hold``, ``run`` (of tasks in the schedule), ``queue`` (from the due time of
     the schedule to the begin).
@@ -66,10 +67,12 @@ class TaskNumbers(Numbers):
     Attributes:
         distinct_locks: How many different locks its runs took: an estimate, within a few percent.
         last_conflicts: The latest ones, newest first.
+        idle_s: The `lock_idle` of the batch that had lost its lock last, seconds; 0.0: none had.
     """
 
     distinct_locks: int = 0
     last_conflicts: tuple[LastConflict, ...] = ()
+    idle_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -208,6 +211,7 @@ def _of_a_task(
     return replace(
         numbers,
         distinct_locks=distinct,
+        idle_s=counted.latest.get("idle_ms", 0) / 1000,
         last_conflicts=tuple(each for each in conflicts if each.when.timestamp() >= stretch[0]),
     )
 

@@ -36,7 +36,7 @@ Key: TypeAlias = tuple[Owner, str, str]
 
 ALL_LOCKS: Owner = ("", "")
 #: Kinds of counts of the hour of which the latest value counts.
-LATEST = frozenset({"interval_ms", "ahead_ms"})
+LATEST = frozenset({"interval_ms", "ahead_ms", "idle_ms"})
 #: How often a task's lock was added to the HyperLogLog: kept by the day, as that is.
 LOOKED = "looked"
 

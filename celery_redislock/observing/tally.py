@@ -279,6 +279,15 @@ def _lost(event: events.Lost) -> Note:
     return _count_one, (of_task(event.task.name), "lost", event.reason)
 
 
+def _lapsed(event: events.Lapsed) -> Note:
+    return _count_lapse, (event.task.name, event.idle_s)
+
+
+def _count_lapse(sheet: Sheet, _: Collection[str], task: str, idle_s: float) -> None:
+    sheet.add(of_task(task), "lapsed")
+    sheet.set_latest(of_task(task), "idle_ms", round(idle_s * 1000))
+
+
 def _orphaned(event: events.Orphaned) -> Note:
     return _count_one, (of_task(event.task.name), "orphans", event.by)
 
@@ -328,6 +337,7 @@ _NOTES: Mapping[type[Any], Callable[[Any], Note]] = {
     events.Ran: _ran,
     events.Conflicted: _conflicted,
     events.Lost: _lost,
+    events.Lapsed: _lapsed,
     events.Orphaned: _orphaned,
     events.Forced: _forced,
     events.Renewed: _renewed,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -162,3 +163,18 @@ class TestPublishLockShorterThanTheQueue:
                 history(app, {TASK: task_numbers(queue=[queue_s] * 100)})
             )
         )
+
+
+class TestBatchShorterThanItsWaits:
+    def test_a_batch_that_lost_its_lock_while_it_waited_is_found(self, app: Celery) -> None:
+        numbers = replace(task_numbers({("lapsed", ""): 3}), idle_s=300.0)
+        [problem] = measured.batch_shorter_than_its_waits(history(app, {"shop.load": numbers}))
+
+        assert problem.message.startswith("3 times a batch had lost its lock when its member shop.load began")
+        assert "lock_idle of 300 s" in problem.message
+        assert problem.cure.startswith("lock_idle=600 ")
+
+    def test_a_batch_that_has_kept_its_lock_is_left_alone(self, app: Celery) -> None:
+        numbers = task_numbers({("acquired", "at_once"): 3}, queue=[4000] * 100)
+
+        assert not list(measured.batch_shorter_than_its_waits(history(app, {"shop.load": numbers})))

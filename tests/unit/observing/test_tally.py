@@ -112,6 +112,7 @@ COUNTED: list[tuple[Any, str, str]] = [
     (conflicted("coalesce", is_published=False), "conflicts", "coalesce"),
     (conflicted("skip", is_shadow=True), "shadow", "skip"),
     (events.Lost(TASK, "id", LOCK, "forced", "by force"), "lost", "forced"),
+    (events.Lapsed(TASK, "id", LOCK.name, 300.0), "lapsed", ""),
     (events.Orphaned(TASK, "id", LOCK.name, "parent"), "orphans", "parent"),
     (events.Forced(None, LOCK.name, HOLDER), "forced", ""),
     (events.Ran(TASK, "id", "failed", 1.0), "runs", "failed"),
@@ -263,6 +264,12 @@ def test_the_clock_of_a_beat_is_that_of_its_last_tick(after: Any) -> None:
     ]
 
     assert after(*ticks).entry("nightly").ahead_s == -3.25
+
+
+def test_the_lock_idle_of_the_last_batch_that_lost_its_lock_is_kept(after: Any) -> None:
+    lapses = [events.Lapsed(TASK, "id", LOCK.name, idle_s) for idle_s in (300.0, 0.5)]
+
+    assert after(*lapses).task(NAME).idle_s == 0.5
 
 
 def test_renewals_and_errors_are_of_all_locks(after: Any) -> None:
