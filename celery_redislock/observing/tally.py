@@ -81,7 +81,7 @@ def _tick_of(task: Any) -> Tick | None:
     """Return the tick of the run that goes on here; None for most, and for its retries."""
     request = task.request_stack.top
     headers = None if request is None else request.headers
-    return None if not headers or request.retries else _tick_in(headers)
+    return None if not headers or BEAT_HEADER not in headers or request.retries else _tick_in(headers)
 
 
 def _tick_in(headers: Any) -> Tick | None:

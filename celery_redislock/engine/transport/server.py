@@ -32,8 +32,9 @@ from .unread import UnreadReply
 #: Attempts after the first, and the pauses before them: many clients do not all come back at once.
 RETRIES = 3
 _BACKOFF = FullJitterBackoff(cap=0.2, base=0.02)
-#: An idle connection is looked at after this long, seconds: a look costs a system call.
-LOOKED_AT_S = 0.01
+#: An idle connection is looked at after this long, seconds: a look costs a system call. What the server has
+#: closed sooner is noticed by the question, which is asked again.
+LOOKED_AT_S = 0.05
 #: An idle connection must give a sign of life after this long if `health_check_interval` is not set, seconds:
 #: a firewall may have forgotten it.
 TRUSTED_S = 15.0
