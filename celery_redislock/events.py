@@ -5,6 +5,10 @@ signals, the log, the statistics, the metrics and the traces listen.
 
 A listener is called in the thread that tells, so it must be quick: what may block or takes time goes to
 another thread, see ``observing/background.py``. What a listener raises is logged, and goes no further.
+
+But not all that is raised in a listener is the listener's: a soft time limit, or the loss of a lock, is
+raised in whatever code the body's thread happens to run. Such an *interruption* goes on once all listeners
+have heard: it is for the run. Who knows such errors says so, see `let_pass`.
 """
 
 from __future__ import annotations
@@ -32,6 +36,8 @@ __all__ = [
     "StoreFailed",
     "Ticked",
     "Waiting",
+    "is_interruption",
+    "let_pass",
     "listen",
     "tell",
     "unlisten",
@@ -305,6 +311,7 @@ Event: TypeAlias = (
 Listener: TypeAlias = Callable[[Any], object]
 
 _listeners: dict[type[Any], tuple[Listener, ...]] = {}
+_knowers: tuple[Callable[[BaseException], bool], ...] = ()
 
 
 def listen(kind: type[Any], listener: Listener) -> None:
@@ -319,10 +326,36 @@ def unlisten(kind: type[Any], listener: Listener) -> None:
     _listeners[kind] = tuple(other for other in _listeners.get(kind, ()) if other != listener)
 
 
+def let_pass(knows: Callable[[BaseException], bool]) -> None:
+    """Have `tell` let errors pass that interrupt a run.
+
+    Args:
+        knows: Says whether an error is one.
+    """
+    global _knowers
+    if knows not in _knowers:
+        _knowers = (*_knowers, knows)
+
+
+def is_interruption(error: BaseException) -> bool:
+    """Whether an error that was raised in a listener is for the run, and not the listener's own."""
+    return any(knows(error) for knows in _knowers)
+
+
 def tell(event: Event) -> None:
-    """Call the listeners of this kind of event; never raises what a listener raises."""
+    """Call the listeners of this kind of event; never raises what a listener raises.
+
+    Raises:
+        Exception: An interruption of the run that has come meanwhile.
+    """
+    interruption: Exception | None = None
     for listener in _listeners.get(type(event), ()):
         try:
             listener(event)
-        except Exception:
-            logger.exception("a listener to %s events has failed", type(event).__name__)
+        except Exception as error:
+            if is_interruption(error):
+                interruption = error
+            else:
+                logger.exception("a listener to %s events has failed", type(event).__name__)
+    if interruption is not None:
+        raise interruption

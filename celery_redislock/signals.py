@@ -7,9 +7,15 @@ Connect to them as to Celery's own; the sender is the task::
 
 They are sent in the process, and all but `lock_lost` in the thread, that runs the task. Each follows from an
 event, see ``events.py``.
+
+Celery's `Signal.send` catches and logs what a receiver raises, and returns it. A soft time limit that strikes
+in a receiver is caught as well, and the run would go on without its limit: so what is returned is looked at.
+Celery's own signals are sent by Celery: a limit that strikes in one of their receivers is lost.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 from celery.utils.dispatch import Signal
 
@@ -40,22 +46,29 @@ def install() -> None:
     events.listen(events.Lost, _on_lost)
 
 
+def _send(signal: Signal, sender: Any, **facts: Any) -> None:
+    """Send a signal, and raise the interruption of the run that has come meanwhile, if one has."""
+    for _, response in signal.send(sender=sender, **facts):
+        if isinstance(response, Exception) and events.is_interruption(response):
+            raise response
+
+
 def _on_acquired(event: events.Acquired) -> None:
     if lock_acquired.receivers:
-        lock_acquired.send(sender=event.task, lock=event.lock)
+        _send(lock_acquired, event.task, lock=event.lock)
 
 
 def _on_released(event: events.Released) -> None:
     if event.is_free and lock_released.receivers:
-        lock_released.send(sender=event.task, lock=event.lock)
+        _send(lock_released, event.task, lock=event.lock)
 
 
 def _on_conflicted(event: events.Conflicted) -> None:
     if event.conflict is not None:
-        lock_conflict.send(sender=event.task, conflict=event.conflict, action=event.action)
+        _send(lock_conflict, event.task, conflict=event.conflict, action=event.action)
 
 
 def _on_lost(event: events.Lost) -> None:
     # A run that is replaced keeps its lock until it has stopped.
     if event.reason != "replaced":
-        lock_lost.send(sender=event.task, lock=event.lock, reason=event.text)
+        _send(lock_lost, event.task, lock=event.lock, reason=event.text)

@@ -84,11 +84,17 @@ def _destinations_of(app: Celery) -> tuple[Destination, ...]:
 
 
 def _give(destinations: Any, event: Any) -> None:
+    interruption: Exception | None = None
     for destination in destinations:
         try:
             destination.hear(event)
-        except Exception:  # noqa: BLE001 - whatever it is, it must not reach the run
-            _report(destination)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it must not reach the run
+            if events.is_interruption(error):
+                interruption = error
+            else:
+                _report(destination)
+    if interruption is not None:
+        raise interruption
 
 
 #: What a failure was logged of: classes of destinations, wrong settings.

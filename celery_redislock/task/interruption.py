@@ -132,7 +132,7 @@ class _InThread:
         except Exception as struck_late:  # noqa: BLE001 - only ours: nothing else is raised in there
             self.end()
             exc = struck_late
-        if isinstance(exc, _FromOutside) and self._error is not None:
+        if isinstance(exc, FromOutside) and self._error is not None:
             raise self._error from None
 
     def end(self) -> None:
@@ -153,7 +153,7 @@ class _InThread:
                 ctypes.pythonapi.PyThreadState_SetAsyncExc(self._thread, ctypes.py_object(_like(error)))
 
 
-class _FromOutside:
+class FromOutside:
     """Marks an error that the interpreter made itself."""
 
 
@@ -161,7 +161,7 @@ def _like(error: Exception) -> type[Exception]:
     """Return a class of errors like this one that need no arguments: the interpreter gives none."""
     kind = type(error)
 
-    class Like(kind, _FromOutside):  # type: ignore[misc, valid-type]
+    class Like(kind, FromOutside):  # type: ignore[misc, valid-type]
         def __init__(self) -> None:
             super().__init__(*error.args)
 

@@ -11,14 +11,14 @@ from typing import Any
 from celery import Celery, _state
 from celery import signals as celery_signals
 
-from .. import signals
+from .. import events, signals
 from ..config import call, call_options, masking
 from ..messages.headers import PENDING_HEADER, TICKET_HEADER
 from ..observing import beat_origins
 from ..observing import receivers as observing
 from ..pending.rescue import RescueStep
 from ..worker import abandoned_messages, control, marked_messages, scheduled_runs, start
-from . import hooks
+from . import hooks, run
 
 #: Which function of ours is called at which signal of Celery's. Its module connects nothing itself.
 RECEIVERS: tuple[tuple[Any, Callable[..., Any]], ...] = (
@@ -56,6 +56,7 @@ def install() -> None:
     observing.install()
     # Behind these: the log says first what a receiver of the user's is told.
     signals.install()
+    events.let_pass(run.interrupts)
     marked_messages.hear(TICKET_HEADER, PENDING_HEADER, end=AT_THE_END)
     control.install()
     for_each_app(prepare)

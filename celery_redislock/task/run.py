@@ -8,7 +8,7 @@ from typing import Any
 
 from celery import Task
 from celery._state import get_current_task
-from celery.exceptions import Ignore
+from celery.exceptions import Ignore, SoftTimeLimitExceeded
 
 from ..config.call import Call
 from ..config.options import LockOptions
@@ -28,7 +28,7 @@ from ..signals import lock_released
 from . import acquisition
 from .acquisition import Outcome
 from .held_locks import all_around, enter, held_in, innermost, leave
-from .interruption import Interruptible, interruptible_here
+from .interruption import FromOutside, Interruptible, interruptible_here
 from .own_locks import OwnLocks, own_locks_of
 from .unlocked import Unknown, Unlocked
 
@@ -230,6 +230,10 @@ class Run:
             self._body.end()
             raise self._interruption
 
+    def is_interrupted_by(self, error: BaseException) -> bool:
+        """Whether this is the error by which the body is told of the loss of its lock."""
+        return error is self._interruption
+
     def give_back(self, done: str = "", *, unused: bool = False, is_last: bool = False) -> None:
         """Release the lock if this run took it and has not released it yet; never raises.
 
@@ -254,7 +258,10 @@ class Run:
         outcome = self._release(lock, done, unused=unused, is_last=is_last)
         if self._taken_at and not unused:
             is_free = outcome is None or outcome.released
-            tell(Released(self._task, self._request.id, lock, now() - self._taken_at, is_free))
+            try:
+                tell(Released(self._task, self._request.id, lock, now() - self._taken_at, is_free))
+            except Exception:  # noqa: BLE001 - a soft time limit: the body has ended, and Celery must not fail it
+                logger.debug("a time limit has come too late for task %s", self._task.name)
         if outcome is not None:
             self._end(outcome)
 
@@ -322,6 +329,16 @@ def raise_again() -> None:
     run = innermost(Run)
     if run is not None:
         run.raise_again()
+
+
+def interrupts(error: BaseException) -> bool:
+    """Whether an error is raised in the thread of a body by something else than the code that runs there.
+
+    It is the soft time limit, or the loss of the lock of a run that goes on here.
+    """
+    if isinstance(error, SoftTimeLimitExceeded | FromOutside):
+        return True
+    return isinstance(error, LockLost) and any(run.is_interrupted_by(error) for run in all_around(Run))
 
 
 def run_of(request: Any) -> Run | None:

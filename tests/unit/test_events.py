@@ -9,18 +9,23 @@ from typing import Any
 import pytest
 
 from celery_redislock import events
-from celery_redislock.events import Renewed, StoreFailed, listen, tell, unlisten
+from celery_redislock.events import Renewed, StoreFailed, let_pass, listen, tell, unlisten
 
 EVENT = Renewed("renewed", 0.25)
+
+
+class Interruption(Exception):
+    """Stands for what is raised in a run from outside."""
 
 
 @pytest.fixture
 def heard() -> Iterator[list[Any]]:
     """Give a list; `listening` puts into it."""
-    before = dict(events._listeners)
+    before, knowers = dict(events._listeners), events._knowers
     yield []
     events._listeners.clear()
     events._listeners.update(before)
+    events._knowers = knowers
 
 
 def fails(_: Any) -> None:
@@ -50,6 +55,36 @@ def test_a_listener_that_fails_is_logged_and_the_others_hear(
     assert heard == [EVENT]
     assert "a listener to Renewed events has failed" in caplog.text
     assert "an observer is broken" in caplog.text
+
+
+def is_struck(_: Any) -> None:
+    """Be in the middle of something when the run is interrupted."""
+    raise Interruption
+
+
+def test_an_interruption_of_the_run_goes_on_once_all_have_heard(
+    heard: list[Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    let_pass(lambda error: isinstance(error, Interruption))
+    for listener in (is_struck, fails, heard.append):
+        listen(Renewed, listener)
+
+    with pytest.raises(Interruption):
+        tell(EVENT)
+
+    assert heard == [EVENT]
+    assert "an observer is broken" in caplog.text
+    assert "Interruption" not in caplog.text
+
+
+def test_what_nobody_knows_as_an_interruption_is_the_listeners(heard: list[Any]) -> None:
+    """Else the test above would prove nothing."""
+    for listener in (is_struck, heard.append):
+        listen(Renewed, listener)
+
+    tell(EVENT)
+
+    assert heard == [EVENT]
 
 
 def unsafe_tell(event: Any) -> None:

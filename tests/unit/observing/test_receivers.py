@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from celery import Celery, signals
+from celery.exceptions import SoftTimeLimitExceeded
 
 from celery_redislock import ConfigurationError, events
 from celery_redislock.observing import destinations, receivers
@@ -49,6 +50,14 @@ class Raises(Ear):
     def close(self) -> None:
         """Fail."""
         raise RuntimeError("broken at the end")
+
+
+class IsStruck(Ear):
+    """Is in the middle of it when the soft time limit of the run is over."""
+
+    def hear(self, event: Any) -> None:
+        """Be interrupted."""
+        raise SoftTimeLimitExceeded
 
 
 class NeverCloses(Ear):
@@ -100,6 +109,18 @@ def task(app: Celery) -> Any:
 
 def acquired(task: Any) -> events.Acquired:
     return events.Acquired(task, "id", LOCK, "at_once", 0.0)
+
+
+def test_a_soft_time_limit_that_strikes_in_a_destination_is_the_runs(
+    task: Any, going_to: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, ear = going_to(IsStruck, Ear)
+
+    with pytest.raises(SoftTimeLimitExceeded):
+        events.tell(acquired(task))
+
+    assert ear.heard
+    assert "could not pass on" not in caplog.text
 
 
 def test_each_destination_hears_each_event_of_its_app(task: Any, going_to: Any) -> None:
