@@ -19,7 +19,7 @@ from ..holder import Holder
 from .companion import Client, Companion, Script, now, number_of_work
 from .lease.holding import Holding
 from .lease.lease import Lease
-from .lease.loss import Loss
+from .lease.loss import FREE_AT_RELEASE, Loss, refused
 from .lease.per_client import renewal_of
 from .lease.renewal import Renewal, pace_of
 from .lease.watch import Way
@@ -38,6 +38,8 @@ logger = logging.getLogger(__name__)
 class Left(IntEnum):
     """What a member that departed left behind."""
 
+    #: The lock is not the batch's any more: it was taken by force.
+    FORCED = -1
     #: The lock is not the batch's any more.
     LOST = 0
     #: Other members are in flight.
@@ -137,6 +139,8 @@ class Member:
     def depart(self, idle_ms: int, done: str, remembered_ms: int) -> Left:
         """Be in flight no more. In the child of a fork this does nothing: the member is its parent's.
 
+        A loss of the lock that shows only now is told to `on_lost`, if this member ran in this process.
+
         Args:
             idle_ms: How long the lock stays the batch's while others wait and none runs, milliseconds.
             done: The batch, as the work that was done last, when no member is in flight any more.
@@ -159,7 +163,12 @@ class Member:
             remembered_ms,
         )
         left = Left(self._companion.run(DEPART, (*keys, *questions), *arguments))
-        self._holding.give_back(self._token_of(self._name))
+        mark = self._token_of(self._name)
+        self._holding.give_back(mark)
+        if left <= Left.LOST:
+            # No renewal was due since: nobody but Redis knows. What a renewal has told is not told again.
+            loss = refused(FREE_AT_RELEASE, is_forced=left is Left.FORCED)
+            self._holding.report_lost_at_release(mark, loss)
         return left
 
     def _join(

@@ -14,7 +14,7 @@ from celery.states import REVOKED, SUCCESS
 from kombu import Producer
 from kombu.exceptions import OperationalError
 
-from celery_redislock import ConfigurationError, LockBusy, StoreUnavailable, locked_batch
+from celery_redislock import ConfigurationError, LockBusy, RedisLock, StoreUnavailable, locked_batch
 from celery_redislock.batch.canvas import results_of
 from celery_redislock.config.provider import provider_of
 from celery_redislock.engine import store_of
@@ -278,3 +278,18 @@ def test_a_member_whose_batch_loses_the_lock_while_it_runs_goes_on_and_says_so(s
     stage.journal.open("stolen")
     result.get(timeout=10)
     assert stage.locks.get(stage.key("stolen")) == "thief"
+
+
+def test_a_loss_that_only_the_last_member_notices_is_told_once(stage: BatchStage) -> None:
+    """Its lease is so long that no renewal was due."""
+    name = "unseen"
+    result = batch_of(name, one(name, ["wait", name]), lock_ttl=60).delay()
+    stage.journal.wait_for("begun", batch=name)
+    assert RedisLock(stage.locks, stage.key(name)).force_release()
+    stage.journal.open(name)
+    result.get(timeout=20)
+
+    told = f"lock_lost was told of redislock:{name}"
+    stage.worker.wait_for_log(f"continues without its lock 'redislock:{name}': it was taken by force")
+    stage.worker.wait_for_log(told)
+    assert stage.worker.log().count(told) == 1

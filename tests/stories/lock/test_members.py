@@ -23,6 +23,8 @@ from ...support.waiting_threads import Waiting
 
 NAME = "batch {of} members"
 TTL_MS, IDLE_MS, HOUR_MS = 600, 60_000, 3_600_000
+#: So long that no renewal is due while a test runs.
+LONG_MS = 60_000
 
 
 @pytest.fixture(params=["fake", "real"])
@@ -225,8 +227,35 @@ def test_a_loss_by_force_is_told_as_one(batch: Batch) -> None:
     member = batch.running(on_lost=losses.append)
     assert RedisLock(batch.client, NAME).force_release()
     eventually(lambda: losses, 5, "the member should have been told")
-    assert depart(member) is Left.LOST
+    assert [depart(member) for _ in range(2)] == [Left.FORCED] * 2
     assert [loss.reason for loss in losses] == ["forced"]
+
+
+@pytest.mark.parametrize("reason", ["taken", "forced"])
+def test_a_loss_that_only_the_departure_shows_is_told_once(batch: Batch, reason: str) -> None:
+    losses: list[Loss] = []
+    member = batch.member(on_lost=losses.append)
+    assert member.run(LONG_MS, {})
+    if reason == "forced":
+        assert RedisLock(batch.client, NAME).force_release()
+    else:
+        batch.client.delete(NAME)
+
+    left = {depart(member) for _ in range(2)}
+    eventually(lambda: losses, 5, "the member should have been told")
+
+    assert left == {Left.FORCED if reason == "forced" else Left.LOST}
+    assert [loss.reason for loss in losses] == [reason]
+    assert member.loss == losses[0]
+
+
+def test_a_member_that_has_its_lock_until_it_departs_tells_of_no_loss(batch: Batch) -> None:
+    losses: list[Loss] = []
+    members = [batch.running(on_lost=losses.append) for _ in range(2)]
+
+    assert [depart(each) for each in (*members, members[1])] == [Left.OTHERS, Left.NOBODY, Left.NOBODY]
+    assert losses == []
+    assert members[1].loss is None
 
 
 def test_a_waiter_gets_the_lock_from_the_last_member(batch: Batch, fake_client: redis.Redis) -> None:

@@ -8,7 +8,7 @@
 -- KEYS[6]  members    hash, member -> its metadata, JSON
 -- KEYS[7]  inflight   sorted set, member -> alive until, milliseconds; those that wait have no end
 -- KEYS[8]  pending    hash, the runs that are pending until the lock is free
--- KEYS[9]  questions  string, for a minute: RELEASED once the batch has ended; see release.lua
+-- KEYS[9]  questions  string, for a minute: RELEASED once the batch has ended, see release.lua; or see force.lua
 -- KEYS[10]  gone      string, for a minute: what was answered to the member; see join.lua
 -- KEYS[11]  other     string, with ARGV[2]: the same, of the member that this run was
 -- ARGV[1]  mark       "<the batch's token>:<member>"
@@ -20,9 +20,10 @@
 -- maxmemory  works
 --
 -- returns  2 the batch has ended, now or by an earlier send; 3 the same, and runs are pending;
---          1 others are in flight; 0 the lock is not the batch's (any more)
+--          1 others are in flight; 0 the lock is not the batch's (any more), -1 taken from it by force
 
 -- fence.lua
+-- force.lua
 -- ending.lua
 
 local lock, holder, members, inflight, questions, gone = KEYS[1], KEYS[2], KEYS[6], KEYS[7], KEYS[9], KEYS[10]
@@ -52,7 +53,8 @@ for _, name in ipairs({member, ARGV[2]}) do
 end
 
 if redis.call('GET', lock) ~= token then
-    return remember(redis.call('GET', questions) == RELEASED and ended or 0)
+    local word = redis.call('GET', questions)
+    return remember(word == RELEASED and ended or is_forced(word) and -1 or 0)
 end
 
 local now = server_ms()
