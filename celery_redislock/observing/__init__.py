@@ -26,4 +26,5 @@ block, it leaves to the thread in the background.
 * ``zeros.py`` what has not happened yet, shown as 0
 * ``serving.py`` the port from which Prometheus takes them
 * ``fleet.py`` the locks of all workers together, as Redis knows them
+* ``fleet_gauges.py`` the same, as OpenTelemetry observes them in one process
 """

@@ -131,8 +131,12 @@ def largest(rows: dict[str, Row], most: int = MOST_TASKS) -> dict[str, Row]:
     return shown
 
 
+#: What is told of the fleet.
+METRICS = (UP, LOOKED_AT_ALL, HELD, WAITERS, OLDEST_WAIT, OLDEST_HOLD)
+
+
 class Fleet:
-    """A collector of `prometheus_client` that looks at the locks in Redis when it is asked.
+    """Looks at the locks in Redis when it is asked; also a collector of `prometheus_client`.
 
     Args:
         provider: Of the app.
@@ -154,22 +158,24 @@ class Fleet:
         """Return the families of samples."""
         from prometheus_client.core import GaugeMetricFamily
 
-        def family(metric: Metric, values: dict[tuple[str, ...], float]) -> Any:
-            made = GaugeMetricFamily(metric.name, metric.help, labels=metric.labels)
+        for metric, values in self.values():
+            family = GaugeMetricFamily(metric.name, metric.help, labels=metric.labels)
             for labels, value in values.items():
-                made.add_metric(labels, value)
-            return made
+                family.add_metric(labels, value)
+            yield family
 
+    def values(self) -> Iterator[tuple[Metric, dict[tuple[str, ...], float]]]:
+        """Return each metric with its values, by their labels; of `UP` alone while Redis is away."""
         found = self._found()
-        yield family(UP, {(): float(found.rows is not None)})
+        yield UP, {(): float(found.rows is not None)}
         if found.rows is None:
             return
         rows = largest(found.rows)
-        yield family(LOOKED_AT_ALL, {(): float(found.is_whole)})
-        yield family(HELD, {(task,): row.held for task, row in rows.items()})
-        yield family(WAITERS, {(task,): row.waiters for task, row in rows.items()})
-        yield family(OLDEST_WAIT, {(task,): row.oldest_wait_s for task, row in rows.items()})
-        yield family(OLDEST_HOLD, {(task,): row.oldest_hold_s for task, row in rows.items()})
+        yield LOOKED_AT_ALL, {(): float(found.is_whole)}
+        yield HELD, {(task,): row.held for task, row in rows.items()}
+        yield WAITERS, {(task,): row.waiters for task, row in rows.items()}
+        yield OLDEST_WAIT, {(task,): row.oldest_wait_s for task, row in rows.items()}
+        yield OLDEST_HOLD, {(task,): row.oldest_hold_s for task, row in rows.items()}
 
     def _found(self) -> Look:
         """Look, unless it was done just before; who comes meanwhile gets what is found."""

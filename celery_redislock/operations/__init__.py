@@ -3,7 +3,7 @@
 ``celery -A APP locks ...`` parses, asks and prints.
 
 * ``commands.py`` ``celery locks``
-* ``exporter.py`` what Redis knows of all locks, for Prometheus
+* ``exporter.py`` what Redis knows of all locks, for Prometheus and OpenTelemetry
 * ``findings.py`` what the doctor has found, as a text or a JSON object
 * ``spans.py`` lengths of time on a command line: 30m, 12h, 7d
 * ``rendering.py`` a lock as a row of a table, a text or a JSON object

@@ -28,8 +28,8 @@ from ..observing import receivers as observing
 from ..pending.publish import publish_pending
 from ..plugin import install
 from ..publish_lock.record import PublishLock
+from . import exporter as exporting
 from . import findings
-from .exporter import export
 from .rendering import LockView, table_of
 from .spans import span_s
 from .usual import Usual
@@ -204,14 +204,24 @@ def doctor(
 @locks.command(cls=CeleryCommand)
 @click.option("--port", type=click.IntRange(0, 65535), default=9815, show_default=True, help="0: a free one.")
 @click.option("--bind", default="0.0.0.0", show_default=True, help="The address at which it listens.")  # noqa: S104
+@click.option(
+    "--opentelemetry",
+    "by_opentelemetry",
+    is_flag=True,
+    help="Serve nothing: have OpenTelemetry export them, as the app has set it up.",
+)
 @click.pass_context
-def exporter(context: click.Context, port: int, bind: str) -> None:
-    """Serve metrics of the locks of all workers for Prometheus, from what Redis knows.
+def exporter(context: click.Context, port: int, bind: str, by_opentelemetry: bool) -> None:
+    """Tell Prometheus or OpenTelemetry of the locks of all workers, from what Redis knows.
 
     No worker needs to run. While Redis is away redislock_up is 0.
     """
+    app = context.obj.app
     with _errors_for_people():
-        export(context.obj.app, _provider(context), bind, port)
+        if by_opentelemetry:
+            exporting.observe(app, _provider(context))
+        else:
+            exporting.serve(app, _provider(context), bind, port)
 
 
 def _configuration(context: click.Context) -> Configuration:

@@ -62,6 +62,18 @@ class Recorded:
         """Return the values of a counter or a gauge, each by its attributes."""
         return {attributes: point.value for attributes, point in self.points(name).items()}
 
+    def collected(self) -> dict[str, dict[tuple[tuple[str, Any], ...], Any]]:
+        """Return the values of all gauges and counters, as one collection finds them, by their names."""
+        data = self._reader.get_metrics_data()
+        return {
+            metric.name: {
+                tuple((point.attributes or {}).items()): point.value for point in metric.data.data_points
+            }
+            for resource in (data.resource_metrics if data else ())
+            for scope in resource.scope_metrics
+            for metric in scope.metrics
+        }
+
     def close(self) -> None:
         """Have all that was seen recorded here, and end the providers."""
         background_here().flush(10)

@@ -24,10 +24,12 @@ from celery_redislock import RedisLock
 from celery_redislock.config.provider import provider_of
 from celery_redislock.engine import inspect, store_of
 from celery_redislock.observing import zeros
+from celery_redislock.observing.metrics import COUNTER, GAUGE, METRICS
 from celery_redislock.observing.prometheus import DIRECTORY
 
 from ...support import processes
 from ...support.deadlines import eventually
+from ...support.exported import EXPORTED, Exported
 from ...support.journal import Journal
 from ...support.places import ROOT, python_path
 from ...support.servers import Server
@@ -35,7 +37,8 @@ from ...support.stores import STORE, own_store_of
 from ...support.workers import Worker, running_worker
 from . import metered_app
 
-APP = "tests.stories.observing.metered_app"
+HERE = "tests.stories.observing"
+APP = f"{HERE}.metered_app"
 PROCESSES = 4
 BOUND = 30.0
 
@@ -277,13 +280,54 @@ def test_a_worker_with_children_stops_without_the_directory(store: str) -> None:
     assert "redislock_metrics setting" in said
 
 
-def test_a_worker_with_threads_serves_its_own(store: str) -> None:
-    with running_worker(APP, env={STORE: store}, pool="threads", concurrency=2) as worker:
+@pytest.mark.parametrize("pool", ["threads", "solo", "gevent", "eventlet"])
+def test_a_pool_without_children_counts_in_its_own_process(pool: str, store: str, tmp_path: Path) -> None:
+    assert DIRECTORY not in os.environ
+    exported = Exported(tmp_path / "exported")
+    env = {STORE: store, EXPORTED: str(exported.path)}
+    concurrency = 1 if pool == "solo" else 4
+    with running_worker(f"{HERE}.pooled_app", env=env, pool=pool, concurrency=concurrency) as worker:
         it = Metered(worker, store)
-        it.expect_runs("returns", 3)
-        for number in range(3):
-            metered_app.returns.delay(f"p{number}", "go_on")
+        everything_is_zero(it)
+        runs_end(it)
+        others_have_the_lock(it, pool)
+        a_lock_is_lost(it)
         it.is_counted()
+
+    counted = last_numbers(exported)
+    assert counted == {key: value for key, value in it.expected.items() if key[0] in counted_by_both()}
+
+
+def others_have_the_lock(it: Metered, pool: str) -> None:
+    """Also in a pool that runs one task after the other: the locks are held from here."""
+    it.expect(3, "conflicts_total", "skip", "false", "skips")
+    with metered_app.skips.lock_for(f"s-{pool}", ""):
+        assert it.ended(metered_app.skips, f"s-{pool}", times=3) == ["REVOKED"] * 3
+    it.expect_runs("waits", 1, waited=1)
+    with metered_app.waits.lock_for(f"w-{pool}", "") as lock:
+        result = metered_app.waits.delay(f"w-{pool}", "go_on")
+        eventually(lambda: waiters_of(f"w-{pool}") == 1, BOUND)
+        lock.release()
+        assert states([result]) == ["SUCCESS"]
+
+
+def counted_by_both() -> set[str]:
+    return {metric.name for metric in METRICS if metric.kind == COUNTER}
+
+
+def last_numbers(exported: Exported, kind: str = COUNTER) -> dict[tuple[str, ...], float]:
+    """Return what was exported last of a kind, as `Page.counted` returns it of Prometheus."""
+    names = {metric.otel_name: metric.name for metric in METRICS if metric.kind == kind}
+    (*_, last) = exported.told("metrics") or [{"resource_metrics": []}]
+    shown = {
+        (names[metric["name"]], *(value for _, value in sorted(point["attributes"].items()))): point["value"]
+        for resource in last["resource_metrics"]
+        for scope in resource["scope_metrics"]
+        for metric in scope["metrics"]
+        if metric["name"] in names
+        for point in metric["data"]["data_points"]
+    }
+    return {key: value for key, value in shown.items() if not key[0].startswith("redislock_renewal")}
 
 
 def test_the_lock_of_a_killed_worker_is_counted_when_its_message_comes_again(store: str) -> None:
@@ -318,14 +362,21 @@ def deliver_again(store: str, queue: str) -> None:
 @contextmanager
 def running(command: list[str], store: str, line: str) -> Iterator[Page]:
     """Run a command of Celery, and give the page that it serves once it has written a line."""
-    env = {**os.environ, "PYTHONPATH": python_path(), "PYTHONUNBUFFERED": "1", STORE: store}
+    with started(command, store, line) as log:
+        yield Page(log)
+
+
+@contextmanager
+def started(command: list[str], store: str, line: str, app: str = APP, **more: str) -> Iterator[str]:
+    """Run a command of Celery, and give what it has written once it has written a line."""
+    env = {**os.environ, "PYTHONPATH": python_path(), "PYTHONUNBUFFERED": "1", STORE: store, **more}
     with tempfile.NamedTemporaryFile(prefix="serving-", suffix=".log") as output:
         log = Path(output.name)
-        program = [sys.executable, "-m", "celery", "-A", APP, *command]
+        program = [sys.executable, "-m", "celery", "-A", app, *command]
         process = processes.start(program, output=output, env=env, cwd=ROOT)
         try:
             eventually(lambda: line in log.read_text(), BOUND, f"it should write {line!r}")
-            yield Page(log.read_text())
+            yield log.read_text()
         finally:
             processes.end_group(process, grace=10)
 
@@ -354,3 +405,29 @@ def test_the_exporter_serves_what_redis_knows_and_that_it_is_away(own_server: Se
         eventually(lambda: page.all() == {("redislock_up",): 0}, BOUND, "it should say that Redis is away")
         own_server.restart(keep_data=False)
         eventually(lambda: page.all()["redislock_up",] == 1, BOUND, "it should find Redis again")
+
+
+def test_the_exporter_has_opentelemetry_tell_what_redis_knows(own_server: Server, tmp_path: Path) -> None:
+    store = own_server.url.removesuffix("/0")
+    exported = Exported(tmp_path / "exported")
+    command, app = ["locks", "exporter", "--opentelemetry"], f"{HERE}.fleet_app"
+    with (
+        started(command, store, "are exported", app, **{EXPORTED: str(exported.path)}),
+        own_server.client() as client,
+    ):
+        held = ("redislock_held", "returns")
+        with RedisLock(client, "redislock:a", metadata={"task": "returns"}):
+            eventually(lambda: last_numbers(exported, GAUGE).get(held) == 1, BOUND, "it should be seen")
+            assert last_numbers(exported, GAUGE)["redislock_held", "skips"] == 0
+        eventually(lambda: last_numbers(exported, GAUGE)[held] == 0, BOUND, "it should be free")
+        own_server.kill()
+        eventually(lambda: last_numbers(exported, GAUGE) == {("redislock_up",): 0}, BOUND, "it is away")
+
+
+def test_the_exporter_stops_where_nothing_exports(store: str) -> None:
+    env = {**os.environ, "PYTHONPATH": python_path(), STORE: store}
+    command = [sys.executable, "-m", "celery", "-A", APP, "locks", "exporter", "--opentelemetry"]
+    ended = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60)
+
+    assert ended.returncode == 2
+    assert "has nothing that exports metrics" in ended.stderr
