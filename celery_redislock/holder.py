@@ -37,21 +37,24 @@ class Holder:
         since: When the lock was taken, by the clock of the Redis server.
         lease_left: Seconds until the lease ends, or None if it never ends.
         fencing_token: The number of this grant.
+        slot: The number of its place, where the lock has a limit.
     """
 
     metadata: Mapping[str, str] = field(default_factory=dict)
     since: datetime | None = None
     lease_left: float | None = None
     fencing_token: int | None = None
+    slot: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the same facts as plain JSON types."""
-        return {
+        facts = {
             "metadata": dict(self.metadata),
             "since": self.since.isoformat() if self.since else None,
             "lease_left": self.lease_left,
             "fencing_token": self.fencing_token,
         }
+        return facts if self.slot is None else {**facts, "slot": self.slot}
 
     @classmethod
     def from_dict(cls, facts: Mapping[str, Any]) -> Holder:
@@ -62,6 +65,7 @@ class Holder:
             since=datetime.fromisoformat(since) if since else None,
             lease_left=facts.get("lease_left"),
             fencing_token=facts.get("fencing_token"),
+            slot=facts.get("slot"),
         )
 
     def __str__(self) -> str:
@@ -70,6 +74,8 @@ class Holder:
     def _facts(self) -> list[str]:
         said = [f"{key} {value}" for key, value in self.metadata.items() if key != TRACEPARENT]
         facts = said or ["an unknown holder"]
+        if self.slot is not None:
+            facts.append(f"slot {self.slot}")
         if self.since is not None:
             facts.append(f"since {self.since.isoformat(timespec='seconds')}")
         if self.lease_left is not None:

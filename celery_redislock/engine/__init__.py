@@ -14,7 +14,8 @@ cluster. Other folders use the names below and ``companion.py``, never the modul
 * ``lease/`` what this process believes of a lock
 * ``protocol/`` what is said to Redis and what the answers mean (pure)
 * ``transport/`` how it gets there, in bounded time
-* ``scripts/`` the Lua files: ``lock/`` one verb of a lock each, ``group/`` of a group lease
+* ``scripts/`` the Lua files: ``lock/`` one verb of a lock each, ``shared/`` of a lock that several
+  hold, ``group/`` of a group lease
 * ``threads.py`` how our threads are started and woken, and told from what a fork has inherited
 """
 

@@ -8,11 +8,13 @@ from datetime import datetime, timezone
 from typing import Any
 
 from .lease.lease import now
+from .lease.shared_verbs import SharedVerbs
 from .lease.verbs import LockVerbs
 from .protocol import exclusive
 from .protocol.exclusive import INSPECT, Inspection, Released
-from .protocol.keys import COMPANION, keys_of, lock_beside
+from .protocol.keys import COMPANION, GROUP_MARK, keys_of, lock_beside
 from .protocol.script import Script
+from .protocol.shared import Words
 from .transport.clients import Client, store_of
 from .transport.redis_errors import translated
 from .transport.store import ATTEMPT_S, CALL_S, Store
@@ -105,7 +107,7 @@ def release_orphan(client: Client, lock_name: str, token: str, min_hold_ms: int)
         min_hold_ms: As the holder had it.
 
     Returns:
-        True when the lock was held with this token.
+        True when the lock was held with this token, alone or together with others.
 
     Raises:
         StoreUnavailable: Redis could not be reached; the lock ends with its lease.
@@ -113,7 +115,11 @@ def release_orphan(client: Client, lock_name: str, token: str, min_hold_ms: int)
     verbs = LockVerbs(store_of(client), lock_name)
     # Most processes end with nothing held: ask before releasing.
     until = now() + CALL_S
-    if verbs.is_held_with(token):
+    owner = verbs.owner()
+    if owner == GROUP_MARK:
+        # Who only waits to share it leaves the line by this, too.
+        verbs = SharedVerbs(verbs.store, lock_name, 0, Words(None))
+    if owner in (GROUP_MARK, token.encode()):
         answer = verbs.release(token, min_hold_ms, done="", within=until - now())
         return isinstance(answer, Released)
     verbs.leave(token, within=until - now())

@@ -24,14 +24,15 @@ from types import TracebackType
 from weakref import ReferenceType, ref
 
 from ..durations import to_ms
-from ..errors import LockBusy, LockLost, StoreUnavailable
+from ..errors import ConfigurationError, LockBusy, LockLost, StoreUnavailable
 from ..holder import Holder
 from .inspection import inspect
 from .lease.confirmation import ReleaseOutcome, confirmations
 from .lease.holding import Callback, Callbacks, Holding, Observer, chain_loss
 from .lease.lease import Lease, now
 from .lease.loss import FREE_AT_RELEASE, FREE_AT_RENEWAL, could_not_be_renewed, refused
-from .lease.setup import Setup
+from .lease.setup import Setup, words_of
+from .lease.shared_verbs import SharedVerbs, was_done
 from .lease.terms import Duration, Terms, terms_of
 from .lease.verbs import LockVerbs
 from .lease.waiting import Waiter, leave
@@ -72,10 +73,17 @@ class RedisLock:
         on_lost: Called once with this lock, in a thread of its own, when a held lock is lost. A
             `weakref.WeakMethod` is called while its object lives.
         min_replicas: How many replicas must acknowledge a grant, or a renewal, before it counts.
+        shared: Others that ask for it shared may hold it at the same time, and nobody alone meanwhile.
+        limit: The same, but at most so many at once. Each then has a `slot`, and its place counts until
+            `min_hold` after it was taken, whatever becomes of its holder: with `limit=30, min_hold=60` there
+            are at most 30 grants in any 60 seconds.
 
     Raises:
         ConfigurationError: An argument is wrong.
     """
+
+    # Known while it is held.
+    _slot: int | None = None
 
     # There are three more; see also `by`. `on_stop_wanted` is called once with this lock, as `on_lost` is,
     # when its holder is asked to stop: a renewal brings that word, so the lock must `renew`; `stop_within`
@@ -98,11 +106,23 @@ class RedisLock:
         on_stop_wanted: Callback | None = None,
         stop_within: Duration | None = None,
         ticket: str = "",
+        shared: bool = False,
+        limit: int | None = None,
     ) -> None:
         interval_s = math.inf if stop_within is None else to_ms(stop_within, "stop_within") / 1000
         terms = terms_of(expire, wait, min_hold, max_hold, min_replicas)
         is_watched = bool(renew) or on_lost is not None
-        setup = Setup(redis_client, terms, renews=bool(renew), is_watched=is_watched, interval_s=interval_s)
+        words = words_of(bool(shared), limit, terms.min_hold_ms) if shared or limit is not None else None
+        if words is not None and on_stop_wanted is not None:
+            raise _not_for_several(lock_name)
+        setup = Setup(
+            redis_client,
+            terms,
+            renews=bool(renew),
+            is_watched=is_watched,
+            interval_s=interval_s,
+            words=words,
+        )
         observer: ReferenceType[Observer] | None = None
         if on_lost is not None or on_stop_wanted is not None:
             self._callbacks = Callbacks(on_lost, on_stop_wanted)
@@ -143,6 +163,11 @@ class RedisLock:
         self._setup, self._terms, self._renewal = setup, setup.terms, setup.renewal
         self._metadata, self._ticket = metadata, ticket
         self._verbs = LockVerbs(setup.store, lock_name, setup.terms.min_replicas)
+        if setup.words is not None:
+            if ticket:
+                raise _not_for_several(lock_name)
+            self._verbs = SharedVerbs(setup.store, lock_name, setup.terms.min_replicas, setup.words)
+            self._asking: dict[str, str] = {}
         self._last_done, self._has_pending, self._was_busy = "", False, False
         self._holding = Holding(lock_name, ref(self), observer)
 
@@ -171,6 +196,24 @@ class RedisLock:
         """The number of this grant, larger than each one before it, or None while the lock is not held."""
         lease = self._holding.valid_lease
         return lease.fencing_token if lease else None
+
+    @property
+    def shared(self) -> bool:
+        """Whether others may hold it at the same time."""
+        return self._setup.words is not None
+
+    @property
+    def limit(self) -> int | None:
+        """How many may hold it at the same time; None: any number if it is `shared`, else one."""
+        return None if self._setup.words is None else self._setup.words.limit
+
+    @property
+    def slot(self) -> int | None:
+        """The number of this object's place, the lowest that was free of 0 to `limit` - 1.
+
+        None while the lock is not held, and where it has no limit.
+        """
+        return None if self._holding.valid_lease is None else self._slot
 
     @property
     def remaining(self) -> float:
@@ -204,7 +247,12 @@ class RedisLock:
         return None if loss is None else loss.reason
 
     def was_done(self, work: str) -> bool:
-        """Whether this is what the last `release` of the lock said was done, when this object took it."""
+        """Whether this is what the last `release` of the lock said was done, when this object took it.
+
+        Of a shared lock: what any release said within the time that it is remembered. Redis is asked.
+        """
+        if self._setup.words is not None:
+            return was_done(self._verbs, work)
         return self._last_done != "" and self._last_done == exclusive.number_of_work(work)
 
     @property
@@ -266,6 +314,8 @@ class RedisLock:
         """
         timeout_s = None if timeout is None else to_ms(timeout, "timeout", minimum_ms=0) / 1000
         token = token or os.urandom(16).hex()
+        if self._setup.words is not None and self._asking.get("with") != token:
+            return self._attempt_once(token, mark, blocking, timeout)
         terms, verbs, metadata, ticket = self._terms, self._verbs, self._metadata, self._ticket
         try:
             if confirmations.last:
@@ -344,7 +394,7 @@ class RedisLock:
             return
         if self._renewal is not None:
             self._renewal.forget(lease.token)
-        question = exclusive.release(
+        question = self._verbs.words.release(
             self._verbs.keys,
             lease.token,
             self._terms.min_hold_ms,
@@ -393,7 +443,7 @@ class RedisLock:
         return False
 
     def locked(self) -> bool:
-        """Ask Redis whether anyone holds the lock."""
+        """Ask Redis whether anyone holds the lock: whether who wants it alone would be refused."""
         return self._verbs.exists()
 
     def owned(self) -> bool:
@@ -402,12 +452,17 @@ class RedisLock:
         return token is not None and self._verbs.is_held_with(token)
 
     def holder(self) -> Holder | None:
-        """Ask Redis who holds the lock, or None if nobody does."""
+        """Ask Redis who holds the lock, or None if nobody does. Of several: who has held it for longest."""
         seen = inspect(self._verbs.store, self.lock_name)
         return seen.holder if seen else None
 
+    def holders(self) -> list[Holder]:
+        """Ask Redis for all who hold the lock, the longest first."""
+        seen = inspect(self._verbs.store, self.lock_name)
+        return list(seen.holders) if seen else []
+
     def force_release(self) -> bool:
-        """Take the lock from its holder. The holder goes on, and can see that the lock is lost.
+        """Take the lock from its holder, or all who share it. They go on, and can see that the lock is lost.
 
         The lock is then free, or belongs to the next waiter.
 
@@ -428,7 +483,7 @@ class RedisLock:
         lease = self._holding.valid_lease
         if lease is None:
             raise LockLost(self.lock_name, self._holding.absence)
-        setup = Setup(self.redis_client, self._terms)
+        setup = Setup(self.redis_client, self._terms, words=self._setup.words)
         if self.renews or setup.renewal is None:
             return int
         if not setup.renewal.watch(self._holding, lease.token, self._verbs.keys, setup.way, now()):
@@ -501,6 +556,18 @@ class RedisLock:
         self._was_busy = self._was_busy or waiter.was_busy
         return answer
 
+    def _attempt_once(self, token: str, mark: str, blocking: bool, timeout: Duration | None) -> Holder | None:
+        """Take a place, unless this object has one or is asking for one: then it is in its own way."""
+        try:
+            if self._asking.setdefault("with", token) != token or self._holding.valid_lease is not None:
+                metadata = holder_record.read_metadata(self._metadata)
+                self._was_busy = True
+                return Holder(metadata, None, self.remaining, self.fencing_token)
+            return self.attempt(blocking=blocking, timeout=timeout, token=token, mark=mark)
+        finally:
+            if self._asking.get("with") == token:
+                self._asking.pop("with", None)
+
     def _release(self, done: str, remembered_ms: int, unused: bool, within: float) -> bool:
         lease = self._holding.lease
         if lease is None:
@@ -533,6 +600,7 @@ class RedisLock:
         terms, sent_at = self._terms, granted.sent_at
         lease = Lease.granted(token, granted.fencing_token, terms.ttl_ms, sent_at, terms.max_hold_ms)
         self._last_done, self._has_pending = granted.last_done, granted.has_pending
+        self._slot = granted.slot
         self._holding.take(lease)
         renewal, keys, way = self._renewal, self._verbs.keys, self._setup.way
         if renewal is not None and not renewal.watch(self._holding, token, keys, way, sent_at):
@@ -544,3 +612,10 @@ class RedisLock:
             self._renewal.forget(token)
         leave(self._verbs, token, within)
         self._holding.give_back(token)
+
+
+def _not_for_several(lock_name: str) -> ConfigurationError:
+    # One run publishes, and one holder is asked to stop.
+    return ConfigurationError(
+        f"lock {lock_name!r} is shared, or has a limit: it takes no ticket and no on_stop_wanted"
+    )

@@ -94,6 +94,7 @@ class LockView:
         else:
             lines = [f"{name}: held"]
             lines += [f"  {label:<14} {value}" for label, value in self._values().items()]
+            lines += map(_sharer_line, self.seen.holders if self.seen.is_shared else ())
             lines += map(_member_line, self.members)
             lines += [_waiter_line(waiter, self.now) for waiter in self.seen.line]
         if self.waiting is not None:
@@ -106,6 +107,9 @@ class LockView:
         known: dict[str, Any] = {"name": self.name, "held": self.seen is not None}
         if self.seen is not None:
             known |= {"kept": self.seen.is_kept, "waiters": self.seen.waiters, **self.seen.holder.as_dict()}
+            if self.seen.is_shared:
+                known["holders"] = [holder.as_dict() for holder in self.seen.holders]
+                known["places_kept"] = self.seen.kept
             known["line"] = [waiter.as_dict() for waiter in self.seen.line]
             if self.members:
                 known["members"] = [dict(member) for member in self.members]
@@ -138,6 +142,9 @@ class LockView:
         if self.seen.is_kept:
             values["kept"] = "its run has ended; lock_min_hold keeps it busy"
         values["fencing token"] = str(holder.fencing_token or _UNKNOWN)
+        if self.seen.is_shared:
+            values["holders"] = str(len(self.seen.holders))
+            values["kept places"] = str(self.seen.kept)
         values["waiters"] = str(self.seen.waiters)
         return values
 
@@ -202,6 +209,11 @@ def _typical(hold: Hold | None) -> str:
     if hold is None:
         return _UNKNOWN
     return intern(about_from_to(hold.p50_s, hold.p95_s))
+
+
+def _sharer_line(holder: Holder) -> str:
+    """Return one of those who share the lock."""
+    return f"  holder         {printable(str(holder))}"
 
 
 def _member_line(metadata: Mapping[str, Any]) -> str:

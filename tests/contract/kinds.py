@@ -27,6 +27,7 @@ class Can(Flag):
     WAIT = auto()  #: `acquire` waits for a busy lock
     STAND_IN_LINE = auto()  #: who waits is served first come, first served, and woken
     BE_SHARED = auto()  #: threads may share one object
+    SHARE = auto()  #: made with ``shared=True`` or a ``limit``, several hold it at once
 
 
 class AnyLock(Protocol):
@@ -106,6 +107,13 @@ class SendsItsRelease(RedisLock):
         return outcome.released
 
 
+class LimitOfOne(RedisLock):
+    """A lock with a limit of one: it keeps what a lock promises that is nobody's to share."""
+
+    def __init__(self, client: redis.Redis, name: str, expire: float = 10, **options: Any) -> None:
+        super().__init__(client, name, expire, limit=1, **options)
+
+
 class _Several(RedisLocks):
     """`RedisLocks` behind the face of one lock, which all tests know by its name."""
 
@@ -153,8 +161,12 @@ class AfterAnother(_Several):
 REDIS_LOCK = LockKind(RedisLock, ~Can(0))
 SEVERAL = LockKind(BeforeTwoOthers, ~Can(0))
 
+#: An object has one place: a second thread that asks with it finds it busy, and does not wait.
+LIMITED = LockKind(LimitOfOne, ~(Can.BE_SHARED | Can.SHARE))
+
 KINDS = (
     REDIS_LOCK,
+    LIMITED,
     LockKind(SendsItsRelease, ~Can(0)),
     SEVERAL,
     LockKind(AfterAnother, ~Can.STAND_IN_LINE),

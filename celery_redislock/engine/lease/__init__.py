@@ -9,6 +9,7 @@ waits stands in line in Redis, and sleeps until it is woken.
 * ``loss.py`` why a lease is lost, as a word and as a text (pure)
 * ``holding.py`` what one lock object holds, and whom to tell when it is lost
 * ``verbs.py`` sends a question about one lock, and translates what goes wrong
+* ``shared_verbs.py`` the same, for a lock that several hold at once
 * ``waiting.py`` one attempt to get a lock, from the first question to grant, refusal or leave
 * ``mailroom.py`` waiters of one process that sleep on one connection
 * ``watch.py`` one lease that is renewed or only watched

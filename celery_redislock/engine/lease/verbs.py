@@ -10,9 +10,9 @@ from typing import Any
 import redis
 
 from ...errors import StoreUnavailable
-from ..protocol import exclusive
+from ..protocol import exclusive, shared
 from ..protocol.exclusive import FORCE_RELEASE, Busy, Granted, Refused, Released
-from ..protocol.keys import keys_of
+from ..protocol.keys import GROUP_MARK, keys_of
 from ..protocol.script import Question
 from ..transport.redis_errors import REDIS_ERRORS, translated, unavailable
 from ..transport.replication import NotReplicated
@@ -27,6 +27,9 @@ class LockVerbs:
     Every method raises `StoreUnavailable` when Redis refuses or cannot be reached in time, and may be
     called again after that: the scripts answer a second send as they answered the first.
     """
+
+    #: What is asked, by the names of ``exclusive.py``.
+    words: Any = exclusive
 
     def __init__(self, store: Store, lock_name: str, min_replicas: int = 0) -> None:
         self.store = store
@@ -51,7 +54,7 @@ class LockVerbs:
             within: Seconds that Redis has for the answer.
         """
         began_at = now()
-        question = exclusive.acquire(self.keys, token, ttl_ms, patience_ms, metadata, began_at, ticket, mark)
+        question = self.words.acquire(self.keys, token, ttl_ms, patience_ms, metadata, began_at, ticket, mark)
         answer = self._acquire(question, began_at, within)
         late_s = now() - began_at
         if isinstance(answer, Granted) and late_s <= ttl_ms / 2000:
@@ -78,12 +81,12 @@ class LockVerbs:
 
     def _acquire_again(self, question: Question, within: float) -> Granted | Busy | None:
         asked_at = now()
-        return self._acquire(exclusive.acquire_again(question, asked_at), asked_at, within)
+        return self._acquire(self.words.acquire_again(question, asked_at), asked_at, within)
 
     def _acquire(self, question: Question, sent_at: float, within: float) -> Granted | Busy | None:
         """Ask once; None: what this question was granted is gone already."""
         script, keys, arguments = question
-        undo = partial(exclusive.undo_of, question)
+        undo = partial(self.words.undo_of, question)
         try:
             reply = self.store.run(script, keys, arguments, within, self.min_replicas, undo)
         except REDIS_ERRORS as error:
@@ -91,7 +94,8 @@ class LockVerbs:
                 with suppress(StoreUnavailable):
                     self._run(undo(), within=1.0)
             raise unavailable(self.lock_name, script.name, error) from error
-        return exclusive.acquired(reply, sent_at)
+        answer: Granted | Busy | None = self.words.acquired(reply, sent_at)
+        return answer
 
     def sleep(self, mailboxes: Sequence[bytes], seconds: float, lateness_s: float) -> list[bytes] | None:
         """Sleep until there is a message in one of the mailboxes, or for so many seconds.
@@ -120,7 +124,7 @@ class LockVerbs:
 
     def leave(self, token: str, within: float, mark: str = "") -> None:
         """Give up the place in line; a turn that came already goes on to the next."""
-        self._run(exclusive.leave(self.keys, token, now(), mark), within)
+        self._run(self.words.leave(self.keys, token, now(), mark), within)
 
     def release(
         self,
@@ -139,7 +143,7 @@ class LockVerbs:
             token, min_hold_ms, done, remembered_ms, ticket, is_long: As in `exclusive.release`.
             within: As in `acquire`.
         """
-        question = exclusive.release(
+        question = self.words.release(
             self.keys, token, min_hold_ms, done, remembered_ms, ticket, is_long=is_long
         )
         return self.ask_release(question, within)
@@ -164,7 +168,7 @@ class LockVerbs:
 
     def renew(self, token: str, ttl_ms: int) -> Refused | None:
         """Start the lease anew; None when that is done."""
-        question = exclusive.renew(self.keys, token, ttl_ms)
+        question = self.words.renew(self.keys, token, ttl_ms)
         return exclusive.renewed(self._run(question, acks=self.min_replicas))
 
     def force_release(self) -> bool:
@@ -174,6 +178,11 @@ class LockVerbs:
             owner = self.store.call(exclusive.owner(self.keys))
         if owner is None:
             return False
+        if owner == GROUP_MARK:
+            with translated(self.lock_name, FORCE_RELEASE.name):
+                last = self.store.call(shared.record(self.keys))
+            question = shared.force_release(self.keys, shared.last_fencing_token(last))
+            return bool(self._run(question, until - now()))
         self._run(exclusive.force_release(self.keys, owner), until - now())
         return True
 
@@ -184,8 +193,13 @@ class LockVerbs:
 
     def is_held_with(self, token: str) -> bool:
         """Whether the lock is held with this token."""
+        return self.owner() == token.encode()
+
+    def owner(self) -> bytes | None:
+        """Return what the lock's key holds: a token, the mark of a group, or what another program wrote."""
         with translated(self.lock_name, "owner"):
-            return bool(self.store.call(exclusive.owner(self.keys)) == token.encode())
+            owner: bytes | None = self.store.call(exclusive.owner(self.keys))
+        return owner
 
     def _run(self, question: Question, within: float = CALL_S, acks: int = 0) -> Any:
         try:

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
 from ...holder import Holder
 from . import holder_record
-from .keys import LockKeys
+from .keys import GROUP_MARK, LockKeys
 from .script import LOCK_SCRIPTS, Question, Script
 from .wire import Command
 
@@ -44,12 +44,14 @@ class Granted(NamedTuple):
         sent_at: Local clock, seconds: just before the request was first sent that Redis granted.
         last_done: Number of the work that was done last under this name; empty when nobody said.
         has_pending: Runs are, or may be, pending until the lock is free.
+        slot: Its place, where the lock has a limit.
     """
 
     fencing_token: int
     sent_at: float
     last_done: str
     has_pending: bool = False
+    slot: int | None = None
 
 
 class Busy(NamedTuple):
@@ -107,10 +109,13 @@ class Inspection:
 
     Attributes:
         name: The Redis key.
-        holder: Who has it.
+        holder: Who has it; of several, who has had it for longest.
         waiters: How many wait for it.
         is_kept: It was released, and is only kept busy for its min_hold.
         line: Who waits, first come first: those that are believed alive among the first hundred.
+        holders: All who have it, the longest first.
+        is_shared: Others may come to have it too.
+        kept: How many places count still, for their min_hold, that were given back.
     """
 
     name: str
@@ -118,6 +123,9 @@ class Inspection:
     waiters: int
     is_kept: bool
     line: tuple[WaiterSeen, ...] = ()
+    holders: tuple[Holder, ...] = ()
+    is_shared: bool = False
+    kept: int = 0
 
 
 #: What a release answers when the lock was the caller's and nothing is pending.
@@ -292,17 +300,37 @@ def force_release(keys: LockKeys, owner: bytes) -> Question:
 
 def inspect(keys: LockKeys) -> Question:
     """Ask who has the lock; `inspected` reads the reply."""
-    return INSPECT, keys.inspected, ()
+    return INSPECT, keys.inspected, (GROUP_MARK,)
 
 
 def inspected(name: str, reply: Any) -> Inspection | None:
     """Read the reply to `inspect` about the lock with this name; None: it is free."""
-    left_ms, description, waiters, is_kept, line = reply
+    left_ms, description, waiters, is_kept, line, sharers = reply
     if left_ms == _FREE:
         return None
-    holder = holder_record.read(description, left_ms)
     arrivals = zip(line[::2], line[1::2], strict=True)
-    return Inspection(name, holder, waiters, bool(is_kept), tuple(_waiter(*each) for each in arrivals))
+    in_line = tuple(_waiter(*each) for each in arrivals)
+    places = [_place(*sharers[at : at + 4]) for at in range(0, len(sharers), 4)]
+    if not places:
+        holder = holder_record.read(description, left_ms)
+        return Inspection(name, holder, waiters, bool(is_kept), in_line, (holder,))
+    held = [place for place in places if not place.is_kept]
+    holders = tuple(place.holder for place in sorted(held or places, key=_number_of))
+    return Inspection(name, holders[0], waiters, not held, in_line, holders, True, len(places) - len(held))
+
+
+class _Place(NamedTuple):
+    holder: Holder
+    is_kept: bool
+
+
+def _place(left_ms: int, is_kept: int, slot: bytes, description: bytes) -> _Place:
+    number = None if slot == b"-" else int(slot)
+    return _Place(replace(holder_record.read(description, left_ms), slot=number), bool(is_kept))
+
+
+def _number_of(place: _Place) -> int:
+    return place.holder.fencing_token or 0
 
 
 def _waiter(arrived_us: bytes, metadata: bytes) -> WaiterSeen:

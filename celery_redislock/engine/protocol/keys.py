@@ -43,7 +43,8 @@ class LockKeys(NamedTuple):
     @property
     def inspected(self) -> tuple[bytes, ...]:
         """The keys that tell who has the lock, and who waits for it."""
-        return self.lock, self.holder, self.waiters, self.seen
+        group = group_keys_of(self)
+        return self.lock, self.holder, self.waiters, self.seen, group.sharers, group.places
 
     @property
     def shared(self) -> tuple[bytes, bytes, bytes, bytes]:
@@ -66,6 +67,25 @@ class LockKeys(NamedTuple):
     def mailbox(self, token: str) -> bytes:
         """Return the list on which the waiter with this token sleeps."""
         return self.waiters + b":" + token.encode()
+
+
+class GroupKeys(NamedTuple):
+    """The keys beside a lock that only those need who share it, and those who wait to share it."""
+
+    sharers: bytes
+    places: bytes
+    slots: bytes
+    ways: bytes
+
+
+#: What the lock's key holds while several hold the lock: see `group_mark` in ``sharers.lua``.
+GROUP_MARK = b"see:redislock.sharers:and:places"
+
+
+def group_keys_of(keys: LockKeys) -> GroupKeys:
+    """Return what stands beside a lock for those who share it, in the same slot as its other keys."""
+    in_slot = keys.holder.removeprefix(COMPANION + b"holder")
+    return GroupKeys(*[COMPANION + name.encode() + in_slot for name in GroupKeys._fields])
 
 
 #: What the companion keys begin with, in the order of `LockKeys`.

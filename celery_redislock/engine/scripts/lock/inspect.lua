@@ -4,12 +4,17 @@
 -- KEYS[2]  holder   string, the holder's record
 -- KEYS[3]  waiters  sorted set, token -> arrival in microseconds
 -- KEYS[4]  seen     hash, token -> believed alive until, milliseconds; and who it is, see turn.lua
+-- KEYS[5]  sharers  sorted set, token -> end of its lease, of those who share the lock; see sharers.lua
+-- KEYS[6]  places   hash, token -> slot, fencing token, since, metadata, of these
+-- ARGV[1]  mark     what the lock holds while it is shared
 --
 -- maxmemory  only reads
 --
 -- returns  {lease left in milliseconds (-1: for ever, -2: free), description, number of waiters,
 --          1 if it was released and is only kept for its min_hold,
---          {arrival in microseconds, metadata, ... of the first that wait and are believed alive, in order}}
+--          {arrival in microseconds, metadata, ... of the first that wait and are believed alive, in order},
+--          {lease left in milliseconds, 1 if it was released and is only kept, slot or "-", description, ...
+--          of those who share it}}
 
 -- clock.lua
 -- turn.lua
@@ -29,10 +34,24 @@ for place = 1, #first, 2 do
 end
 
 local owner = redis.call('GET', KEYS[1])
+local sharers = {}
+local known = owner == ARGV[1] and redis.call('ZRANGE', KEYS[5], 0, -1, 'WITHSCORES') or {}
+for at = 1, #known, 2 do
+    local place = redis.call('HGET', KEYS[6], known[at])
+    local left = known[at + 1] - now
+    if place and left > 0 then
+        local slot, described = string.match(place, '^(%S+) (.*)$')
+        table.insert(sharers, left)
+        table.insert(sharers, string.sub(known[at], 33) == ':kept' and 1 or 0)
+        table.insert(sharers, slot)
+        table.insert(sharers, described)
+    end
+end
 return {
     redis.call('PTTL', KEYS[1]),
     description(redis.call('GET', KEYS[2]), owner),
     redis.call('ZCARD', KEYS[3]),
     (owner and string.sub(owner, 33) == ':kept') and 1 or 0,
     line,
+    sharers,
 }
