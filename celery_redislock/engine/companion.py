@@ -6,6 +6,8 @@ A feature needs nothing else of the engine to keep a record in Redis. Its script
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.resources import files
 from typing import Any
 
@@ -14,10 +16,10 @@ from .protocol import holder_record
 from .protocol.exclusive import number_of, number_of_work
 from .protocol.keys import index_of, keys_of, statistics_of
 from .protocol.script import Script, Undo
-from .protocol.wire import Argument
+from .protocol.wire import Argument, Command
 from .transport.clients import Client, store_of
 from .transport.redis_errors import translated
-from .transport.store import CALL_S
+from .transport.store import ATTEMPT_S, CALL_S
 
 #: The holder that a script described, see ``turn.lua``.
 read_holder = holder_record.read
@@ -70,6 +72,27 @@ class Record:
         with translated(self._name, str(command[0]).lower()):
             return self.store.call(command, within)
 
+    @contextmanager
+    def in_bulk(self) -> Iterator[Callable[[Sequence[Command]], list[Any]]]:
+        """Give a function that sends some commands at once, on one connection, and returns their replies.
+
+        Redis serves nobody else between commands that are sent at once: keep them few, or short. None is sent
+        again if a reply is lost.
+        """
+        connection = self.store.connection(ATTEMPT_S)
+
+        def ask(commands: Sequence[Command]) -> list[Any]:
+            with translated(self._name, str(commands[0][0]).lower()):
+                replies = connection.exchange(commands, CALL_S)
+                for failure in (each for each in replies if isinstance(each, Exception)):
+                    raise failure
+            return replies
+
+        try:
+            yield ask
+        finally:
+            connection.close()
+
 
 class Companion(Record):
     """What a feature keeps beside one lock.
@@ -100,6 +123,7 @@ class Index(Record):
 __all__ = [
     "CALL_S",
     "Client",
+    "Command",
     "Companion",
     "Index",
     "Script",

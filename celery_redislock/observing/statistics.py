@@ -9,10 +9,10 @@ import_csv.count("conflicts", "skip"), import_csv.percentile("hold", 0.95)
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from celery import Celery
 
@@ -30,6 +30,9 @@ from .statistics_record import (
 )
 
 __all__ = ["EngineNumbers", "EntryNumbers", "LastConflict", "Statistics", "TaskNumbers", "read"]
+
+
+_TASK, _ENTRY, _BEATS = of_task("")[0], of_entry("")[0], of_beats("")[0]
 
 
 class LastConflict(NamedTuple):
@@ -189,31 +192,35 @@ def read(app: Celery, since_s: float = 7 * DAY_S) -> Statistics:
     found, first_s = record.read(*stretch)
     engine = found.get(ALL_LOCKS, Counted())
     return Statistics(
-        {
-            name: _of_a_task(record, name, each, stretch)
-            for (owner, name), each in found.items()
-            if owner == of_task("")[0]
-        },
-        {name: _of_an_entry(each) for (owner, name), each in found.items() if owner == of_entry("")[0]},
+        _of_tasks(record, {name: each for (owner, name), each in found.items() if owner == _TASK}, stretch),
+        {name: _of_an_entry(each) for (owner, name), each in found.items() if owner == _ENTRY},
         EngineNumbers(engine.counts, engine.times),
         None if first_s is None else datetime.fromtimestamp(first_s, timezone.utc),
-        {name: Numbers(each.counts) for (owner, name), each in found.items() if owner == of_beats("")[0]},
+        {name: Numbers(each.counts) for (owner, name), each in found.items() if owner == _BEATS},
     )
 
 
-def _of_a_task(
-    record: StatisticsRecord, name: str, counted: Counted, stretch: tuple[float, float]
-) -> TaskNumbers:
-    numbers = TaskNumbers(counted.counts, counted.times)
-    distinct = _distinct(numbers, counted, record.different_locks(name, *stretch)) if counted.looked else 0
-    met = numbers.count("conflicts") + numbers.count("shadow")
-    conflicts = (_conflict(*each) for each in reversed(record.last_conflicts(name))) if met else ()
-    return replace(
-        numbers,
-        distinct_locks=distinct,
-        idle_s=counted.latest.get("idle_ms", 0) / 1000,
-        last_conflicts=tuple(each for each in conflicts if each.when.timestamp() >= stretch[0]),
-    )
+def _of_tasks(
+    record: StatisticsRecord, found: Mapping[str, Counted], stretch: tuple[float, float]
+) -> dict[str, TaskNumbers]:
+    numbers = {name: TaskNumbers(each.counts, each.times) for name, each in found.items()}
+    locks = record.different_locks([name for name, each in found.items() if each.looked], *stretch)
+    met = [name for name, each in numbers.items() if each.count("conflicts") + each.count("shadow")]
+    conflicts = record.last_conflicts(met)
+    return {
+        name: replace(
+            each,
+            distinct_locks=_distinct(each, found[name], locks[name]) if name in locks else 0,
+            last_conflicts=_newest_first(conflicts.get(name, ()), stretch[0]),
+            idle_s=found[name].latest.get("idle_ms", 0) / 1000,
+        )
+        for name, each in numbers.items()
+    }
+
+
+def _newest_first(written: Iterable[Any], begin_s: float) -> tuple[LastConflict, ...]:
+    conflicts = [_conflict(*each) for each in written]
+    return tuple(each for each in reversed(conflicts) if each.when.timestamp() >= begin_s)
 
 
 def _distinct(numbers: TaskNumbers, counted: Counted, different: int) -> int:

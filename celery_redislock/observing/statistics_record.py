@@ -14,10 +14,12 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 from uuid import uuid4
 
-from ..engine.companion import CALL_S, Client, Record, load_scripts, statistics_of
+from ..engine.companion import CALL_S, Client, Command, Record, load_scripts, statistics_of
+
+T = TypeVar("T")
 
 (COUNT,) = load_scripts(__package__, "count")
 
@@ -26,8 +28,9 @@ HOUR_S, DAY_S = 3600.0, 86400.0
 KEPT_S = 8 * DAY_S
 #: How many conflicts of a task are kept.
 MOST_CONFLICTS = 20
-#: Fields that are read in one step of the server.
-_AT_ONCE = 1000
+#: Fields that are read in one step of the server, and steps, or questions, that it is asked for at once: it
+#: serves nobody else meanwhile, for a few milliseconds.
+_FIELDS, _STEPS, _QUESTIONS = 1000, 10, 50
 
 #: Who a number is of: "t" a task, "e" an entry, "b" a task that two beats send, "" all locks; and its name.
 Owner: TypeAlias = tuple[str, str]
@@ -142,38 +145,56 @@ class StatisticsRecord:
         Returns:
             The numbers, and when the first hour with any begins, seconds since 1970.
         """
+        hours = {self._of(_hour(at_s)): at_s for at_s in _steps(begin_s, end_s, HOUR_S)}
+        days = [self._of(_day(at_s)) for at_s in _steps(begin_s, end_s, DAY_S)]
         found: dict[Owner, Counted] = {}
-        first_s = None
-        for at_s in _steps(begin_s, end_s, HOUR_S):
-            for (owner, kind, word), number in self._numbers(self._of(_hour(at_s))):
-                first_s = at_s if first_s is None else first_s
-                _add_count(found.setdefault(owner, Counted()), kind, word, number)
-        for at_s in _steps(begin_s, end_s, DAY_S):
-            for (owner, kind, word), number in self._numbers(self._of(_day(at_s))):
-                _add_time(found.setdefault(owner, Counted()), kind, word, number)
-        return found, first_s
+        with_any = set()
+        for hash_key, (owner, kind, word), number in self._numbers([*hours, *days]):
+            counted = found.setdefault(owner, Counted())
+            if hash_key in hours:
+                with_any.add(hash_key)
+                _add_count(counted, kind, word, number)
+            else:
+                _add_time(counted, kind, word, number)
+        return found, min((hours[key] for key in with_any), default=None)
 
-    def different_locks(self, task: str, begin_s: float, end_s: float) -> int:
-        """Return how many different locks were added of a task, about."""
-        keys = [self._locks(task, _day(at_s)) for at_s in _steps(begin_s, end_s, DAY_S)]
-        return int(self._record.call("PFCOUNT", *keys))
+    def different_locks(self, tasks: Sequence[str], begin_s: float, end_s: float) -> dict[str, int]:
+        """Return how many different locks were added of each task, about."""
+        days = [_day(at_s) for at_s in _steps(begin_s, end_s, DAY_S)]
+        commands: list[Command] = [("PFCOUNT", *(self._locks(task, day) for day in days)) for task in tasks]
+        return dict(zip(tasks, map(int, self._answers(commands)), strict=True))
 
-    def last_conflicts(self, task: str) -> list[Any]:
-        """Return the last conflicts of a task as they were added, oldest first."""
-        return [json.loads(each) for each in self._record.call("LRANGE", self._of("conflicts", task), 0, -1)]
+    def last_conflicts(self, tasks: Sequence[str]) -> dict[str, list[Any]]:
+        """Return the last conflicts of each task as they were added, oldest first."""
+        answers = self._answers([("LRANGE", self._of("conflicts", task), 0, -1) for task in tasks])
+        return {task: list(map(json.loads, found)) for task, found in zip(tasks, answers, strict=True)}
 
-    def _numbers(self, key: bytes) -> Iterator[tuple[Key, int]]:
-        """Yield the numbers of a hash, some at a time: it may have ten thousands."""
-        cursor, seen = b"0", set()
-        while True:
-            cursor, pairs = self._record.call("HSCAN", key, cursor, "COUNT", _AT_ONCE)
-            for name, number in zip(pairs[::2], pairs[1::2], strict=True):
-                # A hash that grows meanwhile may tell a field twice.
-                if name not in seen:
-                    seen.add(name)
-                    yield _key(name.decode()), int(number)
-            if cursor in (b"0", 0, "0"):
-                return
+    def _answers(self, commands: Sequence[Command]) -> Iterator[Any]:
+        """Yield the reply to each command; some are sent at once."""
+        with self._record.in_bulk() as ask:
+            for some in _parts(commands, _QUESTIONS):
+                yield from ask(some)
+
+    def _numbers(self, hash_keys: Sequence[bytes]) -> Iterator[tuple[bytes, Key, int]]:
+        """Yield the numbers of some hashes, in the order of these: each may have ten thousands."""
+        # Each hour has the same names as the hour before.
+        read: dict[bytes, Key] = {}
+        with self._record.in_bulk() as ask:
+            for some in _parts(hash_keys, _STEPS):
+                # Each field once: a hash that grows meanwhile may tell it twice.
+                found: dict[bytes, dict[bytes, bytes]] = {key: {} for key in some}
+                cursors: dict[bytes, Any] = dict.fromkeys(some, b"0")
+                while cursors:
+                    replies = ask([("HSCAN", key, at, "COUNT", _FIELDS) for key, at in cursors.items()])
+                    told = dict(zip(cursors, replies, strict=True))
+                    for key, (_, pairs) in told.items():
+                        found[key].update(zip(pairs[::2], pairs[1::2], strict=True))
+                    cursors = {key: at for key, (at, _) in told.items() if int(at)}
+                for key, numbers in found.items():
+                    for name, number in numbers.items():
+                        if name not in read:
+                            read[name] = _key(name.decode())
+                        yield key, read[name], int(number)
 
     def _of(self, *words: str) -> bytes:
         return b":".join((self._key, *(word.encode() for word in words)))
@@ -196,6 +217,12 @@ def _steps(begin_s: float, end_s: float, step_s: float) -> Iterator[float]:
     while at_s <= end_s + step_s:
         yield at_s
         at_s += step_s
+
+
+def _parts(of: Sequence[T], most: int) -> Iterator[Sequence[T]]:
+    """Yield a sequence in parts of at most so many."""
+    for begin in range(0, len(of), most):
+        yield of[begin : begin + most]
 
 
 def _fields(numbers: Mapping[Key, int]) -> dict[str, int]:

@@ -30,5 +30,5 @@ def test_a_cluster_keeps_them(cluster: Cluster) -> None:
 
         assert found[TASK].counts == {("acquired", "at_once"): 3}
         assert found[TASK].times == {"hold": {7: 3}}
-        assert record.different_locks("shop.import_csv", now_s, now_s) == 3
-        assert record.last_conflicts("shop.import_csv") == [[]]
+        assert record.different_locks(["shop.import_csv"], now_s, now_s) == {"shop.import_csv": 3}
+        assert record.last_conflicts(["shop.import_csv"]) == {"shop.import_csv": [[]]}

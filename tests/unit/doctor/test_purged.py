@@ -12,6 +12,7 @@ from celery_redislock.doctor import purged, queues
 from celery_redislock.doctor.configuration import Configuration
 from celery_redislock.doctor.live import Live
 from celery_redislock.doctor.rule import CannotLook
+from celery_redislock.publish_lock.record import PublishLock, all_waiting
 
 from ...support.applications import application, locked, shared_tasks_forgotten, with_own_tasks
 
@@ -88,3 +89,15 @@ def test_without_a_worker_it_is_not_looked(app: Celery, monkeypatch: pytest.Monk
 
 def test_without_publish_locks_nobody_is_asked(app: Celery) -> None:
     assert not found(app)
+
+
+def test_many_publish_locks_are_seen_in_few_round_trips(app: Celery, client: redis.Redis) -> None:
+    names = [f"redislock:shop.import_csv:{number}" for number in range(500)]
+    for name in names:
+        assert PublishLock(client, name).take("0" * 32, f"of {name}", 60_000) is None
+    before = client.info("stats")["total_reads_processed"]
+
+    waiting = {name: holder.metadata["id"] for name, holder in all_waiting(client, "redislock:")}
+
+    assert client.info("stats")["total_reads_processed"] - before < 50
+    assert waiting == {name: f"of {name}" for name in names}

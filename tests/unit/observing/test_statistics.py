@@ -63,7 +63,41 @@ def test_a_batch_that_is_sent_twice_is_added_once(app: Celery, record: Statistic
         record.add(batch)
 
     assert read(app).task("shop.import_csv").count("acquired") == 5
-    assert record.last_conflicts("shop.import_csv") == [[]]
+    assert record.last_conflicts(["shop.import_csv"]) == {"shop.import_csv": [[]]}
+
+
+def test_a_week_of_many_tasks_is_read_in_few_round_trips(
+    app: Celery, record: StatisticsRecord, client: redis.Redis
+) -> None:
+    tasks = [f"shop.import_{number}" for number in range(300)]
+    for hour in range(168):
+        record.add(
+            Batch({(of_task(tasks[hour]), "acquired", "at_once"): 1}, at_s=time.time() - hour * HOUR_S)
+        )
+    for task in tasks:
+        numbers = {(of_task(task), "conflicts", "skip"): 1}
+        record.add(Batch(numbers, times={(of_task(task), LOOKED, ""): 1}, locks={task: [task]}))
+        client.rpush(record._of("conflicts", task), json.dumps([time.time(), task, "id", "", "", "skip"]))
+    before = client.info("stats")["total_reads_processed"]
+
+    found = read(app)
+
+    assert client.info("stats")["total_reads_processed"] - before < 100
+    assert sum(each.count("acquired") for each in found.tasks.values()) == 168
+    assert {each.distinct_locks for each in found.tasks.values()} == {0, 1}
+    assert [found.task(each).last_conflicts[0].lock_name for each in tasks] == tasks
+
+
+def test_the_latest_value_is_that_of_the_last_hour_however_many_numbers_an_hour_has(
+    app: Celery, record: StatisticsRecord
+) -> None:
+    many = {(of_task(f"t{number}"), "acquired", "at_once"): 1 for number in range(3000)}
+    now_s = time.time()
+    # An old hour takes more steps to be read than a young one.
+    record.add(Batch(many, {(TASK, "idle_ms", ""): 1}, at_s=now_s - 2 * HOUR_S))
+    record.add(Batch({}, {(TASK, "idle_ms", ""): 2000}, at_s=now_s))
+
+    assert read(app).task("shop.import_csv").idle_s == 2.0
 
 
 def test_lengths_of_time_come_back_as_percentiles(app: Celery, record: StatisticsRecord) -> None:
