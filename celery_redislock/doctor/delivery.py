@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from celery import Task
+
 from .configuration import Configuration, Declared
 from .finding import INFO, Problem
 from .wording import names, rounded_up, seconds
@@ -84,7 +86,9 @@ def longer(seen: Configuration, needed_s: float) -> str:
 def _delays(seen: Configuration, each: Declared) -> Iterator[tuple[float, str]]:
     """Tell for how long calls of a task are delayed: those delays that are not kept short by this package."""
     task = each.task
-    if task.default_retry_delay and task.max_retries != 0:
+    # Celery's default says nothing: most tasks are never retried.
+    is_declared = task.default_retry_delay != Task.default_retry_delay or getattr(task, "autoretry_for", None)
+    if is_declared and task.default_retry_delay and task.max_retries != 0:
         yield float(task.default_retry_delay), "default_retry_delay"
     if getattr(task, "autoretry_for", None) and getattr(task, "retry_backoff", False):
         yield float(getattr(task, "retry_backoff_max", _BACKOFF_MAX_S)), "retry_backoff_max"

@@ -75,6 +75,20 @@ def test_a_run_that_is_acknowledged_or_over_in_time_is_left_alone(
     assert not found_by("RL101", configured(app, broker_url=REDIS))
 
 
+@pytest.mark.parametrize(("options", "is_found"), [({}, False), ({"autoretry_for": (OSError,)}, True)])
+def test_celerys_default_delay_counts_where_the_task_is_retried(
+    app: Celery, options: dict[str, Any], is_found: bool
+) -> None:
+    task_of(app, **options)
+
+    found = found_by(
+        "RL101", configured(app, broker_url=REDIS, broker_transport_options={"visibility_timeout": 60})
+    )
+
+    assert bool(found) is is_found
+    assert all("may wait for 180 s (default_retry_delay)" in each.message for each in found)
+
+
 @pytest.mark.parametrize(
     "options",
     [
