@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from contextlib import ExitStack
 from types import SimpleNamespace
 from typing import Any
@@ -17,23 +14,13 @@ from click.testing import CliRunner
 from celery_redislock.operations.commands import locks
 
 from ...support.applications import locked
-from ...support.places import ROOT, python_path
 from ...support.workers import running_worker
+from .desk import doctor
 from .shop_app import SETTINGS
 
 #: A run may go on for longer than it can hold its lock.
 BROKEN = {"task_time_limit": 3600}
 AWAY = "redis://127.0.0.1:1/0"
-
-
-def doctor(*arguments: str, app: str = "tests.stories.operations.shop_app", **settings: Any) -> Any:
-    """Run ``celery -A APP locks doctor`` as an operator does."""
-    command = [sys.executable, "-m", "celery", "-A", app, "locks", "doctor", *arguments]
-    url = {"REDISLOCK_URL": settings.pop("REDISLOCK_URL", "")}
-    env = {**os.environ, **url, "PYTHONPATH": python_path(), SETTINGS: json.dumps(settings)}
-    return subprocess.run(
-        command, capture_output=True, text=True, check=False, env=env, cwd=ROOT, timeout=100
-    )
 
 
 def test_trouble_is_told_with_its_cure_and_ends_with_1(redis_url: str) -> None:
@@ -96,7 +83,9 @@ def test_what_is_ignored_does_not_count_and_is_told_with_its_reason() -> None:
 
 
 def test_the_example_project_has_no_finding_above_info(redis_url: str) -> None:
-    told = doctor("--json", "--fail-level", "warning", app="example_project.app", REDISLOCK_URL=redis_url)
+    told = doctor(
+        "--json", "--fail-level", "warning", app="example_project.app", env={"REDISLOCK_URL": redis_url}
+    )
 
     assert told.returncode == 0, told.stdout + told.stderr
     assert {each["level"] for each in json.loads(told.stdout)["findings"]} <= {"info"}

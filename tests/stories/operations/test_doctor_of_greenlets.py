@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from typing import Any
 
 import pytest
 from celery import Celery
 
-from ...support.places import ROOT, python_path
 from ...support.workers import running_worker
 from .crawl_app import STORE
+from .desk import doctor
 
 APP = "tests.stories.operations.crawl_app"
 
 
 def found(url: str) -> list[Any]:
     """Return what the doctor finds of RL105."""
-    command = [sys.executable, "-m", "celery", "-A", APP, "locks", "doctor", "--json"]
-    env = {**os.environ, STORE: url, "PYTHONPATH": python_path()}
-    told = subprocess.run(
-        command, capture_output=True, text=True, check=False, env=env, cwd=ROOT, timeout=100
-    )
+    told = doctor("--json", app=APP, env={STORE: url})
     assert told.returncode < 2, told.stdout + told.stderr
     return [each for each in json.loads(told.stdout)["findings"] if each["id"] == "RL105"]
 
