@@ -79,12 +79,18 @@ def _die(self: Any, key: str) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def _wait_and_die(self: Any, key: str) -> None:
+    _wait(self, key)
+    _die(self, key)
+
+
 STEPS: dict[str, Callable[[Any, str], None]] = {
     "go_on": _go_on,
     "fail": _fail,
     "wait": _wait,
     "wait_for_the_loss": _wait_for_the_loss,
     "die": _die,
+    "wait_and_die": _wait_and_die,
 }
 
 
