@@ -104,6 +104,10 @@ def _task(name: str, **options: Any) -> Any:
     return app.task(_body, base=LockedTask, name=name, **options)
 
 
+def _ask_wrongly(task: Any, conflict: Any) -> None:
+    raise ValueError("it does not know")
+
+
 returns = _task("returns")
 skips = _task("skips")
 retries = _task("retries", lock_on_conflict="retry")
@@ -113,3 +117,6 @@ waits = _task("waits", lock_wait=30)
 shadow = _task("shadow", lock_mode="shadow")
 late = _task("late", lock_ttl=6, acks_late=True)
 loses = _task("loses", lock_ttl=1, lock_on_lost="continue")
+replaces = _task("replaces", lock_on_conflict="replace")
+asks = _task("asks", lock_on_conflict=_ask_wrongly)
+bounded = _task("bounded", lock_ttl=1, lock_max_hold=1, lock_on_lost="continue")

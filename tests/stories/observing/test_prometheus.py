@@ -136,6 +136,57 @@ def test_a_pool_without_children_counts_in_its_own_process(pool: str, store: str
     assert counted == {key: value for key, value in it.expected.items() if key[0] in counted_by_both()}
 
 
+def test_what_seldom_becomes_of_a_run_is_counted_by_its_word(store: str) -> None:
+    with running_worker(APP, env={STORE: store}, pool="threads", concurrency=4) as worker:
+        it = Metered(worker, store)
+        a_run_is_replaced(it)
+        a_function_that_decides_fails(it)
+        a_lock_is_taken_and_another_held_for_too_long(it)
+        a_worker_stands_still(it)
+        it.is_counted()
+
+
+def a_run_is_replaced(it: Metered) -> None:
+    it.expect_runs("replaces", 2)
+    it.expect(1, "conflicts_total", "replace", "false", "replaces")
+    it.expect(1, "lost_total", "replaced", "replaces")
+    replaced = metered_app.replaces.delay("r", "wait_for_the_loss")
+    it.wait_until_begun("r")
+    assert states([metered_app.replaces.delay("r", "go_on"), replaced]) == ["REVOKED", "SUCCESS"]
+
+
+def a_function_that_decides_fails(it: Metered) -> None:
+    it.expect(1, "conflicts_total", "callable", "false", "asks")
+    with metered_app.asks.lock_for("a", ""):
+        assert it.ended(metered_app.asks, "a") == ["FAILURE"]
+
+
+def a_lock_is_taken_and_another_held_for_too_long(it: Metered) -> None:
+    it.expect_runs("loses", 1)
+    it.expect(1, "lost_total", "taken", "loses")
+    it.expect_runs("bounded", 1)
+    it.expect(1, "lost_total", "max_hold", "bounded")
+    taken = metered_app.loses.delay("taken", "wait_for_the_loss")
+    it.wait_until_begun("taken")
+    lock = metered_app.loses.lock_for("taken", "")
+    lock.redis_client.set(lock.name, "a thief's", px=60_000)
+    bounded = metered_app.bounded.delay("b", "wait_for_the_loss")
+    assert states([taken, bounded]) == ["SUCCESS"] * 2
+
+
+def a_worker_stands_still(it: Metered) -> None:
+    """For longer than its lease lasts: as it goes on, its own clock says that the lease has ended."""
+    it.expect_runs("loses", 1)
+    it.expect(1, "lost_total", "expired", "loses")
+    result = metered_app.loses.delay("still", "wait_for_the_loss")
+    it.wait_until_begun("still")
+    it.worker.pause()
+    lock = metered_app.loses.lock_for("still", "")
+    eventually(lambda: not lock.locked(), BOUND, "the lease should end")
+    it.worker.resume()
+    assert states([result]) == ["SUCCESS"]
+
+
 def others_have_the_lock(it: Metered, pool: str) -> None:
     """Also in a pool that runs one task after the other: the locks are held from here."""
     it.expect(3, "conflicts_total", "skip", "false", "skips")
