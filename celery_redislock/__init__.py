@@ -33,6 +33,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from .config.lock_key import LockKey
 from .engine import RedisLock, RedisLocks
 from .errors import ConfigurationError, LockBusy, LockKeyError, LockLost, RedislockError, StoreUnavailable
 from .holder import Holder
@@ -56,6 +57,7 @@ __all__ = [
     # the Celery layer
     "CallOptions",
     "Conflict",
+    "LockKey",
     "LockedRequest",
     "LockedTask",
     "TaskLock",

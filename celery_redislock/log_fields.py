@@ -31,7 +31,7 @@ class Field(NamedTuple):
 
 #: All facts that a line may have.
 FIELDS = (
-    Field("lock", "The Redis key of the lock."),
+    Field("lock", "The Redis key of the lock. Of several locks all keys, or the one that was busy or lost."),
     Field("task", "The name of the task."),
     Field("task_id", "The id of the call."),
     Field("action", "What was done: a word of the table below."),

@@ -5,6 +5,7 @@ is wrong is refused when it is declared, with the valid choices. A call is looke
 arguments and its Redis key are one `Call`, which is handed on.
 
 * ``options.py`` the one table of options, policies among them
+* ``lock_key.py`` one of the locks of a list
 * ``settings.py`` the table of the other settings
 * ``schedule.py`` what `beat_schedule` names, and how often each entry comes
 * ``resolution.py`` call > task > settings > default
@@ -16,6 +17,7 @@ arguments and its Redis key are one `Call`, which is handed on.
 * ``celery_connection.py`` what Celery gives its own connection beside a URL, for our client too (pure)
 * ``masking.py`` passwords are masked where Celery masks its own settings
 * ``provider.py`` the locks of one app: its client and its prefix
+* ``several_locks.py`` the locks of one call that has several
 * ``all_off.py`` whether any task of an app takes locks at all
 * ``plan.py`` what holds for the calls of one task
 * ``call.py`` one call: plan, arguments, Redis key; made once for each message

@@ -33,17 +33,24 @@ class Call:
         args: Positional arguments, as they were given.
         kwargs: Keyword arguments, as they were given.
         task_id: Of its message.
-        lock_name: That its message carries; None: the arguments give it, once it is asked for.
+        carried: The name of its lock that its message carries, or the names of several; None: the arguments
+            give them, once they are asked for.
     """
 
-    __slots__ = ("_lock_name", "args", "kwargs", "plan", "task", "task_id")
+    __slots__ = ("_carried", "args", "kwargs", "plan", "task", "task_id")
 
     def __init__(
-        self, task: Planned, plan: Plan, args: Any, kwargs: Any, task_id: Any, lock_name: str | None = None
+        self,
+        task: Planned,
+        plan: Plan,
+        args: Any,
+        kwargs: Any,
+        task_id: Any,
+        carried: str | tuple[str, ...] | None = None,
     ) -> None:
         self.task, self.plan, self.task_id = task, plan, task_id
         self.args, self.kwargs = args, kwargs
-        self._lock_name = lock_name
+        self._carried = carried
 
     @classmethod
     def received(cls, task: Planned, plan: Plan, request: Any, args: Any, kwargs: Any) -> Call:
@@ -91,8 +98,8 @@ class Call:
             is_resent: Its message was published before, and keeps the name that it carries.
         """
         given = options.get("task_id")
-        lock_name = _carried(plan, options.get("headers"), given) if is_resent else None
-        return cls(task, plan, args, kwargs, given or uuid(), lock_name)
+        carried = _carried(plan, options.get("headers"), given) if is_resent else None
+        return cls(task, plan, args, kwargs, given or uuid(), carried)
 
     @property
     def lock_name(self) -> str:
@@ -101,10 +108,26 @@ class Call:
         Raises:
             TypeError: The call does not fit the function.
             LockKeyError: An argument cannot be made part of a name.
+            ConfigurationError: It has several locks.
         """
-        if self._lock_name is None:
-            self._lock_name = self.plan.lock_name(self.args, self.kwargs)
-        return self._lock_name
+        name = self._carried
+        if not isinstance(name, str):
+            name = self._carried = self.plan.lock_name(self.args, self.kwargs)
+        return name
+
+    @property
+    def lock_names(self) -> tuple[str, ...]:
+        """The Redis keys of its locks: of one, or of each of several in the order of the declaration.
+
+        Raises:
+            TypeError, LockKeyError: As in `lock_name`.
+        """
+        if not self.plan.namings:
+            return (self.lock_name,)
+        names = self._carried
+        if not isinstance(names, tuple):
+            names = self._carried = self.plan.lock_names(self.args, self.kwargs)
+        return names
 
     @property
     def args_hash(self) -> str:
@@ -134,7 +157,7 @@ class Call:
         headers = without_name(options.get("headers"))
         if self.plan.options.mode != "off":
             try:
-                headers[NAME_HEADER] = self.lock_name
+                headers[NAME_HEADER] = list(self.lock_names) if self.plan.namings else self.lock_name
             except Exception:  # noqa: BLE001 - objects that the user's serializer knows may raise anything
                 return {**options, "task_id": self.task_id, "headers": headers}
             headers[NAMED_HEADER] = f"{self.plan.naming.task_name} {self.task_id}"
@@ -150,7 +173,9 @@ def name_as_sent(headers: Any = None, body: Any = None, **_: Any) -> None:
     if headers.get("id") != call.task_id or _are_equal(call, args, kwargs):
         return
     try:
-        headers[NAME_HEADER] = call.plan.lock_name(args, kwargs)
+        plan = call.plan
+        named = list(plan.lock_names(args, kwargs)) if plan.namings else plan.lock_name(args, kwargs)
+        headers[NAME_HEADER] = named
     except Exception:  # noqa: BLE001 - as in `named`
         del headers[NAME_HEADER], headers[NAMED_HEADER]
 
@@ -175,11 +200,22 @@ def without_name(headers: Mapping[str, Any] | None) -> dict[str, Any]:
     return others
 
 
-def _carried(plan: Plan, headers: Mapping[str, Any] | None, task_id: str | None) -> str | None:
-    """Return the name that the headers of a message carry, if it counts for this message."""
+def _carried(
+    plan: Plan, headers: Mapping[str, Any] | None, task_id: str | None
+) -> str | tuple[str, ...] | None:
+    """Return what the headers of a message carry of names, if it counts for this message."""
     name = headers.get(NAME_HEADER) if headers else None
-    if not headers or not isinstance(name, str):
+    if not headers or name is None:
         return None
-    is_ours = name.startswith(plan.prefix) and len(name) > len(plan.prefix)
     # As `Call.named` has written it.
-    return name if is_ours and headers.get(NAMED_HEADER) == f"{plan.naming.task_name} {task_id}" else None
+    if headers.get(NAMED_HEADER) != f"{plan.naming.task_name} {task_id}":
+        return None
+    if not plan.namings:
+        return name if _is_ours(plan, name) else None
+    # A name for each key, else it was sent by a version of the task with other keys.
+    is_complete = isinstance(name, list | tuple) and len(name) == len(plan.namings)
+    return tuple(name) if is_complete and all(_is_ours(plan, each) for each in name) else None
+
+
+def _is_ours(plan: Plan, name: object) -> bool:
+    return isinstance(name, str) and name.startswith(plan.prefix) and len(name) > len(plan.prefix)

@@ -31,11 +31,12 @@ def travelling(task_name: str, lock: Mapping[str, Any]) -> dict[str, Any]:
     """Return a call's options as they go into the message."""
     plain = {option: _plain(value) for option, value in lock.items()}
     for option, value in plain.items():
-        if not isinstance(value, _TRAVELS):
-            raise ConfigurationError(
-                f"lock={{{option!r}: ...}} of a call of task {task_name!r} is sent in the message: "
-                f"it must be a str, a number or a list, not {type(value).__name__}"
-            )
+        for each in (value, *_items(value)):
+            if not isinstance(each, _TRAVELS):
+                raise ConfigurationError(
+                    f"lock={{{option!r}: ...}} of a call of task {task_name!r} is sent in the message: "
+                    f"it must be a str, a number or a list, not {type(each).__name__}"
+                )
     return plain
 
 
@@ -93,6 +94,14 @@ def options_of_a_task(options: Mapping[str, Any]) -> list[str]:
     return [name for name in options if str(name).startswith("lock_")]
 
 
+def _items(value: Any) -> list[Any] | tuple[Any, ...]:
+    return value if isinstance(value, list | tuple) else ()
+
+
+def _travels(value: Any) -> bool:
+    return all(isinstance(each, _TRAVELS) for each in (value, *_items(value)))
+
+
 def _plain(value: Any) -> Any:
     """Return a duration as seconds, also in a pair of them."""
     if isinstance(value, timedelta):
@@ -105,4 +114,4 @@ def _refused(lock: Any) -> Any:
     if not isinstance(lock, Mapping):
         return type(lock).__name__
     plain = {str(option): _plain(value) for option, value in lock.items()}
-    return {option: value if isinstance(value, _TRAVELS) else {} for option, value in plain.items()}
+    return {option: value if _travels(value) else {} for option, value in plain.items()}

@@ -7,7 +7,6 @@ its heading to ``docs/reference/options.md`` and the row of its setting to ``doc
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +15,7 @@ from typing import Any
 from ..durations import to_ms
 from ..engine import replicas
 from ..errors import ConfigurationError
+from .lock_key import LockKey, checked_key, checked_keys, path_of
 
 __all__ = [
     "OF_BATCH",
@@ -66,6 +66,8 @@ POLICIES: Mapping[str, Policy] = {
 #: The words that are valid for a task; the same at its publication; for a batch.
 WHEN_RUNNING = tuple(POLICIES)
 WHEN_PUBLISHING = tuple(word for word, policy in POLICIES.items() if policy.when_publishing)
+#: Words that work on the pending runs of one lock.
+ONE_LOCK_ONLY = ("coalesce", "replace")
 OF_BATCH = tuple(word for word, policy in POLICIES.items() if policy.of_batch)
 
 
@@ -75,14 +77,15 @@ class LockOptions:
 
     Attributes:
         args: Arguments that make the key: None for all, () for none; always None beside a key.
-        key: A full name as template, or a callable with the task's arguments; None: see ``args``.
+        key: A full name as template, or a callable with the task's arguments; or what gives several locks;
+            None: see ``args``.
         retry_delay_ms: First and largest delay.
         retry_for_ms: None: retry without end.
         max_hold_ms: No lease reaches beyond it, renewed or not; None: no bound.
     """
 
     args: tuple[str, ...] | None
-    key: str | Callable[..., str] | None
+    key: str | Callable[..., str] | tuple[LockKey, ...] | None
     ttl_ms: int
     wait_ms: int
     on_conflict: str | Callable[..., Any]
@@ -150,18 +153,15 @@ def _argument_names(value: object, label: str) -> tuple[str, ...] | None:
     return tuple(value)
 
 
-def _key(value: object, label: str) -> str | Callable[..., str] | None:
-    """Accept a template that is not empty, or a callable; None is "no key of its own"."""
-    if inspect.isfunction(value) and [*inspect.signature(value).parameters][:1] == ["self"]:
-        raise ConfigurationError(
-            f"{label} is a method with self, but is called without it: make it a @staticmethod"
-        )
-    if value is None or callable(value) or (isinstance(value, str) and value):
-        return value
-    raise ConfigurationError(
-        f'{label} must be a name or template such as "import:{{path}}", '
-        "or a callable with the task's arguments"
-    )
+def _key(value: object, label: str) -> str | Callable[..., str] | tuple[LockKey, ...] | None:
+    """Accept one key, or a list of them; None is "no key of its own"."""
+    if value is None:
+        return None
+    if isinstance(value, list | tuple):
+        return checked_keys(value, label)
+    if isinstance(value, LockKey):
+        return (value,)
+    return checked_key(value, label)
 
 
 def _choice(choices: tuple[str, ...], value: object, label: str, *, or_else: str = "") -> str:
@@ -205,8 +205,9 @@ class Option:
     def told(self, value: Any) -> Any:
         """Return what `check` has returned as a JSON type: a function by its path, a duration in seconds."""
         if callable(value):
-            named = value if hasattr(value, "__qualname__") else type(value)
-            return f"{named.__module__}.{named.__qualname__}"
+            return path_of(value)
+        if isinstance(value, LockKey):
+            return value.told()
         if isinstance(value, tuple):
             return [self.told(each) for each in value]
         return value / 1000 if self.unit == "s" and value is not None else value
@@ -229,7 +230,8 @@ OPTIONS: Mapping[str, Option] = {
             "",
             _key,
             "A lock name of your own, in place of one made from the task's name and arguments. "
-            "All tasks and batches with the same name exclude each other.",
+            "All tasks and batches with the same name exclude each other. A list gives several locks: a run "
+            "has all of them or none.",
         ),
         Option(
             "ttl",
@@ -363,9 +365,31 @@ def refuse_contradictions(options: LockOptions, label: Callable[[str], str]) -> 
         raise ConfigurationError(
             f"{label('min_hold')} must not exceed {label('max_hold')}: lower one or raise the other"
         )
+    if isinstance(options.key, tuple):
+        _refuse_for_several(options, options.key, label)
     if options.scope != "run" and options.on_conflict not in WHEN_PUBLISHING:
         valid = " or ".join(f'"{word}"' for word in WHEN_PUBLISHING)
         raise ConfigurationError(
             f'{label("scope")} "{options.scope}" decides when a call is published, '
             f'and {label("on_conflict")} cannot decide then: use on_conflict {valid}, or scope "run"'
+        )
+
+
+def _refuse_for_several(options: LockOptions, keys: tuple[LockKey, ...], label: Callable[[str], str]) -> None:
+    """Refuse what is done with one lock only."""
+    if options.on_conflict in ONE_LOCK_ONLY:
+        raise ConfigurationError(
+            f'{label("key")} is a list, and {label("on_conflict")} "{options.on_conflict}" needs one lock: '
+            'use "skip", "retry" or "fail", or one key'
+        )
+    if options.scope != "run":
+        raise ConfigurationError(
+            f'{label("key")} is a list, and {label("scope")} "{options.scope}" needs one lock: '
+            'use scope "run", or one key'
+        )
+    longest_ms = max(each.min_hold_ms or 0 for each in keys)
+    if options.max_hold_ms is not None and longest_ms > options.max_hold_ms:
+        raise ConfigurationError(
+            f"min_hold of a LockKey in {label('key')} must not exceed {label('max_hold')}: "
+            "lower one or raise the other"
         )

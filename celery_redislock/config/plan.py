@@ -9,9 +9,11 @@ from typing import Any
 
 from celery import Celery, Task
 
+from ..errors import ConfigurationError
 from ..naming.calls import Naming
 from ..naming.parameters import Declared
 from .location import key_prefix
+from .lock_key import LockKey
 from .options import LockOptions
 from .resolution import declared_options, resolve
 from .revision import Revision
@@ -25,7 +27,7 @@ class Plan:
     A lock's *name* never has the prefix; its `lock_name`, here and everywhere, is the Redis key.
 
     Attributes:
-        naming: From arguments to a name.
+        naming: From arguments to a name; of several locks the first one's.
         options: Of the locks.
         prefix: What the Redis keys of all locks begin with.
         runs_locked: Whether a run takes the lock: with `lock_scope` "queue" only its message has one.
@@ -35,6 +37,8 @@ class Plan:
     naming: Naming
     options: LockOptions
     prefix: str
+    #: From arguments to the names of several locks, one for each `LockKey`; empty: there is one lock.
+    namings: tuple[Naming, ...] = ()
     runs_locked: bool = field(init=False)
     made: dict[type, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -48,8 +52,32 @@ class Plan:
         Raises:
             TypeError: The call does not fit the function.
             LockKeyError: An argument cannot be made part of a name.
+            ConfigurationError: It has several.
         """
+        if self.namings:
+            raise ConfigurationError(
+                f"task {self.naming.task_name!r} has several locks, because its lock_key is a list: "
+                "use lock_names"
+            )
         return self.prefix + self.naming.name(args or (), kwargs or {})
+
+    def lock_names(self, args: Any, kwargs: Any) -> tuple[str, ...]:
+        """Return the Redis keys of the locks of a call, in the order of the declaration.
+
+        Raises:
+            TypeError, LockKeyError: As in `lock_name`.
+        """
+        namings = self.namings or (self.naming,)
+        return tuple(self.prefix + naming.name(args or (), kwargs or {}) for naming in namings)
+
+    @property
+    def keys(self) -> tuple[LockKey, ...]:
+        """What gives several locks; empty: there is one lock."""
+        return self.options.key if isinstance(self.options.key, tuple) else ()
+
+    def min_hold_ms_of(self, key: LockKey) -> int:
+        """Return the `min_hold` of one of several locks."""
+        return self.options.min_hold_ms if key.min_hold_ms is None else key.min_hold_ms
 
 
 class Planned(Task):
@@ -95,8 +123,14 @@ def plan_of(task: Any, app: Celery, per_call: Mapping[str, Any] | None = None) -
     if name.startswith("celery.") and not declared:
         # Celery's own tasks, when LockedTask is the app's task class: chord_unlock must not be skipped.
         options = replace(options, mode="off")
-    naming = Naming.declare(name, _declared(task_class), lock_args=options.args, lock_key=options.key)
-    return Plan(naming, options, key_prefix(app.conf))
+    declared_function, prefix = _declared(task_class), key_prefix(app.conf)
+    if isinstance(options.key, tuple):
+        namings = tuple(
+            Naming.declare(name, declared_function, lock_args=None, lock_key=each.key) for each in options.key
+        )
+        return Plan(namings[0], options, prefix, namings)
+    naming = Naming.declare(name, declared_function, lock_args=options.args, lock_key=options.key)
+    return Plan(naming, options, prefix)
 
 
 def _declared(task_class: type[Task[..., Any]]) -> Declared:

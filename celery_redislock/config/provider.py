@@ -10,7 +10,8 @@ from weakref import WeakKeyDictionary
 
 from celery import Celery
 
-from ..engine import RedisLock, Setup, Terms, holder_record
+from ..engine import RedisLock, RedisLocks, Setup, Terms, holder_record
+from .call import Call
 from .client import client_from_url
 from .location import store_settings
 from .options import LockOptions
@@ -47,15 +48,19 @@ class LockProvider:
         """Return the Redis key of the lock with this name."""
         return self.prefix + name
 
-    def setup_of(self, options: LockOptions, interval_s: float = math.inf) -> Setup:
+    def setup_of(
+        self, options: LockOptions, interval_s: float = math.inf, min_hold_ms: int | None = None
+    ) -> Setup:
         """Return what the locks with these options have in common.
 
         Args:
             options: On what terms they are taken.
             interval_s: How often they are renewed at least, seconds.
+            min_hold_ms: In place of that of the options; None: that.
         """
+        min_hold_ms = options.min_hold_ms if min_hold_ms is None else min_hold_ms
         terms = Terms.in_ms(
-            options.ttl_ms, options.wait_ms, options.min_hold_ms, options.max_hold_ms, options.min_replicas
+            options.ttl_ms, options.wait_ms, min_hold_ms, options.max_hold_ms, options.min_replicas
         )
         return Setup(self.client, terms, interval_s=interval_s)
 
@@ -68,6 +73,23 @@ class LockProvider:
             metadata: What the holder shows of itself.
         """
         return RedisLock.by(self.setup_of(options), lock_name, holder_record.write(metadata))
+
+    def locks_of(self, call: Call, metadata: Mapping[str, str]) -> RedisLocks:
+        """Return the locks of a call that has several, which nobody holds yet.
+
+        Args:
+            call: The call.
+            metadata: What the holder shows of itself.
+
+        Raises:
+            TypeError, LockKeyError: The call gives no names.
+        """
+        plan, written = call.plan, holder_record.write(metadata)
+        setups = [self.setup_of(plan.options, min_hold_ms=plan.min_hold_ms_of(key)) for key in plan.keys]
+        locks = [
+            RedisLock.by(setup, name, written) for setup, name in zip(setups, call.lock_names, strict=True)
+        ]
+        return RedisLocks(locks, plan.options.wait_ms / 1000)
 
 
 #: With the revision of the settings by which it was made, or looked at last.

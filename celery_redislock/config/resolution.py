@@ -21,7 +21,7 @@ __all__ = ["declared_options", "resolve"]
 _WHICH_CALLS = frozenset({"args", "key"})
 
 #: Public methods of LockedTask that look like options.
-_METHODS = ("lock_name", "lock_for")
+_METHODS = ("lock_name", "lock_names", "lock_for")
 
 
 @dataclass(frozen=True)

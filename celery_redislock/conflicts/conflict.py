@@ -147,6 +147,11 @@ class Conflict:
         self._record("replace", "latest", self.options.replace_after_ms)
 
     def _record(self, action: str, keep: str, stop_after_ms: int) -> NoReturn:
+        if isinstance(self.options.key, tuple):
+            raise ConfigurationError(
+                f"task {self._task.name!r} has several locks, because its lock_key is a list: "
+                f'"{action}" needs one lock, use "skip", "retry" or "fail"'
+            )
         successor = record_run(
             self._task,
             self.lock_name,

@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 
 from celery import Task, states
 
+from ..config.several_locks import SeveralLocks
 from ..engine import RedisLock
 from ..events import Conflicted, Orphaned, tell
 from ..holder import Holder
@@ -60,7 +61,7 @@ def may_be_its_own(task: Task[..., Any], holder: Holder) -> bool:
     return _is_copy(request) or bool(comes_by_itself) or not _OWN_HEADERS.isdisjoint(request.headers or {})
 
 
-def put_off(task: Task[..., Any], lock: RedisLock, holder: Holder, token: str | None) -> None:
+def put_off(task: Task[..., Any], lock: RedisLock | SeveralLocks, holder: Holder, token: str | None) -> None:
     """Wait for the end of a short lease, else publish the message again to run after the lease.
 
     Returns:
@@ -70,30 +71,32 @@ def put_off(task: Task[..., Any], lock: RedisLock, holder: Holder, token: str | 
         PutOff: The message was published again.
     """
     left_s = holder.lease_left if holder.lease_left is not None else SHORT_S
+    take = lock.take if isinstance(lock, SeveralLocks) else lock.attempt
     header = COPY_HEADER if _is_copy(task.request) else PUT_OFF_HEADER
     headers = task.request.headers or {}
     before = Attempts.in_headers(headers, header)
-    if left_s <= SHORT_S and lock.attempt(blocking=True, timeout=left_s + 0.1, token=token) is None:
+    if left_s <= SHORT_S and take(blocking=True, timeout=left_s + 0.1, token=token) is None:
         headers[header] = before.after(left_s).as_header()
         return
+    name = (lock.met if isinstance(lock, SeveralLocks) else lock).name
     delay_s = left_s + random.uniform(0, 1)  # noqa: S311
     attempts = before.after(delay_s)
     logger.info(
         "Task %s[%s] was delivered again while it holds lock %r: delayed by %.1f s (delay %d)",
         task.name,
         task.request.id,
-        lock.name,
+        name,
         delay_s,
         attempts.count,
-        extra=_facts(task, "put_off", lock=lock.name, **of_holder(holder)),
+        extra=_facts(task, "put_off", lock=name, **of_holder(holder)),
     )
-    reason = f"delayed: an earlier delivery of this task may still hold lock {lock.name!r}"
-    tell(Conflicted(task, str(task.request.id), lock.name, "put_off", holder, reason))
+    reason = f"delayed: an earlier delivery of this task may still hold lock {name!r}"
+    tell(Conflicted(task, str(task.request.id), name, "put_off", holder, reason))
     publish_again(task, delay_s, header, attempts.as_header())
     raise PutOff(reason)
 
 
-def drop_if_done(task: Task[..., Any], request: Any, lock: RedisLock) -> None:
+def drop_if_done(task: Task[..., Any], request: Any, lock: RedisLock | SeveralLocks) -> None:
     """End a copy that has got the lock if the task was finished under this lock just before.
 
     Raises:
@@ -110,7 +113,7 @@ def drop_if_done(task: Task[..., Any], request: Any, lock: RedisLock) -> None:
     raise Done("an earlier delivery of this task has finished")
 
 
-def tell_if_orphaned(task: Task[..., Any], request: Any, lock: RedisLock) -> None:
+def tell_if_orphaned(task: Task[..., Any], request: Any, lock: RedisLock | SeveralLocks) -> None:
     """Tell that the lease of an earlier run has ended in place of the run, if this message waited for that.
 
     An earlier run that has finished has given its lock back; one whose end nobody knows has not.

@@ -32,6 +32,11 @@ REMEMBERED_S = exclusive.REMEMBERED_MS / 1000
 FULL_SHARE = 0.9
 
 
+def new_token(_: str) -> str:
+    """Return a token for a lock."""
+    return os.urandom(16).hex()
+
+
 class RedisLocks:
     """Several locks that are taken together: all of them, or none.
 
@@ -48,6 +53,10 @@ class RedisLocks:
     Args:
         locks: Locks of one client that nobody has taken yet. Their own `wait` does not count.
         wait: How long ``with`` waits for all of them together. None waits without end, 0 asks once for each.
+
+    Attributes:
+        locks: The locks, in the order in which they are taken.
+        names: Their names, in this order.
 
     Raises:
         ConfigurationError: An argument is wrong, there is no lock, one is held already, or they do not have
@@ -129,11 +138,22 @@ class RedisLocks:
             self._give_back(tokens)
             raise
 
-    def attempt(self, *, blocking: bool = False, timeout: Duration | None = None) -> LockBusy | None:
-        """Take all locks, or none, as `acquire` does, and say which one is busy if that fails."""
+    def attempt(
+        self,
+        *,
+        blocking: bool = False,
+        timeout: Duration | None = None,
+        token_of: Callable[[str], str] = new_token,
+    ) -> LockBusy | None:
+        """Take all locks, or none, as `acquire` does, and say which one is busy if that fails.
+
+        Args:
+            blocking, timeout: As in `acquire`.
+            token_of: A lock's name -> 32 hexadecimal characters that nobody uses twice.
+        """
         tokens: dict[str, str] = {}
         try:
-            return self._attempt(tokens, blocking, timeout)
+            return self._attempt(tokens, blocking, timeout, token_of)
         except BaseException:
             self._give_back(tokens)
             raise
@@ -228,19 +248,25 @@ class RedisLocks:
             raise busy
         return self
 
-    def _attempt(self, tokens: dict[str, str], blocking: bool, timeout: Duration | None) -> LockBusy | None:
+    def _attempt(
+        self,
+        tokens: dict[str, str],
+        blocking: bool,
+        timeout: Duration | None,
+        token_of: Callable[[str], str] = new_token,
+    ) -> LockBusy | None:
         """Take all locks, or none.
 
         Args:
             tokens: Has afterwards the token with which each was asked for.
-            blocking, timeout: As in `acquire`.
+            blocking, timeout, token_of: As in `attempt`.
         """
         timeout_s = _seconds(timeout, "timeout")
         deadline = math.inf if timeout_s is None else now() + timeout_s
         kept: list[Callable[[], object]] = []
         try:
             for lock in self.locks:
-                token = tokens[lock.lock_name] = os.urandom(16).hex()
+                token = tokens[lock.lock_name] = token_of(lock.lock_name)
                 left = None if deadline == math.inf else max(0.0, deadline - now())
                 holder = lock.attempt(blocking=blocking, timeout=left, token=token)
                 if holder is not None:

@@ -23,7 +23,9 @@ def facts_of(event: Any) -> dict[str, Any]:
 
 def _acquired(event: Acquired) -> dict[str, Any]:
     own = _own(event, "acquired")
-    return {**own, "waited": round(event.waited_s, 3), "fencing_token": event.lock.fencing_token}
+    # Several locks have a number each.
+    number = getattr(event.lock, "fencing_token", None)
+    return {**own, "waited": round(event.waited_s, 3), "fencing_token": number}
 
 
 def _released(event: Released) -> dict[str, Any]:

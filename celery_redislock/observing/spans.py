@@ -78,7 +78,7 @@ class Spans:
             WAIT_TIME: event.waited_s,
             NAME: shown_name(event.task, event.lock.name, _key_of_run(event.task)),
         }
-        fencing_token = event.lock.fencing_token
+        fencing_token = getattr(event.lock, "fencing_token", None)
         if fencing_token is not None:
             attributes[FENCING_TOKEN] = fencing_token
         span.set_attributes(attributes)

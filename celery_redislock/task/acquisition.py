@@ -14,6 +14,7 @@ from celery import Task, states
 
 from ..config.call import Call
 from ..config.options import LockOptions
+from ..config.several_locks import SeveralLocks
 from ..conflicts import redelivery
 from ..conflicts.conflict import Conflict, announce, settle
 from ..engine import RedisLock
@@ -27,6 +28,7 @@ from ..messages.headers import (
     TOKEN_HEADER,
 )
 from ..pending.record import may_record, run_began
+from ..pending.withdrawal import withdraw_here
 
 
 class Outcome(Enum):
@@ -44,13 +46,16 @@ RETURNING_S = 0.25
 CONTINUATION_S = 5.0
 
 
-def attempt(task: Task[..., Any], request: Any, lock: RedisLock, options: LockOptions) -> Holder | None:
-    """Take the lock; return who has it if that fails and is a conflict."""
+def attempt(
+    task: Task[..., Any], request: Any, lock: RedisLock | SeveralLocks, options: LockOptions
+) -> Holder | None:
+    """Take the lock; return who has it, or one of them, if that fails and is a conflict."""
     token = None if request.is_eager else getattr(request, TOKEN_HEADER, None)
+    take = lock.take if isinstance(lock, SeveralLocks) else lock.attempt
     if options.wait_ms:
-        holder = lock.attempt(blocking=True, timeout=options.wait_ms / 1000, token=token)
+        holder = take(blocking=True, timeout=options.wait_ms / 1000, token=token)
     else:
-        holder = lock.attempt(token=token)
+        holder = take(token=token)
     if holder is None or request.is_eager:
         return holder
     if redelivery.may_be_its_own(task, holder):
@@ -58,7 +63,7 @@ def attempt(task: Task[..., Any], request: Any, lock: RedisLock, options: LockOp
         return None
     longest_s = _until_returned(task, holder)
     if longest_s:
-        holder = lock.attempt(blocking=True, timeout=longest_s, token=token)
+        holder = take(blocking=True, timeout=longest_s, token=token)
     return holder
 
 
@@ -79,7 +84,7 @@ def _until_returned(task: Task[..., Any], holder: Holder) -> float:
         return 0.0
 
 
-def confirm(task: Task[..., Any], request: Any, lock: RedisLock, options: LockOptions) -> None:
+def confirm(task: Task[..., Any], request: Any, lock: RedisLock | SeveralLocks, options: LockOptions) -> None:
     """Confirm that a call which has just got its lock is still to run; its retries begin to count anew.
 
     Raises:
@@ -88,7 +93,10 @@ def confirm(task: Task[..., Any], request: Any, lock: RedisLock, options: LockOp
         StoreUnavailable: Redis could not be reached.
     """
     headers = request.headers
-    if lock.has_pending or PENDING_HEADER in headers or may_record(options):
+    if isinstance(lock, SeveralLocks):
+        # None can be pending. One that was before the task had several locks begins now, and is forgotten.
+        withdraw_here(task)
+    elif lock.has_pending or PENDING_HEADER in headers or may_record(options):
         run_began(task, request, lock, options)
         headers = request.headers
     if lock.was_done(str(request.id)):
@@ -100,13 +108,13 @@ def confirm(task: Task[..., Any], request: Any, lock: RedisLock, options: LockOp
 
 
 def settle_conflict(
-    call: Call, lock: RedisLock, holder: Holder, *, has_ticket: bool, asked_at: float
+    call: Call, lock: RedisLock | SeveralLocks, holder: Holder, *, has_ticket: bool, asked_at: float
 ) -> Outcome:
     """Do what the policy of a call says about the holder of its lock.
 
     Args:
         call: The call.
-        lock: That it has not got.
+        lock: That it has not got; of several it names the one that was busy.
         holder: Who has it.
         has_ticket: The call came with a publish lock. It was accepted when it was published: it may have to
             wait, but it is not dropped.
@@ -123,7 +131,8 @@ def settle_conflict(
     if has_ticket:
         redelivery.drop_if_succeeded(task)
         options = replace(options, on_conflict="retry", retry_for_ms=None)
-    conflict = Conflict.of(task, lock, holder, call.args_hash, options, asked_at)
+    busy = lock.met if isinstance(lock, SeveralLocks) else lock
+    conflict = Conflict.of(task, busy, holder, call.args_hash, options, asked_at)
     if not conflict.shadow:
         try:
             settle(conflict)

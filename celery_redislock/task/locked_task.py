@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from celery import Celery
 from celery.exceptions import Retry, TaskRevokedError
@@ -134,22 +134,39 @@ class LockedTask(Planned):
         Raises:
             TypeError: The arguments do not fit the function.
             LockKeyError: An argument cannot be made part of a name.
+            ConfigurationError: The task has several locks: see `lock_names`.
         """
         plan = self.plan_for()
         if plan.options.mode != "off":
             provider_of(self.app)  # refuses wrong settings
         return plan.lock_name(args, kwargs)
 
+    def lock_names(self, *args: Any, **kwargs: Any) -> tuple[str, ...]:
+        """Return the Redis keys of all locks that a call with these arguments takes, in the order of taking.
+
+        Raises:
+            TypeError, LockKeyError: As in `lock_name`.
+        """
+        plan = self.plan_for()
+        if plan.options.mode != "off":
+            provider_of(self.app)
+        return tuple(sorted(set(plan.lock_names(args, kwargs))))
+
     def lock_for(self, *args: Any, **kwargs: Any) -> RedisLock:
         """Return the lock that a call with these arguments takes, for use outside Celery.
 
-        It is renewed while it is held. ``with`` waits for it as long as `lock_wait` says.
+        It is renewed while it is held. ``with`` waits for it as long as `lock_wait` says. Of a task whose
+        `lock_key` is a list it is a `RedisLocks`.
 
         Raises:
             TypeError: The arguments do not fit the function.
             LockKeyError: An argument cannot be made part of a name.
         """
         plan = self.plan_for()
+        if plan.namings:
+            call, metadata = Call(self, plan, args, kwargs, None), holder_metadata(self.name)
+            # To a type checker a task has one lock: only its options tell, which it does not read.
+            return cast("RedisLock", provider_of(self.app).locks_of(call, metadata))
         lock_name = plan.lock_name(args, kwargs)
         return provider_of(self.app).lock_of(lock_name, plan.options, holder_metadata(self.name))
 

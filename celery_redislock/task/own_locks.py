@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Collection, Sequence
 from typing import Any
 from weakref import ref
 
 from ..config.call import Call
 from ..config.plan import Plan, Planned
 from ..config.provider import provider_of
+from ..config.several_locks import SeveralLocks
 from ..engine import RedisLock, holder_record
 from ..holder import TRACEPARENT, holder_metadata
 from ..messages.headers import PENDING_HEADER
@@ -34,9 +36,11 @@ class OwnLocks:
 
     def __init__(self, task: Planned, plan: Plan) -> None:
         within_s = notice_within_s(plan.options)
-        self._setup = provider_of(task.app).setup_of(
-            plan.options, interval_s=math.inf if within_s is None else within_s
-        )
+        interval_s, provider = math.inf if within_s is None else within_s, provider_of(task.app)
+        self._setup = provider.setup_of(plan.options, interval_s)
+        self._setups = [
+            provider.setup_of(plan.options, interval_s, plan.min_hold_ms_of(key)) for key in plan.keys
+        ]
         self._task_name = task.name
         self._traceparent = traces.traceparent_of(task.app)
         self._written = self._write()
@@ -50,6 +54,26 @@ class OwnLocks:
             observer: Is told what becomes of the lock, while something else refers to it.
             ticket: As `RedisLock` takes it.
         """
+        return RedisLock.by(self._setup, lock_name, self._metadata(request), ref(observer), ticket)
+
+    def locks_of(
+        self, names: Sequence[str], but: Collection[str], request: Any, observer: Any
+    ) -> SeveralLocks:
+        """Return the locks of a run that has several.
+
+        Args:
+            names: The Redis keys, in the order of the declaration.
+            but: Those of them that are not to be taken.
+            request, observer: As in `lock_of`.
+        """
+        metadata, told = self._metadata(request), ref(observer)
+        named = zip(self._setups, names, strict=True)
+        return SeveralLocks(
+            RedisLock.by(setup, name, metadata, told) for setup, name in named if name not in but
+        )
+
+    def _metadata(self, request: Any) -> str:
+        """Return what the lock of a run shows of its holder."""
         pid, before, after = self._written
         if pid != os.getpid():
             self._written = _, before, after = self._write()
@@ -61,7 +85,7 @@ class OwnLocks:
         traceparent = "" if self._traceparent is None else self._traceparent()
         if traceparent:
             metadata = holder_record.with_one_more(metadata, TRACEPARENT, traceparent)
-        return RedisLock.by(self._setup, lock_name, metadata, ref(observer), ticket)
+        return metadata
 
     def _write(self) -> tuple[int, str, str]:
         """Return the part of the metadata that is the same for all runs of this process."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
 from celery import Task
 from celery._state import get_current_task
@@ -13,10 +14,11 @@ from celery.exceptions import Ignore, SoftTimeLimitExceeded
 from ..config.call import Call
 from ..config.options import LockOptions
 from ..config.plan import Planned
+from ..config.several_locks import SeveralLocks
 from ..conflicts import outage, redelivery
 from ..engine import RedisLock, ReleaseOutcome, now
 from ..engine.threads import here
-from ..errors import LockKeyError, LockLost, StoreUnavailable
+from ..errors import LockKeyError, LockLost, RedislockError, StoreUnavailable
 from ..events import Acquired, Lost, Released, Waiting, tell
 from ..holder import Holder
 from ..messages.celery_exceptions import Skipped
@@ -53,7 +55,7 @@ class Run:
     """
 
     # What most runs never change is not set for each.
-    lock: RedisLock | Unlocked = Unlocked()
+    lock: RedisLock | SeveralLocks | Unlocked = Unlocked()
     has_anything = is_replaced = hands_over = has_called = has_ended = _has_waited = False
     copies = 0
     _is_ours = False
@@ -63,6 +65,8 @@ class Run:
     _depth = 0
     _began_at = _taken_at = 0.0
     _ticket: Ticket | None = None
+    _asked: RedisLock | None = None
+    _has_told_of_loss = False
 
     def __init__(self, task: Planned, options: LockOptions, request: Any) -> None:
         self.options = options
@@ -70,6 +74,12 @@ class Run:
         # Kept, because Celery looks it up each time that it is asked for.
         self._request = request
         self._process = here.process
+
+    @property
+    def seen_by_body(self) -> RedisLock | Unlocked:
+        """The lock as ``self.lock`` gives it."""
+        # To a type checker a task has one lock: only its options tell, which it does not read.
+        return cast("RedisLock | Unlocked", self.lock)
 
     def take(self, call: Call, around: tuple[Any, ...]) -> None:
         """Take the lock of this call, or settle why it cannot: see `begin`.
@@ -79,44 +89,76 @@ class Run:
             around: What holds locks around this run.
         """
         task, options, headers = self._task, self.options, self._request.headers
-        ticket = None
         if TICKET_HEADER in headers:
-            ticket = self._ticket = Ticket(task.app, headers, self._request.id)
+            self._ticket = Ticket(task.app, headers, self._request.id)
         if not call.plan.runs_locked:
             self._end_ticket()
             return
         try:
-            lock_name = call.lock_name
+            lock = self._several_to_take(call, around) if call.plan.namings else self._to_take(call, around)
         except LockKeyError as error:
             if options.mode != "shadow":
                 raise
             self._end_ticket()
             outage.settle(task, options, error)
             return
-        held = held_in(around, lock_name) if around else None
-        if held is not None:
+        if lock is None:
             # The task in whose body this one is called has it, or the batch to which it belongs.
             self._end_ticket()
-            self.lock = held
             return
-        # It refers to the run weakly: a run has its lock, and a lock that is dropped must not be renewed.
-        token = "" if ticket is None else ticket.token_under(lock_name)
-        locks = call.plan.made.get(OwnLocks) or own_locks_of(call)
-        lock = locks.lock_of(lock_name, self._request, self, token)
         try:
             while self._take_or_settle(call, lock) is Outcome.FREE_AGAIN:
                 pass
         except (StoreUnavailable, LockLost) as error:
             # LockLost: no thread could be started that renews the lock, so it was taken and given back.
+            # Or one of several was lost meanwhile.
             self.give_back()
             self.lock = Unlocked()
-            outage.settle(task, options, error)
+            outage.settle(task, self._options_of(error, call), error)
+
+    def _options_of(self, error: RedislockError, call: Call) -> LockOptions:
+        """Return the options by which a run is settled that got no lock because of an error."""
+        if isinstance(error, LockLost) and call.plan.namings and self.options.on_error == "run":
+            # One lock was lost while another was waited for: Redis is there, and somebody may have the lock.
+            return replace(self.options, on_error="retry")
+        return self.options
+
+    def _to_take(self, call: Call, around: tuple[Any, ...]) -> RedisLock | None:
+        """Return the lock to be taken; None: it is held around this run, and is `self.lock` now.
+
+        Raises:
+            TypeError, LockKeyError: The call gives no name.
+        """
+        lock_name, ticket = call.lock_name, self._ticket
+        held = held_in(around, lock_name) if around else None
+        if held is not None:
+            self.lock = held
+            return None
+        # It refers to the run weakly: a run has its lock, and a lock that is dropped must not be renewed.
+        token = "" if ticket is None else ticket.token_under(lock_name)
+        locks = call.plan.made.get(OwnLocks) or own_locks_of(call)
+        return locks.lock_of(lock_name, self._request, self, token)
+
+    def _several_to_take(self, call: Call, around: tuple[Any, ...]) -> SeveralLocks | None:
+        """The same of a call that has several locks: those that are held around this run are not taken."""
+        names = call.lock_names
+        # Its message was sent when the task had one lock, with a publish lock of that.
+        self._end_ticket()
+        found = {name: held_in(around, name) for name in sorted(set(names))}
+        held = {name: lock for name, lock in found.items() if lock is not None}
+        if len(held) < len(found):
+            locks = call.plan.made.get(OwnLocks) or own_locks_of(call)
+            return locks.locks_of(names, held, self._request, self)
+        known = [lock for lock in held.values() if isinstance(lock, RedisLock)]
+        # What a batch holds has no lock here.
+        self.lock = SeveralLocks.around(known) if known else Unlocked()
+        return None
 
     def _end_ticket(self) -> None:
         if self._ticket is not None:
             self._ticket.end()
 
-    def _take_or_settle(self, call: Call, lock: RedisLock) -> Outcome:
+    def _take_or_settle(self, call: Call, lock: RedisLock | SeveralLocks) -> Outcome:
         # Before the lock is asked for: a soft time limit may strike at any moment from here.
         self.lock, self._is_ours, self._began_at = lock, True, self._began_at or now()
         # Now: a copy is told by its headers, and those of its earlier tries go once it has the lock.
@@ -174,7 +216,10 @@ class Run:
 
     def lock_held(self, lock_name: str) -> RedisLock | None:
         """Return the lock of this Redis key if this run has it."""
-        return self.lock if isinstance(self.lock, RedisLock) and self.lock.name == lock_name else None
+        lock = self.lock
+        if isinstance(lock, SeveralLocks):
+            return lock.member(lock_name)
+        return lock if isinstance(lock, RedisLock) and lock.name == lock_name else None
 
     def is_of(self, task: Task[..., Any]) -> bool:
         """Whether it is a run of this task."""
@@ -195,17 +240,19 @@ class Run:
             tell(Waiting(self._task, self._request.id, lock, holder))
 
     def report_lost(self, lock: RedisLock) -> None:
-        """Interrupt the body, if it is to stop, and tell of the loss."""
+        """Interrupt the body, if it is to stop, and tell of the loss; of several locks the first counts."""
+        if self._has_told_of_loss:
+            return
+        self._has_told_of_loss = isinstance(self.lock, SeveralLocks)
         reason = lock.loss or "it is not held"
         if self._body is not None:
             self._interruption = LockLost(lock.name, reason)
             self._body.interrupt(self._interruption)
         tell(Lost(self._task, self._request.id, lock, lock.loss_reason or "taken", reason))
 
-    def report_stop_wanted(self, _: RedisLock) -> None:
+    def report_stop_wanted(self, lock: RedisLock) -> None:
         """Interrupt the body: another run is to take the place of this one."""
-        self.is_replaced = True
-        lock = self.lock
+        self.is_replaced, self._asked = True, lock
         tell(Lost(self._task, self._request.id, lock, replacement.REPLACED, "another run takes its place"))
         if self._body is not None:
             self._interruption = LockLost(lock.name, replacement.REPLACED)
@@ -213,8 +260,8 @@ class Run:
 
     def end_replaced(self) -> Skipped:
         """Store that another run has replaced this one, and return what Celery is told."""
-        lock = self.lock
-        if not isinstance(lock, RedisLock):
+        lock = self._asked
+        if lock is None or isinstance(self.lock, Unlocked):
             return Skipped(replacement.REPLACED)
         told = replacement.end_replaced(self._task, lock)
         self.give_back(done=str(self._request.id))
@@ -249,7 +296,7 @@ class Run:
         if done and self._ticket is not None:
             self._ticket.end()
         lock = self.lock
-        if not self._is_ours or not isinstance(lock, RedisLock):
+        if not self._is_ours or isinstance(lock, Unlocked):
             return
         if self._body is not None:
             # A retry is published next, from inside the body: a loss must not interrupt that.
@@ -265,10 +312,12 @@ class Run:
         if outcome is not None:
             self._end(outcome)
 
-    def _release(self, lock: RedisLock, done: str, *, unused: bool, is_last: bool) -> ReleaseOutcome | None:
+    def _release(
+        self, lock: RedisLock | SeveralLocks, done: str, *, unused: bool, is_last: bool
+    ) -> ReleaseOutcome | None:
         """Release the lock; return what has become of it, or None if `_end` is told later."""
         try:
-            if is_last and self._may_go_on(lock):
+            if is_last and isinstance(lock, RedisLock) and self._may_go_on(lock):
                 lock.send_release(self._end, done=done, remember=self._remember_s)
                 return None
             released = lock.release(done=done, remember=self._remember_s, unused=unused)
@@ -288,8 +337,12 @@ class Run:
             # Celery before 5.7 would turn a finished task into a failed one.
             logger.warning("could not release a lock: %s; it is free when its lease ends", outcome.error)
             return
-        if outcome.has_pending:
-            publish_pending_apart(self._task.app, self.lock.name)
+        if not outcome.has_pending:
+            return
+        lock = self.lock
+        pending = lock.with_pending if isinstance(lock, SeveralLocks) else (lock.name,)
+        for name in pending:
+            publish_pending_apart(self._task.app, name)
 
 
 def current_lock() -> RedisLock | Unlocked:
@@ -302,7 +355,7 @@ def current_lock() -> RedisLock | Unlocked:
     """
     run = innermost(Run)
     if run is not None:
-        return run.lock
+        return run.seen_by_body
     return Unlocked() if get_current_task() is not None else Unknown()
 
 
@@ -310,12 +363,12 @@ def lock_of(task: Task[..., Any]) -> RedisLock | Unlocked:
     """Return the lock of a task's run that goes on here; else as `current_lock`."""
     begun = run_of(task.request)
     if begun is not None:
-        return begun.lock
+        return begun.seen_by_body
     if task.request_stack.top is not None:
         # Called directly.
         return Unlocked()
     # In another thread, to which the context of the body's may have been handed.
-    return next((run.lock for run in all_around(Run) if run.is_of(task)), Unknown())
+    return next((run.seen_by_body for run in all_around(Run) if run.is_of(task)), Unknown())
 
 
 def raise_again() -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Protocol, TypeAlias, TypedDict, TypeVar
 
+from ..config.lock_key import LockKey
 from ..engine import RedisLock
 from .unlocked import Unlocked
 
@@ -37,7 +38,7 @@ class CallOptions(TypedDict, total=False):
     """The type of ``lock={...}`` in ``apply_async``: each lock option without its ``lock_``."""
 
     args: WhichCalls | None
-    key: str | None
+    key: str | Sequence[str] | None
     ttl: Duration
     wait: Duration
     on_conflict: OnConflict
@@ -59,7 +60,7 @@ class LockTaskOptions(TypedDict, total=False):
     """The same as options of a task."""
 
     lock_args: WhichCalls | None
-    lock_key: str | Callable[..., str] | None
+    lock_key: str | Callable[..., str] | Sequence[str | Callable[..., str] | LockKey] | LockKey | None
     lock_ttl: Duration
     lock_wait: Duration
     lock_on_conflict: OnConflict | Callable[[Any, Conflict], Any]
@@ -247,6 +248,8 @@ class Locked(Protocol[P, R]):
     def lock(self) -> TaskLock: ...
 
     def lock_name(self, *args: P.args, **kwargs: P.kwargs) -> str: ...
+
+    def lock_names(self, *args: P.args, **kwargs: P.kwargs) -> tuple[str, ...]: ...
 
     def lock_for(self, *args: P.args, **kwargs: P.kwargs) -> RedisLock: ...
 

@@ -15,9 +15,11 @@ class Unlocked:
         name: Empty text.
         remaining: Infinite.
         lost: False.
+        names: Empty, of a task that has several locks otherwise.
     """
 
     name = ""
+    names: tuple[str, ...] = ()
     remaining = math.inf
     lost = False
 
@@ -25,6 +27,11 @@ class Unlocked:
     def fencing_token(self) -> int | None:
         """Always None."""
         return None
+
+    @property
+    def fencing_tokens(self) -> dict[str, int]:
+        """Always empty; see `RedisLocks`."""
+        return {}
 
     def ensure_held(self) -> None:
         """Do nothing: there is nothing to lose."""
@@ -45,6 +52,15 @@ class Unknown(Unlocked):
     @property
     def fencing_token(self) -> NoReturn:
         """There is none to be stored.
+
+        Raises:
+            LockLost: Always.
+        """
+        self.ensure_held()
+
+    @property
+    def fencing_tokens(self) -> NoReturn:
+        """There are none to be stored.
 
         Raises:
             LockLost: Always.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from celery import Celery
 
 from ..config.call import Call
 from ..config.provider import provider_of
+from ..config.several_locks import tokens_under
 from ..engine import release_orphan
 from ..events import Orphaned, tell
 from ..pending.publish import publish_pending
@@ -28,7 +29,7 @@ def free_what_it_waited_with(app: Celery, headers: Mapping[str, Any]) -> None:
 
 
 def release(call: Call, token: str) -> None:
-    """Give back the lock that a dead child held, or its place in line.
+    """Give back the locks that a dead child held, or its place in line.
 
     Args:
         call: That the child ran.
@@ -40,8 +41,23 @@ def release(call: Call, token: str) -> None:
     """
     if not call.plan.runs_locked:
         return
-    app, lock_name = call.task.app, call.lock_name
-    if release_orphan(provider_of(app).client, lock_name, token, call.plan.options.min_hold_ms):
-        tell(Orphaned(call.task, str(call.task_id), lock_name, "parent"))
-    # Also if the child had released it: it may have died before it published the pending runs.
-    publish_pending(app, lock_name)
+    app, client = call.task.app, provider_of(call.task.app).client
+    for lock_name, tokens, min_hold_ms in held_by(call, token):
+        released = [release_orphan(client, lock_name, each, min_hold_ms) for each in tokens]
+        if any(released):
+            tell(Orphaned(call.task, str(call.task_id), lock_name, "parent"))
+        # Also if the child had released it: it may have died before it published the pending runs.
+        publish_pending(app, lock_name)
+
+
+def held_by(call: Call, token: str) -> Iterator[tuple[str, list[str], int]]:
+    """Go over the locks of a call, with the tokens that a delivery may have for each, and its `min_hold`."""
+    plan = call.plan
+    if not plan.namings:
+        yield call.lock_name, [token], plan.options.min_hold_ms
+        return
+    held: dict[str, int] = {}
+    for key, name in zip(plan.keys, call.lock_names, strict=True):
+        held[name] = max(held.get(name, 0), plan.min_hold_ms_of(key))
+    for name in sorted(held, reverse=True):
+        yield name, tokens_under(token, name), held[name]

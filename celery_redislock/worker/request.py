@@ -63,21 +63,25 @@ class LockedRequest(MonitoredRequest):
         with suppress(Exception):  # whatever fails: the run must end, and its end be announced
             call = self._call
             if call.plan.runs_locked:
-                token = self._request_dict[TOKEN_HEADER]
-                return replacement.reason_to_stop(call.task.app, call.lock_name, token)
+                held = orphaned_locks.held_by(call, self._request_dict[TOKEN_HEADER])
+                asked = ((name, token) for name, tokens, _ in held for token in tokens)
+                reasons = (replacement.reason_to_stop(call.task.app, *each) for each in asked)
+                return next(filter(None, reasons), None)
         return None
 
     def lock_view(self) -> dict[str, Any]:
         """Return what this worker knows of the run: its lock, task, id, child and start.
 
-        The lock is None where there is none, also because the arguments give no name.
+        The lock is None where there is none, also because the arguments give no name. ``locks`` has the names
+        one by one, of a task that has several.
         """
-        lock = None
+        names: tuple[str, ...] = ()
         with suppress(Exception):  # a lock_key of the user's may raise anything: the other runs are shown
             call = self._call
-            lock = call.lock_name if call.plan.runs_locked else None
+            names = tuple(sorted(set(call.lock_names))) if call.plan.runs_locked else ()
         return {
-            "lock": lock,
+            "lock": ", ".join(names) or None,
+            "locks": list(names),
             "task": self.name,
             "id": self.id,
             "pid": self.worker_pid,

@@ -17,7 +17,7 @@ from celery_redislock.engine.protocol.keys import LockKeys
 NAMES = {
     *("RedisLock", "RedisLocks", "Holder"),
     *("LockedTask", "LockedRequest", "locked_task", "locked_batch", "current_lock"),
-    *("Conflict", "TaskLock", "Unlocked", "CallOptions"),
+    *("Conflict", "LockKey", "TaskLock", "Unlocked", "CallOptions"),
     *("RedislockError", "ConfigurationError", "LockBusy", "LockKeyError", "LockLost", "StoreUnavailable"),
 }
 

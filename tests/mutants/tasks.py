@@ -22,6 +22,10 @@ class WrongTask(Task):
         """Return the Redis key."""
         return f"redislock:{self.name}:{key}"
 
+    def lock_names(self, key: str, *_: Any) -> tuple[str, ...]:
+        """Return all Redis keys."""
+        return (self.lock_name(key),)
+
     def _take(self, key: str) -> bool:
         return bool(lock_store().set(self.lock_name(key), self.request.id, nx=True, px=_TTL_MS))
 

@@ -18,6 +18,10 @@ from .ways_to_end import RETRIED_S, Failure, journal, scripted
 SETTINGS = "REDISLOCK_TEST_SETTINGS"
 
 
+#: Of a task with two locks.
+TWO_KEYS = ["two:{key}:b", "two:{key}:a"]
+
+
 class OwnRequest(Request):
     """A request class of the user's own."""
 
@@ -55,11 +59,13 @@ def build(store: str, **settings: Any) -> Celery:
         retry_backoff=False,
     )
     _task(app, "own", Request=OwnRequest)
+    _task(app, "two", lock_key=TWO_KEYS)
+    _task(app, "late_two", lock_key=TWO_KEYS, acks_late=True)
     return app
 
 
 def _task(app: Celery, name: str, base: type[Task] = LockedTask, **options: Any) -> None:
-    if base is LockedTask:
+    if base is LockedTask and "lock_key" not in options:
         options["lock_args"] = ["key"]
     app.task(scripted, base=base, bind=True, shared=False, name=name, **options)
 

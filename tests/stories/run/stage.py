@@ -30,7 +30,9 @@ class Stage:
         self.app = app
         self.worker = worker
         self.queue = queue
-        self.locks = redis.Redis.from_url(f"{store}/0", decode_responses=True)
+        # Statistics count locks in strings that are no text.
+        text = {"decode_responses": True, "encoding_errors": "backslashreplace"}
+        self.locks = redis.Redis.from_url(f"{store}/0", **text)
         self.results = redis.Redis.from_url(f"{store}/2")
         self.journal = VisitsJournal(store)
         for client in (self.locks, self.results, self.journal.client):
@@ -65,8 +67,8 @@ class Stage:
 
     def is_free(self, task: Any, *args: Any, within: float = 5.0, **kwargs: Any) -> None:
         """Return when nobody holds the lock of this call."""
-        name = task.lock_name(*args, **kwargs)
-        eventually(lambda: not self.locks.exists(name), within, f"lock {name!r} should be free")
+        names = task.lock_names(*args, **kwargs)
+        eventually(lambda: not self.locks.exists(*names), within, f"lock {names} should be free")
 
     def runs(self, task: Any, key: str, **options: Any) -> None:
         """Return when one more call has run to its end."""

@@ -56,6 +56,12 @@ def _work(task: Any, key: str, seconds: float) -> None:
         time.sleep(seconds)
 
 
+def _work_at_both(task: Any, key: str, seconds: float) -> None:
+    one, other = key.split("+")
+    with journal().visit(one), journal().visit(other):
+        time.sleep(seconds)
+
+
 def _describe(task: Any, key: str) -> dict[str, Any]:
     lock = task.lock
     lock.ensure_held()
@@ -123,6 +129,7 @@ STEPS: dict[str, Callable[..., Any]] = {
     "report": _report,
     "wait": _wait,
     "work": _work,
+    "work_at_both": _work_at_both,
     "describe": _describe,
     "raise": _raise,
     "ignore": _ignore,

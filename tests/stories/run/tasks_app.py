@@ -51,7 +51,7 @@ if STORE in os.environ:
 
 
 def _task(name: str, base: type[Task] = LockedTask, **options: Any) -> Any:
-    if issubclass(base, LockedTask):
+    if issubclass(base, LockedTask) and "lock_key" not in options:
         options.setdefault("lock_args", ["key"])
     # Not shared: the tests of a session have other apps too.
     return app.task(scripted, base=base, bind=True, shared=False, name=name, **options)
@@ -68,6 +68,15 @@ shadow = _task("shadow", lock_mode="shadow")
 late = _task("late", acks_late=True)
 ignored = _task("ignored", ignore_result=True)
 short = _task("short", lock_ttl=1)
+several = _task("several", lock_key=["b of several:{key}", "a of several:{key}"])
+
+
+def _each_part(number: int) -> Any:
+    """Return what gives one of the names of a pair: "a+b"."""
+    return lambda key, *steps: f"part:{key.split('+')[number]}"
+
+
+pair = _task("pair", lock_key=[_each_part(0), _each_part(1)], lock_wait=60)
 with_broken_receivers = _task("with_broken_receivers")
 again = {"countdown": 0, "max_retries": 500}
 autoretry = _task("autoretry", autoretry_for=(Failure,), retry_kwargs=again, retry_backoff=False)

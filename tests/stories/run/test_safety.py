@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,14 @@ from . import task_checks as checks
 from . import tasks_app
 from .stage import Stage
 
-RIGHT = [tasks_app.skip, tasks_app.late, tasks_app.forgetful, tasks_app.mixed, tasks_app.with_hooks]
+RIGHT = [
+    tasks_app.skip,
+    tasks_app.late,
+    tasks_app.several,
+    tasks_app.forgetful,
+    tasks_app.mixed,
+    tasks_app.with_hooks,
+]
 
 #: The check that each wrong task must fail, and why.
 WRONG = {
@@ -61,6 +69,21 @@ def test_300_runs_on_3_keys_in_4_processes_never_overlap(task: Any, stage: Stage
     done = {key for key, left in left_over.items() if left > 120_000}
     assert all(key.startswith("redislock.done") for key in done)
     assert all(0 < left <= 3_600_000 for left in left_over.values())
+
+
+def test_200_runs_that_each_take_two_of_four_locks_in_any_order_never_overlap(stage: Stage) -> None:
+    """None waits for one that waits for it: each waits for a minute, and all end in less."""
+    runs, chance = 200, random.Random(14)
+    for _ in range(runs):
+        pair = "+".join(chance.sample("abcd", 2))
+        stage.send(tasks_app.pair, pair, ["work_at_both", chance.uniform(0.0, 0.008)], ignore_result=True)
+
+    eventually(lambda: len(stage.journal.entries("visit")) >= 2 * runs, 50, f"{runs} runs should have ended")
+
+    assert stage.journal.overlaps() == 0
+    assert not stage.journal.entries("conflict")
+    for pair in ("a+b", "c+d"):
+        stage.is_free(tasks_app.pair, pair)
 
 
 @pytest.mark.parametrize("name", ["off", "wrong.no_lock"])

@@ -34,7 +34,8 @@ def view(task: Any, *args: Any) -> dict[str, Any]:
 def test_a_worker_tells_which_lock_a_run_has(app: Celery) -> None:
     task = locked(app, lambda: None, name="t")
 
-    assert view(task) == {"lock": "redislock:t", "task": "t", "id": "an id", "pid": 1, "since": 2.0}
+    facts = {"task": "t", "id": "an id", "pid": 1, "since": 2.0}
+    assert view(task) == {"lock": "redislock:t", "locks": ["redislock:t"], **facts}
 
 
 def test_a_run_whose_arguments_give_no_name_does_not_hide_the_others(app: Celery) -> None:
