@@ -9,6 +9,7 @@ from .monthly_import import count_rows, empty_table, import_month, start_monthly
 from .ordered_queue import apply_orders
 from .other_system import sell
 from .resync import change, resync
+from .settlement import settle
 from .shared_resource import count_visit
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "import_month",
     "resync",
     "sell",
+    "settle",
     "start_monthly_import",
     "transfer",
 ]
