@@ -82,8 +82,7 @@ class RedisLocks:
     @property
     def slots(self) -> dict[str, int | None]:
         """The place of each lock by its name, None where it has no limit; empty unless all are held."""
-        # An exclusive lock has no places.
-        return {lock.lock_name: getattr(lock, "slot", None) for lock in self.locks} if self.remaining else {}
+        return {lock.lock_name: lock.slot for lock in self.locks} if self.remaining else {}
 
     @property
     def remaining(self) -> float:
@@ -358,10 +357,8 @@ def _stricter(one: RedisLock, other: RedisLock) -> RedisLock:
 
 
 def _laxity(lock: RedisLock) -> tuple[bool, float, int]:
-    # None: exclusive, or shared by any number.
-    limit = getattr(lock, "limit", None)
-    is_shared = bool(getattr(lock, "shared", False)) or limit is not None
-    return is_shared, math.inf if limit is None else limit, -lock.terms.min_hold_ms
+    # Without a limit it is held alone, or shared by any number.
+    return lock.shared, math.inf if lock.limit is None else lock.limit, -lock.terms.min_hold_ms
 
 
 def _ensure_it_has_just_begun(lock: RedisLock) -> None:

@@ -152,6 +152,13 @@ class BeforeTwoOthers(_Several):
     beside = ("z one more", "z yet one more")
 
 
+class LimitedBeforeTwoOthers(BeforeTwoOthers):
+    """The same of locks with a limit of one."""
+
+    def __init__(self, client: redis.Redis, name: str, expire: float = 10, **options: Any) -> None:
+        super().__init__(client, name, expire, limit=1, **options)
+
+
 class AfterAnother(_Several):
     """The tests' lock is the last of two: who waits for it holds the other, and stands alone in its line."""
 
@@ -169,6 +176,7 @@ KINDS = (
     LIMITED,
     LockKind(SendsItsRelease, ~Can(0)),
     SEVERAL,
+    LockKind(LimitedBeforeTwoOthers, LIMITED.can),
     LockKind(AfterAnother, ~Can.STAND_IN_LINE),
     LockKind(RedisPysLock, Can.RENEW | Can.WAIT),
 )

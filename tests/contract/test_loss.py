@@ -23,7 +23,8 @@ def assert_lost(lock: Any) -> None:
     assert lock.lost, "nobody was told of the loss"
     assert lock.remaining == 0
     assert not lock.owned()
-    with pytest.raises(LockLost, match=NAME):
+    # Of several locks any may be the one whose lease has ended first.
+    with pytest.raises(LockLost, match="|".join(getattr(lock, "names", [NAME]))):
         lock.ensure_held()
 
 

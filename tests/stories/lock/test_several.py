@@ -173,6 +173,58 @@ def test_a_name_that_is_given_twice_counts_once(client: redis.Redis) -> None:
     assert taken(client) == set()
 
 
+def test_a_name_in_two_kinds_is_held_as_the_stricter(client: redis.Redis) -> None:
+    kinds = [
+        RedisLock(client, A, 30, shared=True),
+        RedisLock(client, A, 30),
+        RedisLock(client, A, 30, limit=9),
+    ]
+    reader = RedisLock(client, A, 30, shared=True)
+
+    with RedisLocks(kinds):
+        assert not reader.acquire(), "a reader is beside a writer"
+    with RedisLocks([kinds[0], RedisLock(client, B, 30)]):
+        assert reader.acquire()
+        assert reader.release()
+
+
+def test_two_of_each_tenant_and_three_in_all(client: redis.Redis) -> None:
+    def place(tenant: str) -> RedisLocks:
+        return RedisLocks([RedisLock(client, "api", 30, limit=3), RedisLock(client, tenant, 30, limit=2)])
+
+    first, second, third = place(A), place(A), place(A)
+    assert first.acquire()
+    assert second.acquire()
+    assert not third.acquire(), "three of one tenant"
+    other, fourth = place(B), place(C)
+
+    assert other.acquire(), "the place of who was refused was kept"
+
+    assert not fourth.acquire(), "four in all"
+    assert [each.slots for each in (first, second, other)] == [
+        {"api": 0, A: 0},
+        {"api": 1, A: 1},
+        {"api": 2, B: 0},
+    ]
+    for each in (first, second, other):
+        assert each.release()
+    assert taken(client) == set()
+
+
+def test_readers_are_kept_while_another_lock_is_waited_for(client: redis.Redis) -> None:
+    other = busy(client, B)
+    locks = RedisLocks([RedisLock(client, A, 1, shared=True), RedisLock(client, B, 30)])
+    waiting = Waiting(locks, 20)  # type: ignore[arg-type]
+    until_in_line(client, B, 1)
+
+    assert not RedisLock(client, A, 30).acquire(blocking=True, timeout=2), "the reader was not kept"
+    assert other.release()
+
+    assert waiting.answer()
+    assert locks.owned()
+    assert locks.release()
+
+
 def test_each_lock_has_its_number_and_its_place(client: redis.Redis) -> None:
     first, second = locks_of(client, A, B)
     locks = RedisLocks([second, first])

@@ -85,18 +85,12 @@ def test_of_two_locks_of_one_name_the_one_with_the_longer_min_hold_counts() -> N
     assert RedisLocks([long, short]).locks == (long,)
 
 
-def as_if(lock: RedisLock, *, shared: bool = False, limit: int | None = None) -> Any:
-    """Return a lock of another kind."""
-    lock.shared, lock.limit = shared, limit  # type: ignore[attr-defined]
-    return lock
-
-
 def test_of_two_kinds_of_one_name_the_stricter_counts() -> None:
     kinds = [
         lock_of("a"),
-        as_if(lock_of("a"), shared=True, limit=2),
-        as_if(lock_of("a"), shared=True, limit=3),
-        as_if(lock_of("a"), shared=True),
+        lock_of("a", limit=2),
+        lock_of("a", shared=True, limit=3),
+        lock_of("a", shared=True),
     ]
 
     for number, strict in enumerate(kinds):
@@ -106,7 +100,7 @@ def test_of_two_kinds_of_one_name_the_stricter_counts() -> None:
 
 
 def test_of_two_kinds_of_one_name_none_may_lose_its_min_hold() -> None:
-    window = as_if(lock_of("a", min_hold=60), shared=True, limit=30)
+    window = lock_of("a", min_hold=60, limit=30)
 
     with pytest.raises(ConfigurationError, match="lock 'a' is given twice"):
         RedisLocks([lock_of("a"), window])
