@@ -16,7 +16,7 @@ cluster. Other folders use the names below and ``companion.py``, never the modul
 * ``transport/`` how it gets there, in bounded time
 * ``scripts/`` the Lua files: ``lock/`` one verb of a lock each, ``shared/`` of a lock that several
   hold, ``group/`` of a group lease
-* ``threads.py`` how our threads are started and woken, and told from what a fork has inherited
+* ``threads.py`` how our threads are started and woken, and which process this is
 """
 
 from .group_lease import Left, Member, members_in_flight

@@ -1,4 +1,4 @@
-"""Threads: how ours are started, woken, and told from what a fork has inherited.
+"""Threads and processes: how threads of ours are started and woken, and which process this is.
 
 A signal's handler may raise in a user's thread at any moment: a soft time limit, Ctrl-C. What such a
 thread shares with ours is therefore changed in single steps that the interpreter does not divide, and
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import _thread
 import logging
+import os
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -80,3 +81,14 @@ here = Here()
 def begin_afresh() -> None:
     """Be another process from now on: so begins the child of a fork, see ``lease/per_client.py``."""
     here.process = Process()
+
+
+def exists(pid: int) -> bool:
+    """Return whether there is a process with this number on this machine, whoever owns it."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -13,6 +13,7 @@ from typing import Any
 
 from celery import Celery
 
+from ..engine.threads import exists
 from ..errors import ConfigurationError
 from ..events import ChildDied
 from .metric_settings import PROMETHEUS, hold_buckets_of, is_wanted, label, package_of, port_of
@@ -167,15 +168,5 @@ def forget_the_dead() -> None:
         return
     for name in os.listdir(os.environ[DIRECTORY]):
         kind, _, pid = name.removesuffix(".db").rpartition("_")
-        if kind.startswith("gauge_live") and pid.isdecimal() and not _exists(int(pid)):
+        if kind.startswith("gauge_live") and pid.isdecimal() and not exists(int(pid)):
             forget(int(pid))
-
-
-def _exists(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -14,7 +14,7 @@ import select
 import threading
 from collections.abc import Callable
 
-from ..engine.threads import begin
+from ..engine.threads import begin, exists
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ class Deaths:
         if self._wake_end in readable:
             os.read(self._wake_end, 4096)
         return [self._pidfds[pidfd] for pidfd in readable & self._pidfds.keys()] + [
-            pid for pid in without_pidfd if not _exists(pid)
+            pid for pid in without_pidfd if not exists(pid)
         ]
 
     def _release(self, pid: int) -> None:
@@ -100,16 +100,6 @@ class Deaths:
                 logger.exception(
                     "could not release the lock of dead child process %d; it is free when its lease ends", pid
                 )
-
-
-def _exists(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 _deaths: dict[int, Deaths] = {}
