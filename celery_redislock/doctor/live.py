@@ -37,9 +37,7 @@ class Live:
         try:
             reaches(self.client)
         except redis.RedisError as error:
-            raise CannotLook(
-                f"Redis at {self.provider.shown} cannot be reached ({meaning_of(error)})"
-            ) from error
+            raise CannotLook(f"Redis at {self.provider.shown}: {meaning_of(error)}") from error
 
     @property
     def client(self) -> Client:

@@ -12,6 +12,8 @@ from ..doctor.finding import ERROR, INFO, LEVELS, WARNING, Finding
 
 __all__ = ["as_json", "as_text"]
 
+#: What is said without a finding: all was looked at; not all.
+_NOTHING = ("nothing is found", "nothing is found where it could look")
 _COLOURS = {ERROR: "red", WARNING: "yellow", INFO: "cyan"}
 
 
@@ -41,7 +43,7 @@ def _lines(report: Report) -> Iterator[str]:
         yield ""
     for part in report.not_looked:
         yield f"not looked at: {part.layer}: {part.why}"
-    yield _summary(report.findings)
+    yield _summary(report.findings) or _NOTHING[bool(report.not_looked)]
 
 
 def _of_finding(each: Finding) -> Iterator[str]:
@@ -54,4 +56,4 @@ def _of_finding(each: Finding) -> Iterator[str]:
 def _summary(findings: Sequence[Finding]) -> str:
     counts = {level: sum(each.level == level for each in findings) for level in LEVELS}
     told = [f"{count} {level}" + ("s" if count > 1 else "") for level, count in counts.items() if count]
-    return ", ".join(told) or "nothing is found"
+    return ", ".join(told)

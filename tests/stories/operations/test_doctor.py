@@ -57,7 +57,8 @@ def test_a_redis_that_is_away_ends_with_2_and_the_configuration_is_told() -> Non
     assert told.returncode == 2, told.stderr
     report = json.loads(told.stdout)
     assert [each["id"] for each in report["findings"]] == ["RL106"]
-    assert "cannot be reached" in report["not_looked"][0]["why"]
+    assert [each["layer"] for each in report["not_looked"]] == ["live", "history"]
+    assert "Redis at redis://127.0.0.1:1/0 (setting redislock_url): it cannot be reached" in str(report)
 
 
 @pytest.mark.parametrize(
@@ -115,6 +116,64 @@ def test_the_level_that_fails_can_be_lowered(level: str, status: int) -> None:
 
     assert "warning  RL105" in told.output
     assert told.exit_code == status
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--since", "nonsense"], "'nonsense' is no length of time: write 30m, 12h or 7d"),
+        (["--since", "0d"], "'0d' is no length of time"),
+        (["--ignore", "RL999"], "--ignore: there is no rule 'RL999'; there are RL101"),
+        (["--fail-level", "fatal"], "'fatal' is not one of 'error', 'warning', 'info'"),
+    ],
+    ids=str,
+)
+def test_an_option_that_is_wrong_ends_with_2_and_says_what_is_right(
+    arguments: list[str], complaint: str
+) -> None:
+    told = in_this_process("--config-only", *arguments)
+
+    assert told.exit_code == 2
+    assert complaint in told.output
+
+
+@pytest.mark.parametrize(
+    ("given", "complaint"),
+    [
+        (["RL105"], "must be a dict of reasons by id"),
+        ("RL105", "must be a dict of reasons by id"),
+        ({"RL105": 3}, "must give a reason why RL105 is ignored"),
+        ({"RL105": " "}, "must give a reason why RL105 is ignored"),
+        ({"RL999": "because"}, "there is no rule 'RL999'"),
+    ],
+    ids=str,
+)
+def test_a_setting_of_another_type_ends_with_2_and_names_the_setting(given: Any, complaint: str) -> None:
+    told = in_this_process("--config-only", redislock_doctor_ignore=given)
+
+    assert told.exit_code == 2
+    assert "Error: redislock_doctor_ignore setting" in told.output
+    assert complaint in told.output
+
+
+@pytest.mark.parametrize(
+    ("broker", "why"),
+    [
+        ("", "no worker has answered within 1 s (RL207, RL301)"),
+        (
+            "amqp://guest:secret@127.0.0.1:1//",
+            "the broker cannot be reached (OperationalError) (RL207, RL301)",
+        ),
+    ],
+    ids=["no worker", "broker away"],
+)
+def test_a_layer_that_cannot_be_looked_at_is_said_and_is_no_2(redis_url: str, broker: str, why: str) -> None:
+    told = doctor(redislock_url=redis_url, result_backend=redis_url, broker_url=broker or redis_url)
+
+    assert told.returncode == 0, told.stdout + told.stderr
+    assert f"not looked at: live: {why}" in told.stdout.splitlines()
+    assert told.stdout.splitlines()[-1] == "nothing is found where it could look"
+    assert "secret" not in told.stdout + told.stderr
 
 
 def test_a_module_that_cannot_be_imported_ends_with_2() -> None:

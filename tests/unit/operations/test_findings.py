@@ -35,7 +35,11 @@ def test_a_text_has_level_id_sentence_cure_and_page() -> None:
 
 def test_a_text_counts_each_level() -> None:
     assert as_text(Report([BAD, BAD, MILD])).splitlines()[-1] == "2 errors, 1 info"
+
+
+def test_without_a_finding_it_is_said_whether_all_was_looked_at() -> None:
     assert as_text(Report()) == "nothing is found"
+    assert as_text(Report([], [], REPORT.not_looked)).endswith("\nnothing is found where it could look")
 
 
 def test_json_has_these_fields_and_no_other() -> None:
