@@ -46,7 +46,7 @@ def waits_for_itself(seen: Live) -> Iterator[Problem]:
             continue  # another thread of the same process waits: it is only the next in line
         yield Problem(
             f"each waits for a lock that the next one holds, so none goes on until its wait is over: {told}",
-            f"celery -A <app> locks release --force {circle[0].lock_name}",
+            f"celery -A APP locks release --force {circle[0].lock_name}",
             # Where a process runs several tasks at once, the one that holds may not be the one that waits.
             "" if is_sure else WARNING,
         )

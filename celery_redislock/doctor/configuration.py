@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -140,6 +141,13 @@ class Configuration:
         """Whether there is a result backend."""
         backend = str(self.conf.result_backend or "")
         return bool(backend) and not backend.startswith("disabled")
+
+    @property
+    def reserved_ahead(self) -> float:
+        """How many messages a worker reserves for each of its processes; infinite: all that there are."""
+        if self.conf.get("worker_disable_prefetch"):
+            return 1
+        return float(self.conf.worker_prefetch_multiplier or math.inf)
 
     @cached_property
     def visibility_s(self) -> float | None:

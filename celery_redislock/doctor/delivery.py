@@ -46,8 +46,8 @@ def delayed_beyond(seen: Configuration) -> Iterator[Problem]:
 
 def ages_in_the_worker(seen: Configuration) -> Iterator[Problem]:
     """RL102: messages wait in a worker behind the runs before them, and are delivered again meanwhile."""
-    visibility_s, ahead = seen.visibility_s, seen.conf.worker_prefetch_multiplier or math.inf
-    if visibility_s is None or ahead <= 1 or seen.conf.get("worker_disable_prefetch"):
+    visibility_s, ahead = seen.visibility_s, seen.reserved_ahead
+    if visibility_s is None or ahead <= 1:
         return
     for each in seen.locked:
         longest_s = each.longest_s

@@ -78,6 +78,16 @@ def _cure_of_a_loss(reason: str, seen: History, task: str) -> str:
     return 'app.conf.redislock_prefix = "myapp:locks:" # another program deletes or overwrites these keys'
 
 
+def is_too_long(held_s: float, p99_s: float) -> bool:
+    """Tell whether something must be wrong with a run that has held its lock for so long.
+
+    Args:
+        held_s: For how long, seconds.
+        p99_s: 99 % of the runs of its task hold it for less, seconds.
+    """
+    return held_s > max(AT_LEAST_S, TOO_LONG * p99_s)
+
+
 def stuck(seen: History) -> Iterator[Problem]:
     """RL401: a run holds its lock for much longer than runs of its task do, and renews it."""
     declared = {each.name: each for each in seen.configured.locked}
@@ -96,7 +106,7 @@ def _if_stuck(seen: History, lock: Inspection, task: Declared, at: datetime) -> 
         return
     held_s = (at - holder.since).total_seconds()
     is_renewed = holder.lease_left is not None and held_s > task.options.ttl_ms / 1000
-    if is_renewed and held_s > max(AT_LEAST_S, TOO_LONG * p99_s):
+    if is_renewed and is_too_long(held_s, p99_s):
         told = {**dict.fromkeys(("id", "host", "pid"), "-"), **holder.metadata}
         since = holder.since.isoformat(timespec="seconds")
         yield Problem(

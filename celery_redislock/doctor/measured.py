@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 from .delivery import longer
@@ -40,8 +39,8 @@ def delivered_again(seen: History) -> Iterator[Problem]:
 
 def reserved_too_long(seen: History) -> Iterator[Problem]:
     """RL102: messages that a worker has reserved grow old behind the runs before them."""
-    visible_s, ahead = seen.configured.visibility_s, seen.configured.conf.worker_prefetch_multiplier
-    if visible_s is None or ahead == 1 or seen.configured.conf.get("worker_disable_prefetch"):
+    visible_s, ahead = seen.configured.visibility_s, seen.configured.reserved_ahead
+    if visible_s is None or ahead <= 1:
         return
     for each in seen.configured.locked:
         numbers = seen.statistics.task(each.name)
@@ -50,7 +49,7 @@ def reserved_too_long(seen: History) -> Iterator[Problem]:
             continue
         if p95_s > visible_s / 4:
             yield Problem(
-                f"a worker reserves {ahead or math.inf:g} messages for each process, and {each.name} takes "
+                f"a worker reserves {ahead:g} messages for each process, and {each.name} takes "
                 f"{seconds(p95_s)} (p95 of its runs): the last one may wait there for longer than the "
                 f"visibility_timeout of {seconds(visible_s)}",
                 "app.conf.worker_prefetch_multiplier = 1",

@@ -13,6 +13,8 @@ __all__ = ["nobody_learns", "sent_to_one_process"]
 
 #: What ends a call that does not run -> how bad it is that nobody learns of it.
 _ENDS = {"fail": ("fails", ERROR), "skip": ("is skipped", WARNING)}
+#: A result backend to paste.
+_SUGGESTED = "redis://localhost:6379/1"
 
 
 def nobody_learns(seen: Configuration) -> Iterator[Problem]:
@@ -33,9 +35,6 @@ def nobody_learns(seen: Configuration) -> Iterator[Problem]:
                 "ignore_result=False",
                 level,
             )
-
-
-_SUGGESTED = "redis://localhost:6379/1"
 
 
 def sent_to_one_process(seen: Configuration) -> Iterator[Problem]:

@@ -22,6 +22,15 @@ __all__ = [
     "lacks_rights",
 ]
 
+#: A lease is to be worth so many round trips at least.
+_ROUND_TRIPS_OF_A_LEASE, _P99 = 20.0, 0.99
+
+#: Fields of INFO: what is used, what there is; how much of it is too much; what it is called; the cure.
+_LIMITS = (
+    ("connected_clients", "maxclients", 0.8, "connections", "redis-cli config set maxclients <more>"),
+    ("used_memory", "maxmemory", 0.9, "bytes of memory", "redis-cli config set maxmemory <more>"),
+)
+
 
 def evicts(seen: Live) -> Iterator[Problem]:
     """RL201: the server deletes locks when its memory is full."""
@@ -106,16 +115,6 @@ def is_nearly_full(seen: Live) -> Iterator[Problem]:
                     f"Redis at {seen.provider.shown} uses {has} of {most} {what}: soon locks are refused",
                     cure,
                 )
-
-
-#: A lease is to be worth so many round trips at least.
-_ROUND_TRIPS_OF_A_LEASE, _P99 = 20.0, 0.99
-
-#: Fields of INFO: what is used, what there is; how much of it is too much; what it is called; the cure.
-_LIMITS = (
-    ("connected_clients", "maxclients", 0.8, "connections", "redis-cli config set maxclients <more>"),
-    ("used_memory", "maxmemory", 0.9, "bytes of memory", "redis-cli config set maxmemory <more>"),
-)
 
 
 def _needed(configured: Configuration) -> set[str]:

@@ -28,10 +28,10 @@ from ..observing import receivers as observing
 from ..pending.publish import publish_pending
 from ..plugin import install
 from ..publish_lock.record import PublishLock
+from . import diagnosis
 from . import exporter as exporting
-from . import findings
+from .periods import period_s
 from .rendering import LockView, table_of
-from .spans import span_s
 from .usual import Usual
 
 __all__ = ["locks"]
@@ -170,7 +170,7 @@ def release(context: click.Context, name: str, force: bool) -> None:
 @click.option(
     "--since",
     "since_s",
-    callback=span_s,
+    callback=period_s,
     default="7d",
     show_default=True,
     help="How much of the history to look at: 12h, 7d.",
@@ -197,7 +197,7 @@ def doctor(
             report = examine_configuration(configured, reasons)
         else:
             report = examine(configured, reasons, since_s)
-    click.echo(findings.as_json(report) if as_json else findings.as_text(report))
+    click.echo(diagnosis.as_json(report) if as_json else diagnosis.as_text(report))
     context.exit(_status(report, fail_level))
 
 

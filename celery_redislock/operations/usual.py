@@ -9,14 +9,11 @@ from typing import NamedTuple
 from celery import Celery
 
 from ..config.plan import Planned
+from ..doctor.holds import is_too_long
 from ..errors import ConfigurationError
 from ..observing import statistics
 from ..observing.statistics import LastConflict, TaskNumbers
 
-#: Whatever is usual, a shorter hold is not too long, seconds.
-NEVER_TOO_LONG_S = 300.0
-#: A hold is too long when it is so many times as long as that of 99 % of the runs.
-TOO_LONG = 3.0
 #: Of a lease: it is renewed when a third of it is over.
 SELDOM_LEFT = 0.5
 
@@ -36,7 +33,7 @@ class Hold(NamedTuple):
 
     def is_exceeded_by(self, held_s: float) -> bool:
         """Tell whether something must be wrong with a run that has held its lock for so long."""
-        return held_s > max(TOO_LONG * self.p99_s, NEVER_TOO_LONG_S)
+        return is_too_long(held_s, self.p99_s)
 
     def as_dict(self) -> dict[str, float]:
         """Return the same as JSON types."""

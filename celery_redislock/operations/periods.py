@@ -1,4 +1,4 @@
-"""Spans: lengths of time as people write them on a command line: 30m, 12h, 7d."""
+"""Periods: lengths of time as people write them on a command line: 30m, 12h, 7d."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import re
 
 import click
 
-__all__ = ["span_s"]
+__all__ = ["period_s"]
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
-def span_s(_context: click.Context, _param: click.Parameter, value: str) -> float:
-    """Return the seconds of a span: the callback of an option.
+def period_s(_context: click.Context, _param: click.Parameter, value: str) -> float:
+    """Return the seconds of a period: the callback of an option.
 
     Raises:
         click.BadParameter: It is none.

@@ -1,4 +1,4 @@
-"""Findings: what people and programs read of what the doctor has found."""
+"""Diagnosis: what people and programs read of what the doctor has found."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 
 from celery_redislock.doctor.examination import NotLooked, Report
 from celery_redislock.doctor.finding import Finding
-from celery_redislock.operations.findings import as_json, as_text
-from celery_redislock.operations.spans import span_s
+from celery_redislock.operations.diagnosis import as_json, as_text
+from celery_redislock.operations.periods import period_s
 
 BAD = Finding("RL106", "error", "a run loses its lock", "lock_max_hold=60", "docs/reference/doctor.md#rl106")
 MILD = Finding("RL103", "info", "a message is lost", "x = True", "docs/reference/doctor.md#rl103")
@@ -54,11 +54,11 @@ def test_json_has_these_fields_and_no_other() -> None:
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("30m", 1800), ("12h", 43200), ("7d", 604800)])
-def test_a_span_is_read(text: str, seconds: float) -> None:
-    assert span_s(None, None, text) == seconds  # type: ignore[arg-type]
+def test_a_period_is_read(text: str, seconds: float) -> None:
+    assert period_s(None, None, text) == seconds  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("text", ["7", "d", "-7d", "0d", "1w", ""])
-def test_what_is_no_span_is_refused(text: str) -> None:
+def test_what_is_no_period_is_refused(text: str) -> None:
     with pytest.raises(click.BadParameter, match="no length of time"):
-        span_s(None, None, text)  # type: ignore[arg-type]
+        period_s(None, None, text)  # type: ignore[arg-type]

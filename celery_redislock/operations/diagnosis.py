@@ -1,4 +1,4 @@
-"""Findings: what the doctor has found, for people and for programs."""
+"""Diagnosis: what the doctor has found, for people and for programs."""
 
 from __future__ import annotations
 
