@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from ..config.options import OPTIONS
 from ..config.plan import Planned
+from ..config.unknown_settings import spelled
 from .configuration import LOCKED_SCHEDULER, Configuration
 from .finding import INFO, Problem
 from .wording import names
@@ -40,7 +41,7 @@ def replaced_and_not_terminated(seen: Configuration) -> Iterator[Problem]:
 
 def beat_without_its_lock(seen: Configuration) -> Iterator[Problem]:
     """RL110: a beat that is told nothing sends beside those of which one sends."""
-    given = [name for name in _OF_BEAT if seen.conf.get(name) is not None]
+    given = [spelled(seen.conf, name) for name in _OF_BEAT if seen.conf.get(name) is not None]
     if given and not seen.uses_locked_scheduler:
         # Every beat may be started with -S: the history knows that.
         yield Problem(

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from celery import Celery
 
+from celery_redislock.doctor.configuration import Configuration
+
+from ...support.applications import shared_tasks_forgotten
 from .looking import configured, found_by, task_of
 
 
@@ -64,3 +68,13 @@ def test_a_beat_that_is_told_nothing_is_told_as_an_info(app: Celery, setting: di
 )
 def test_one_kind_of_beat_is_left_alone(app: Celery, settings: dict[str, Any]) -> None:
     assert not found_by("RL110", configured(app, **settings))
+
+
+def test_a_setting_is_named_as_it_is_written_in_a_django_project() -> None:
+    with shared_tasks_forgotten():
+        app = Celery("shop", set_as_current=False)
+        app.config_from_object(SimpleNamespace(CELERY_REDISLOCK_BEAT_TTL=5), namespace="CELERY")
+
+        (found,) = found_by("RL110", Configuration(app))
+
+    assert found.message.startswith("CELERY_REDISLOCK_BEAT_TTL is set, but beat_scheduler is ")
