@@ -483,8 +483,10 @@ class RedisLock:
         lease = self._holding.valid_lease
         if lease is None:
             raise LockLost(self.lock_name, self._holding.absence)
+        if self.renews:
+            return int
         setup = Setup(self.redis_client, self._terms, words=self._setup.words)
-        if self.renews or setup.renewal is None:
+        if setup.renewal is None:
             return int
         if not setup.renewal.watch(self._holding, lease.token, self._verbs.keys, setup.way, now()):
             raise LockLost(self.lock_name, NO_THREAD)
