@@ -250,3 +250,27 @@ def test_at_most_so_many_begin_in_any_window(trial: Trial) -> None:
 
     eventually(more.acquire, window + SLACK)
     assert time.monotonic() - began_at >= window
+
+
+@pytest.mark.needs(Can.STAND_IN_LINE)
+def test_exactly_as_many_are_woken_as_fit(trial: Trial) -> None:
+    holders, waiting = [trial.held(limit=2), trial.held(limit=2)], []
+    for _ in range(12):
+        waiting.append(trial.wait(lock=trial.lock(limit=2)))
+        trial.until_in_line(len(waiting))
+
+    before = woken(trial)
+    assert holders[0].release()
+    assert waiting[0].answer()
+
+    # Besides the next: one that takes over the watch, and those who read the mailboxes of one process.
+    assert woken(trial) - before <= 5, "more were woken than there were places"
+    assert holders[1].release()
+    for place, waiter in enumerate(waiting):
+        assert waiter.answer()
+        assert waiter.lock.release(), f"waiter {place}"
+
+
+def woken(trial: Trial) -> int:
+    """Return how often a mailbox was written to."""
+    return int(trial.client.info("commandstats").get("cmdstat_rpush", {}).get("calls", 0))
