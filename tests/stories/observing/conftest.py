@@ -9,7 +9,9 @@ import pytest
 
 from ...support.exported import EXPORTED, Exported
 from ...support.servers import Server
+from ...support.stores import own_store_of
 from ...support.workers import running_worker
+from . import metered_app
 from .traced import Traced
 
 
@@ -27,3 +29,10 @@ def traced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Traced]:
         with running_worker("tests.stories.observing.traced_app", env={**env, **soon}, concurrency=2):
             yield Traced(app, exported, locks, env)
         app.close()
+
+
+@pytest.fixture(scope="package")
+def metered_store() -> Iterator[str]:
+    """Give the address of the server of the metered application: in one process an app has one for good."""
+    with own_store_of(metered_app.app, metered_app.configure) as address:
+        yield address

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import redis
 
 from celery_redislock.observing.metrics import ACQUIRED, CONFLICTS, LOST, ORPHANS, Metric
 from celery_redislock.observing.prometheus import DIRECTORY
@@ -15,7 +16,7 @@ from celery_redislock.observing.statistics import read
 
 from ...support.deadlines import eventually
 from ...support.exported import EXPORTED, Exported
-from ...support.stores import STORE, own_store_of
+from ...support.stores import STORE
 from ...support.workers import running_worker
 from . import metered_app
 from .metered import (
@@ -37,10 +38,11 @@ KILLED = 2
 
 
 @pytest.fixture
-def store() -> Iterator[str]:
-    """Give the address of a server for this test alone."""
-    with own_store_of(metered_app.app, metered_app.configure) as address:
-        yield address
+def store(metered_store: str) -> str:
+    """Give the address of the server, without the statistics of other tests."""
+    with redis.Redis.from_url(f"{metered_store}/0") as locks:
+        locks.flushdb()
+    return metered_store
 
 
 @contextmanager

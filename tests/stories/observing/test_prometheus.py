@@ -24,7 +24,7 @@ from ...support.deadlines import eventually
 from ...support.exported import EXPORTED, Exported
 from ...support.places import ROOT, python_path
 from ...support.servers import Server
-from ...support.stores import STORE, own_store_of
+from ...support.stores import STORE
 from ...support.workers import Worker, running_worker
 from . import metered_app
 from .metered import (
@@ -48,11 +48,10 @@ APP = f"{HERE}.metered_app"
 PROCESSES = 4
 
 
-@pytest.fixture(scope="module")
-def store() -> Iterator[str]:
-    """Give the address of a server for this module alone."""
-    with own_store_of(metered_app.app, metered_app.configure) as address:
-        yield address
+@pytest.fixture
+def store(metered_store: str) -> str:
+    """Give the address of the server."""
+    return metered_store
 
 
 @contextmanager
