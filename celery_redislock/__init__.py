@@ -1,8 +1,8 @@
 """Celery tasks that never run twice at once, on a Redis lock that can be trusted.
 
-The table of contents. Names of the Celery layer are loaded when first used, so that
-``from celery_redislock import RedisLock`` does not import Celery. The parts, from what users call down to
-what all parts share; each imports only what stands below it:
+The table of contents. What needs a library is loaded when first used: ``import celery_redislock`` imports
+neither redis nor Celery, ``from celery_redislock import RedisLock`` no Celery. The parts, from what users
+call down to what all parts share; each imports only what stands below it:
 
 * ``plugin.py`` how a process comes to know all of the Celery layer
 * ``operations/`` for people: who has which lock, how to take it away, and what is wrong
@@ -34,17 +34,17 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from .config.lock_key import LockKey
-from .engine import RedisLock, RedisLocks
 from .errors import ConfigurationError, LockBusy, LockKeyError, LockLost, RedislockError, StoreUnavailable
 from .holder import Holder
-from .task.typed import CallOptions, TaskLock
 from .task.unlocked import Unlocked
 
 if TYPE_CHECKING:
     from .batch.locked_batch import locked_batch
     from .conflicts.conflict import Conflict
+    from .engine import RedisLock, RedisLocks
     from .task.decorator import locked_task
     from .task.locked_task import LockedTask, current_lock
+    from .task.typed import CallOptions, TaskLock
     from .worker.request import LockedRequest
 
 __version__ = "0.1.0"
@@ -74,6 +74,13 @@ __all__ = [
     "StoreUnavailable",
 ]
 
+_REDIS_LAYER = {
+    "CallOptions": ".task.typed",
+    "RedisLock": ".engine",
+    "RedisLocks": ".engine",
+    "TaskLock": ".task.typed",
+}
+
 _CELERY_LAYER = {
     "Conflict": ".conflicts.conflict",
     "LockedRequest": ".worker.request",
@@ -88,6 +95,9 @@ _CELERY_LAYER = {
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> Any:
+        if name in _REDIS_LAYER:
+            found = globals()[name] = getattr(importlib.import_module(_REDIS_LAYER[name], __name__), name)
+            return found
         if name not in _CELERY_LAYER:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         # Whoever uses any name of the Celery layer publishes or runs tasks that all of it must know.

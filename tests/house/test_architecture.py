@@ -101,6 +101,16 @@ def test_the_package_says_that_it_has_no_such_name() -> None:
         celery_redislock.LockedTasks  # noqa: B018 - looking it up is what is tested
 
 
+def test_the_package_alone_imports_neither_redis_nor_celery() -> None:
+    program = f"import celery_redislock, sys; print(*{CELERY_STACK | {'redis'}} & sys.modules.keys())"
+
+    loaded = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+
+    assert loaded.stdout.split() == []
+
+
 @pytest.mark.parametrize(
     "statement", ["from celery_redislock import RedisLock", "import celery_redislock.engine"]
 )
