@@ -81,8 +81,8 @@ _WRONG = {
     ),
     "a new group remembers the one that was lost": (
         shared.ACQUIRE,
-        "redis.call('DEL', keys.sharers, keys.places, keys.slots)\nend\n\nlocal place",
-        "end\n\nlocal place",
+        "        redis.call('DEL', keys.sharers, keys.places, keys.slots)\n    end\nend\n\nlocal place",
+        "    end\nend\n\nlocal place",
         "could renew it|did not grow|not let in|refused|beyond the limit",
     ),
     "the mark ends with the soonest lease": (

@@ -12,8 +12,10 @@ import redis
 from celery_redislock import RedisLock, StoreUnavailable
 from celery_redislock.beat.ledger import Ledger, Verdict
 from celery_redislock.engine.group_lease import STAY, Left, Member, members_in_flight
+from celery_redislock.engine.lease.shared_verbs import SharedVerbs
 from celery_redislock.engine.lease.verbs import LockVerbs
 from celery_redislock.engine.protocol.exclusive import Busy, Granted, Released
+from celery_redislock.engine.protocol.shared import Words
 from celery_redislock.engine.transport.clients import store_of
 from celery_redislock.observing.statistics_record import Batch, StatisticsRecord
 from celery_redislock.pending.runs import PendingIndex, PendingRun, PendingRuns
@@ -425,6 +427,40 @@ def test_what_was_refused_is_taken_when_there_is_room_again(full: Full) -> None:
     answer = take()
 
     assert getattr(answer, "verdict", None) is Verdict.CLAIMED
+
+
+def test_shared_holders_renew_and_release_on_a_full_server_and_no_more_come(full: Full) -> None:
+    """Those who have a place keep it, and a place that is given back goes to the next in line."""
+    first, second = (RedisLock(full.client, full.name, 30, limit=2) for _ in range(2))
+    assert first.acquire()
+    assert second.acquire()
+    waiter = SharedVerbs(store_of(full.client), full.name, 0, Words(2))
+    assert isinstance(waiter.acquire("f" * 32, TTL_MS, 4000, "{}"), Busy)
+    full.fills()
+
+    assert first.renew()
+    assert isinstance(waiter.acquire("f" * 32, TTL_MS, 4000, "{}"), Busy), "who waits may ask again"
+    with pytest.raises(StoreUnavailable, match="maxmemory"):
+        RedisLock(full.client, full.name, 30, limit=9).acquire(blocking=True, timeout=0.1)
+    assert second.release()
+    assert isinstance(waiter.acquire("f" * 32, TTL_MS, 4000, "{}"), Granted)
+    assert first.release()
+    waiter.release("f" * 32, 0, done="")
+    assert full.is_free()
+    full.client.config_set("maxmemory", 0)
+    assert RedisLock(full.client, full.name, 30, shared=True).acquire()
+    full.fills()
+    assert RedisLock(full.client, full.name).force_release()
+    assert full.is_free()
+
+
+def test_a_group_does_not_begin_on_a_full_server(full: Full) -> None:
+    full.fills()
+
+    with pytest.raises(StoreUnavailable, match="maxmemory"):
+        RedisLock(full.client, full.name, 30, shared=True).acquire()
+
+    assert full.is_free()
 
 
 def test_every_script_is_tried_on_a_full_server() -> None:

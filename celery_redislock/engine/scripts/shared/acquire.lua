@@ -96,8 +96,8 @@ local function refuse(left, description)
         redis.call('ZADD', keys.waiters, now_us, token)
         redis.call('HSET', keys.seen, who_of(token), ARGV[4])
     end
-    redis.call('HSET', keys.ways, token, limit)
     redis.call('PEXPIRE', keys.waiters, QUEUE_TTL_MS)
+    redis.call('HSET', keys.ways, token, limit)
     redis.call('PEXPIRE', keys.ways, QUEUE_TTL_MS)
     if left >= 0 and left < sleep then
         sleep = left
@@ -123,8 +123,10 @@ if not is_shared then
         -- A late copy: its caller stands in line with a later question, and asks again.
         return {-1}
     end
-    -- What is left of another group was lost with its mark.
-    redis.call('DEL', keys.sharers, keys.places, keys.slots)
+    -- What is left of another group was lost with its mark. Asked first: at maxmemory, who deletes may write.
+    if redis.call('EXISTS', keys.sharers, keys.places, keys.slots) > 0 then
+        redis.call('DEL', keys.sharers, keys.places, keys.slots)
+    end
 end
 
 local place = is_shared and redis.call('HGET', keys.places, token)
@@ -151,7 +153,7 @@ if owner == token then
 else
     count = is_shared and redis.call('ZCARD', keys.sharers) or 0
 end
-local is_anybody_ahead
+local before, is_anybody_ahead = count, nil
 count, is_anybody_ahead = admit(keys, now, count, token)
 if not count then
     local turn = redis.call('GET', keys.lock)
@@ -165,7 +167,7 @@ if not is_anybody_ahead and fits(limit, count) then
     return grant()
 end
 
-if count > 0 then
+if count > before then
     set_mark(keys, now)
 end
 local first = redis.call('ZRANGE', keys.sharers, 0, 0, 'WITHSCORES')

@@ -29,6 +29,8 @@ end
 if not is_shared or not redis.call('HGET', keys.places, ARGV[1]) then
     return is_forced(redis.call('GET', KEYS[3])) and -1 or 0
 end
+-- Changes nothing; it lets the next through at maxmemory.
+redis.call('PEXPIRE', keys.lock, redis.call('PTTL', keys.lock))
 redis.call('ZADD', keys.sharers, 'GT', now + ARGV[2], ARGV[1])
 set_mark(keys, now)
 return 1

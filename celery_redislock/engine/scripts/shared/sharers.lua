@@ -97,7 +97,9 @@ local function admit(keys, now, number, me)
         end
         head = redis.call('ZRANGE', keys.waiters, 0, 0)[1]
     end
-    redis.call('DEL', keys.seen, keys.ways)
+    if redis.call('EXISTS', keys.seen, keys.ways) > 0 then
+        redis.call('DEL', keys.seen, keys.ways)
+    end
     return number, false
 end
 
