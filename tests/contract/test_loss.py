@@ -11,7 +11,7 @@ from celery_redislock import LockLost
 
 from ..support.deadlines import eventually
 from .kinds import Can
-from .trial import NAME, SLACK, Trial, pass_seconds
+from .trial import SLACK, Trial, pass_seconds
 
 pytestmark = pytest.mark.needs(Can.TELL_LOSS)
 
@@ -24,7 +24,7 @@ def assert_lost(lock: Any) -> None:
     assert lock.remaining == 0
     assert not lock.owned()
     # Of several locks any may be the one whose lease has ended first.
-    with pytest.raises(LockLost, match="|".join(getattr(lock, "names", [NAME]))):
+    with pytest.raises(LockLost, match="|".join(getattr(lock, "names", [lock.name]))):
         lock.ensure_held()
 
 
@@ -42,13 +42,13 @@ def test_a_renewed_lock_that_is_taken_away_is_lost_within_a_third_of_its_lease(
     lock = trial.held(EXPIRE, renew=True, on_lost=told.append)
 
     take_away(trial)
-    left = trial.client.get(NAME)
+    left = trial.client.get(trial.name)
 
     eventually(lambda: lock.lost, EXPIRE / 3 + SLACK, "nobody was told of the loss")
     assert_lost(lock)
     pass_seconds(EXPIRE)
     assert told == [lock], "on_lost is called once"
-    assert trial.client.get(NAME) == left, "it was taken back"
+    assert trial.client.get(trial.name) == left, "it was taken back"
     assert not lock.release()
     assert not lock.renew()
 
@@ -121,12 +121,12 @@ def test_a_release_that_comes_too_late_tells_of_the_loss_once(trial: Trial) -> N
 
 @pytest.mark.parametrize("lose", [Trial.take_away, Trial.end_lease])
 def test_leaving_with_after_a_loss_raises(trial: Trial, lose: Callable[[Trial], object]) -> None:
-    with pytest.raises(LockLost, match=NAME), trial.lock():
+    with pytest.raises(LockLost, match=trial.name), trial.lock():
         lose(trial)
 
 
 def test_leaving_with_after_its_lease_raises(trial: Trial) -> None:
-    with pytest.raises(LockLost, match=NAME), trial.lock(expire=0.05):
+    with pytest.raises(LockLost, match=trial.name), trial.lock(expire=0.05):
         pass_seconds(0.1)
 
 

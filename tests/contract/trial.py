@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from itertools import count
 from typing import Any
 
 import redis
@@ -13,7 +14,9 @@ from ..support.deadlines import eventually
 from ..support.waiting_threads import Waiting, until_in_line
 from .kinds import Can, LockKind
 
+#: What the name of each trial's lock begins with.
 NAME = "the lock"
+_numbers = count(1)
 
 #: A lease longer than any test, seconds.
 LONG = 60.0
@@ -34,7 +37,9 @@ class Trial:
     """
 
     def __init__(self, kind: LockKind, arena: Arena, user: redis.Redis | None = None) -> None:
-        self.kind, self.arena, self.name = kind, arena, NAME
+        self.kind, self.arena = kind, arena
+        # Of its own: who still waits for the lock of a trial before it, and is wrong, must not take this one.
+        self.name = f"{NAME} {next(_numbers)}"
         self.client, self.proxy, self.victim = arena.client, arena.proxy, arena.victim
         self.user = user or arena.client
 
