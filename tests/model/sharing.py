@@ -65,6 +65,8 @@ class SharingMachine(RuleBasedStateMachine):
         #: Waiters that have died; and whether the last step was one that looks at the line.
         self.dead: set[str] = set()
         self.has_looked = False
+        #: Who was granted a place while somebody had its turn, by the token of that one.
+        self.came_behind: dict[str, set[str]] = {}
         self.began = time.monotonic()
 
     def teardown(self) -> None:
@@ -206,6 +208,8 @@ class SharingMachine(RuleBasedStateMachine):
                 self._has_left(actor, looked=self.has_looked)
             return
         if not actor.believes:
+            for turn in self._turns():
+                self.came_behind.setdefault(turn.decode(), set()).add(actor.token)
             self._came_in(actor, answer, before, others)
         actor.believes, actor.again = True, lambda: self._ask(actor, waits=waits)
 
@@ -217,7 +221,9 @@ class SharingMachine(RuleBasedStateMachine):
         else:
             assert all(other.kind != WRITER for other in others), "a reader came in beside a writer"
         if actor.kind > 0:
-            assert len(others) < actor.kind, "more than the limit hold it"
+            # Whoever came in behind it, while it had its turn, has a larger limit.
+            earlier = [one for one in others if one.token not in self.came_behind.get(actor.token, ())]
+            assert len(earlier) < actor.kind, "more than the limit hold it"
             assert granted.slot is not None
             assert granted.slot < actor.kind, "it has a slot beyond the limit"
         # Those who were ahead have come in, too, or are dead.
