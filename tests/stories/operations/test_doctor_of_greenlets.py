@@ -22,6 +22,7 @@ def found(url: str) -> list[Any]:
     return [each for each in json.loads(told.stdout)["findings"] if each["id"] == "RL105"]
 
 
+@pytest.mark.usefixtures("client")  # an empty server: what is counted stays
 @pytest.mark.timeout(200)
 @pytest.mark.parametrize("pool", ["gevent", "eventlet"])
 @pytest.mark.parametrize(("computes_s", "is_found"), [(4.5, True), (0.1, False)])
