@@ -201,7 +201,8 @@ class SharingMachine(RuleBasedStateMachine):
         answer = verbs.words.acquired(verbs.store.run(*question), now())
         assert answer is not None, "its question is over"
         actor.has_asked = True
-        self.has_looked = actor.kind != WRITER
+        # Who has it already is told so, and lets nobody in.
+        self.has_looked = actor.kind != WRITER and not actor.believes
         if not isinstance(answer, Granted):
             assert not actor.believes, "who has it was refused"
             if not waits:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import redis
 
 from celery_redislock import ConfigurationError, LockBusy, RedisLock
 from celery_redislock.engine import inspect, release_orphan, store_of
+from celery_redislock.engine.lease.shared_verbs import SharedVerbs
+from celery_redislock.engine.protocol.exclusive import Busy, Granted
 from celery_redislock.engine.protocol.keys import GROUP_MARK
+from celery_redislock.engine.protocol.shared import Words
 from celery_redislock.operations.rendering import LockView
 
 NAME = "api"
@@ -154,3 +158,18 @@ def test_the_slot_is_the_lowest_that_is_free(client: redis.Redis, gaps: list[int
         assert locks[gap].release()
 
     assert held(client, limit=9).slot == min([*gaps, 5])
+
+
+def test_who_has_its_turn_keeps_its_slot_from_those_that_come_before_it_asks(client: redis.Redis) -> None:
+    first, second = held(client, limit=2), held(client, limit=2)
+    waiting = SharedVerbs(store_of(client), NAME, 0, Words(2))
+    token = uuid4().hex
+    assert isinstance(waiting.acquire(token, 30_000, 4000, "{}"), Busy)
+    assert second.release()
+
+    # Its turn has come, and it has not asked yet; there is room for one more with a larger limit.
+    another = held(client, limit=3)
+
+    granted = waiting.acquire(token, 30_000, 4000, "{}")
+    assert isinstance(granted, Granted)
+    assert (first.slot, granted.slot, another.slot) == (0, 1, 2)

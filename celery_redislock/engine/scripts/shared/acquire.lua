@@ -51,10 +51,7 @@ end
 
 -- A place is the caller's: number the grant, and record who has it.
 local function grant()
-    local slot = limit == '-' and -1 or lowest_slot(keys)
-    if slot >= 0 then
-        redis.call('ZADD', keys.slots, slot, token)
-    end
+    local slot = slot_for(keys, token, limit)
     local fencing_token = next_fencing_token(keys, now_us)
     local since = string.sub(now_us, 1, -4)
     local rest = ' ' .. since .. ' ' .. ARGV[4] .. ' '
@@ -149,6 +146,7 @@ if owner == token then
     -- Its turn has come when somebody left who had the lock alone. It opens the lock to those behind it.
     redis.call('DEL', mailbox_of(keys.waiters, token))
     redis.call('ZADD', keys.sharers, now + TURN_MS, token)
+    slot_for(keys, token, limit)
     count = 1
 else
     count = is_shared and redis.call('ZCARD', keys.sharers) or 0

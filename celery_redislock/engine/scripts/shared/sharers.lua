@@ -67,6 +67,35 @@ local function fits(limit, number)
     return limit == '-' or number < tonumber(limit)
 end
 
+-- The lowest number that no holder has: as many lie below it as there are holders with lower ones.
+local function lowest_slot(keys)
+    local low, high = 0, redis.call('ZCARD', keys.slots)
+    while low < high do
+        local middle = math.floor((low + high) / 2)
+        if tonumber(redis.call('ZRANGE', keys.slots, middle, middle, 'WITHSCORES')[2]) > middle then
+            high = middle
+        else
+            low = middle + 1
+        end
+    end
+    return low
+end
+
+-- Keep a slot for one that is to hold the lock, and return it; -1 if it has no limit. Who has its turn keeps one
+-- before it asks: others with a larger limit may come in meanwhile.
+local function slot_for(keys, token, limit)
+    if limit == '-' then
+        return -1
+    end
+    local kept = redis.call('ZSCORE', keys.slots, token)
+    if kept then
+        return tonumber(kept)
+    end
+    local slot = lowest_slot(keys)
+    redis.call('ZADD', keys.slots, slot, token)
+    return slot
+end
+
 -- The lock is free or shared: give those at the head of the line that fit their turn, and wake them. Returns false if
 -- somebody who wants the lock for itself has the turn, else how many hold it, and whether anybody is left in line.
 local function admit(keys, now, number, me)
@@ -90,6 +119,7 @@ local function admit(keys, now, number, me)
             return false
         elseif is_alive then
             redis.call('ZADD', keys.sharers, now + TURN_MS, head)
+            slot_for(keys, head, limit)
             number = number + 1
             if head ~= me then
                 wake(keys.waiters, head)
@@ -140,20 +170,6 @@ local function settle(keys, now)
         -- Whoever wants the lock for itself sleeps until the end that the mark had before.
         wake(keys.waiters, redis.call('ZRANGE', keys.waiters, 0, 0)[1])
     end
-end
-
--- The lowest number that no holder has: as many lie below it as there are holders with lower ones.
-local function lowest_slot(keys)
-    local low, high = 0, redis.call('ZCARD', keys.slots)
-    while low < high do
-        local middle = math.floor((low + high) / 2)
-        if tonumber(redis.call('ZRANGE', keys.slots, middle, middle, 'WITHSCORES')[2]) > middle then
-            high = middle
-        else
-            low = middle + 1
-        end
-    end
-    return low
 end
 
 -- The last fencing token is in the record; the next is larger, over shared and exclusive grants alike.
