@@ -28,11 +28,11 @@ _FINDS = settings(_SETTINGS, phases=[Phase.generate], print_blob=False, max_exam
 
 
 def _patient(source: str) -> str:
-    """Give a waiter a minute to claim its turn, to be late, and to be woken.
+    """Give a waiter a minute to take its turn, to be late, and to be woken.
 
     So nothing ends by itself while an example lasts, however busy the machine is.
     """
-    return re.sub(r"local (CLAIM|GRACE|MAILBOX_TTL)_MS = \d+", r"local \1_MS = 60000", source)
+    return re.sub(r"local (TURN|GRACE|MAILBOX_TTL)_MS = \d+", r"local \1_MS = 60000", source)
 
 
 @pytest.fixture(autouse=True)
