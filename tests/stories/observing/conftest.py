@@ -15,7 +15,7 @@ from . import metered_app
 from .traced import Traced
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def traced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Traced]:
     """Give the application with one worker of two processes, and what its monitors were told."""
     exported = Exported(tmp_path_factory.mktemp("exported") / "lines")
@@ -31,7 +31,7 @@ def traced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Traced]:
         app.close()
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def metered_store() -> Iterator[str]:
     """Give the address of the server of the metered application: in one process an app has one for good."""
     with own_store_of(metered_app.app, metered_app.configure) as address:

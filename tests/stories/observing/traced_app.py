@@ -88,7 +88,8 @@ def watch() -> None:
         module = ModuleType(name)
         vars(module).update(exporter)
         sys.modules[f"opentelemetry.exporter.otlp.proto.http.{name}"] = module
-    (block,) = (each for each in blocks(DOCS / "howto" / "opentelemetry.md") if "# shop/" in each.code)
+    page = blocks(DOCS / "howto" / "opentelemetry.md")
+    (block,) = (each for each in page if "# shop/telemetry.py" in each.code)
     exec(compile(block.code, str(block), "exec"), {})
 
 
