@@ -14,6 +14,7 @@ from celery.exceptions import TaskRevokedError
 
 from ..config.provider import provider_of
 from ..config.resolution import resolve
+from ..config.sharing import ALONE
 from ..conflicts.conflict import Conflict
 from ..engine import RedisLock
 from ..engine.group_lease import members_in_flight
@@ -84,7 +85,7 @@ class Launch:
         self.canvas = revived(plain(canvas), app)
         self.result = self.canvas.freeze(call["options"].get("task_id"))
         self.published: Any = None
-        options: dict[str, Any] = {"on_conflict": terms.policy, "ttl": terms.ttl_ms / 1000}
+        options: dict[str, Any] = {**ALONE, "on_conflict": terms.policy, "ttl": terms.ttl_ms / 1000}
         if terms.policy == "coalesce":
             options["keep"] = "latest"
         self.options = resolve(app.conf, START_BATCH, {}, options)

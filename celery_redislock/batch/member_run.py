@@ -13,6 +13,7 @@ from celery.exceptions import Reject, TaskPredicate
 
 from ..config.provider import provider_of
 from ..config.resolution import resolve
+from ..config.sharing import ALONE
 from ..conflicts.conflict import Conflict, settle
 from ..engine import Loss, RedisLock
 from ..errors import RedislockError, StoreUnavailable
@@ -98,7 +99,8 @@ def _take_again(task: Task[..., Any], note: BatchNote) -> None:
     tell(Lapsed(task, str(task.request.id), note.lock, note.idle_ms / 1000))
     # With "coalesce" one run would stand for several members: that would not be the batch any more.
     policy = "retry" if note.policy == "coalesce" else note.policy
-    options = resolve(task.app.conf, task.name, {}, {"on_conflict": policy, "ttl": note.ttl_ms / 1000})
+    terms = {**ALONE, "on_conflict": policy, "ttl": note.ttl_ms / 1000}
+    options = resolve(task.app.conf, task.name, {}, terms)
     lock = RedisLock(
         provider_of(task.app).client,
         note.lock,

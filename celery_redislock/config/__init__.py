@@ -6,6 +6,8 @@ arguments and its Redis key are one `Call`, which is handed on.
 
 * ``options.py`` the one table of options, policies among them
 * ``lock_key.py`` one of the locks of a list
+* ``sharing.py`` how many runs may hold one lock at the same time
+* ``callables.py`` functions that a user gives as options
 * ``settings.py`` the table of the other settings
 * ``schedule.py`` what `beat_schedule` names, and how often each entry comes
 * ``resolution.py`` call > task > settings > default

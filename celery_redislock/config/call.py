@@ -130,6 +130,20 @@ class Call:
         return names
 
     @property
+    def limits(self) -> tuple[int | None, ...]:
+        """How many may hold each of its locks at the same time, in the order of the declaration.
+
+        None: any number where the lock is shared, else one.
+
+        Raises:
+            ConfigurationError: A function of the user's gives no limit.
+        """
+        naming = self.plan.naming
+        return tuple(
+            sharing.limit_of(naming, self.args or (), self.kwargs or {}) for sharing in self.plan.sharings
+        )
+
+    @property
     def args_hash(self) -> str:
         """A hash of its arguments, to tell equal calls."""
         return self.plan.naming.args_hash(self.args or (), self.kwargs or {})

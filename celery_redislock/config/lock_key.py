@@ -5,15 +5,16 @@ Each element gives one lock: a template, a callable with the task's arguments, o
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 from ..durations import to_ms
 from ..errors import ConfigurationError
+from .callables import path_of, refuse_method
+from .sharing import Limit, Sharing, checked_limit, checked_shared
 
-__all__ = ["LockKey", "checked_key", "checked_keys", "path_of"]
+__all__ = ["LockKey", "checked_key", "checked_keys"]
 
 
 class LockKey:
@@ -22,31 +23,34 @@ class LockKey:
     Args:
         key: A template such as ``"account:{id}"``, or a callable with the task's arguments.
         min_hold: As `lock_min_hold`, for this lock alone. None: as the task has it.
+        shared: As `lock_shared`, for this lock alone.
+        limit: As `lock_limit`, for this lock alone. Without `shared` and `limit` the lock is held as the task
+            has it.
 
     Raises:
         ConfigurationError: An argument is wrong.
     """
 
-    __slots__ = ("key", "min_hold_ms")
+    __slots__ = ("key", "min_hold_ms", "sharing")
 
     def __init__(
         self,
         key: str | Callable[..., str],
         *,
         min_hold: float | timedelta | None = None,
-        shared: bool = False,
-        limit: int | Callable[..., int] | None = None,
+        shared: bool | None = None,
+        limit: Limit = None,
     ) -> None:
         self.key = checked_key(key, "the key of a LockKey")
         self.min_hold_ms = (
             None if min_hold is None else to_ms(min_hold, "min_hold of a LockKey", minimum_ms=0)
         )
-        # Not enforced yet: accepted, it would be a lock that does something else than it says.
-        for name, value, without in (("shared", shared, False), ("limit", limit, None)):
-            if value is not without:
-                raise ConfigurationError(
-                    f"{name} of a LockKey is not supported: each lock of a list is held by one run at a time"
-                )
+        self.sharing: Sharing | None = None
+        if shared is not None or limit is not None:
+            self.sharing = Sharing.declared(
+                shared is not None and checked_shared(shared, "shared of a LockKey"),
+                checked_limit(limit, "limit of a LockKey"),
+            )
 
     def __repr__(self) -> str:
         return f"LockKey({self.told()!r})"
@@ -54,20 +58,21 @@ class LockKey:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, LockKey):
             return NotImplemented
-        return (self.key, self.min_hold_ms) == (other.key, other.min_hold_ms)
+        return self._facts() == other._facts()
 
     def __hash__(self) -> int:
-        return hash((self.key, self.min_hold_ms))
+        return hash(self._facts())
+
+    def _facts(self) -> tuple[Any, ...]:
+        return self.key, self.min_hold_ms, self.sharing
 
     def told(self) -> str:
-        """Return the key as text: a function by its path."""
-        return self.key if isinstance(self.key, str) else path_of(self.key)
-
-
-def path_of(function: Any) -> str:
-    """Return a function, or another callable, by its path."""
-    named = function if hasattr(function, "__qualname__") else type(function)
-    return f"{named.__module__}.{named.__qualname__}"
+        """Return the key and its options as text: a function by its path."""
+        key = self.key if isinstance(self.key, str) else path_of(self.key)
+        options = [] if self.sharing is None else [self.sharing.told()]
+        if self.min_hold_ms is not None:
+            options.append(f"min_hold {self.min_hold_ms / 1000:g} s")
+        return f"{key} ({', '.join(options)})" if options else key
 
 
 def checked_key(value: Any, label: str) -> str | Callable[..., str]:
@@ -76,10 +81,7 @@ def checked_key(value: Any, label: str) -> str | Callable[..., str]:
     Raises:
         ConfigurationError: It is neither.
     """
-    if inspect.isfunction(value) and [*inspect.signature(value).parameters][:1] == ["self"]:
-        raise ConfigurationError(
-            f"{label} is a method with self, but is called without it: make it a @staticmethod"
-        )
+    refuse_method(value, label)
     if isinstance(value, str) and value:
         return value
     if callable(value):

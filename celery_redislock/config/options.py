@@ -15,7 +15,9 @@ from typing import Any
 from ..durations import to_ms
 from ..engine import replicas
 from ..errors import ConfigurationError
-from .lock_key import LockKey, checked_key, checked_keys, path_of
+from .callables import path_of
+from .lock_key import LockKey, checked_key, checked_keys
+from .sharing import Limit, Sharing, checked_limit, checked_shared
 
 __all__ = [
     "OF_BATCH",
@@ -68,6 +70,8 @@ WHEN_RUNNING = tuple(POLICIES)
 WHEN_PUBLISHING = tuple(word for word, policy in POLICIES.items() if policy.when_publishing)
 #: Words that work on the pending runs of one lock.
 ONE_LOCK_ONLY = ("coalesce", "replace")
+#: Words that need a lock that one run holds alone.
+ONE_HOLDER_ONLY = ("coalesce", "replace")
 OF_BATCH = tuple(word for word, policy in POLICIES.items() if policy.of_batch)
 
 
@@ -101,6 +105,13 @@ class LockOptions:
     queue_ttl_ms: int
     keep: str
     replace_after_ms: int
+    shared: bool = False
+    limit: Limit = None
+
+    @property
+    def sharing(self) -> Sharing:
+        """How each lock is held that says nothing else."""
+        return Sharing.declared(self.shared, self.limit)
 
     def not_default(self) -> dict[str, Any]:
         """Return what differs from the defaults, by option, as JSON types; durations in seconds."""
@@ -347,6 +358,22 @@ OPTIONS: Mapping[str, Option] = {
             partial(duration_ms, minimum_ms=0),
             'For `"replace"`: how long the running task has to stop by itself before it is terminated.',
         ),
+        Option(
+            "shared",
+            False,
+            "",
+            checked_shared,
+            "Whether others that share the lock may hold it at the same time. A task with the same "
+            "`lock_key`, and with neither `lock_shared` nor `lock_limit`, holds it alone.",
+        ),
+        Option(
+            "limit",
+            None,
+            "",
+            checked_limit,
+            "At most so many runs hold the lock at the same time. `None` means: one, or any number with "
+            "`lock_shared`.",
+        ),
     )
 }
 
@@ -367,11 +394,28 @@ def refuse_contradictions(options: LockOptions, label: Callable[[str], str]) -> 
         )
     if isinstance(options.key, tuple):
         _refuse_for_several(options, options.key, label)
+    elif options.sharing.is_shared:
+        _refuse_for_shared(options, label)
     if options.scope != "run" and options.on_conflict not in WHEN_PUBLISHING:
         valid = " or ".join(f'"{word}"' for word in WHEN_PUBLISHING)
         raise ConfigurationError(
             f'{label("scope")} "{options.scope}" decides when a call is published, '
             f'and {label("on_conflict")} cannot decide then: use on_conflict {valid}, or scope "run"'
+        )
+
+
+def _refuse_for_shared(options: LockOptions, label: Callable[[str], str]) -> None:
+    """Refuse what needs a lock that one run holds alone."""
+    shared = label("shared" if options.limit is None else "limit")
+    if options.on_conflict in ONE_HOLDER_ONLY:
+        raise ConfigurationError(
+            f'{shared} has several runs hold the lock, and {label("on_conflict")} "{options.on_conflict}" '
+            'needs a lock that one holds alone: use "skip", "retry" or "fail"'
+        )
+    if options.scope != "run":
+        raise ConfigurationError(
+            f'{shared} has several runs hold the lock, and {label("scope")} "{options.scope}" needs a lock '
+            'that one holds alone: use scope "run"'
         )
 
 

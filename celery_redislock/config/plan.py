@@ -17,6 +17,7 @@ from .lock_key import LockKey
 from .options import LockOptions
 from .resolution import declared_options, resolve
 from .revision import Revision
+from .sharing import Sharing
 from .unknown_settings import refuse_options_without_prefix
 
 
@@ -31,6 +32,7 @@ class Plan:
         options: Of the locks.
         prefix: What the Redis keys of all locks begin with.
         runs_locked: Whether a run takes the lock: with `lock_scope` "queue" only its message has one.
+        sharings: How each lock is held, in the order of the declaration.
         made: What was made of the plan once for all runs in this process, by its class.
     """
 
@@ -40,11 +42,14 @@ class Plan:
     #: From arguments to the names of several locks, one for each `LockKey`; empty: there is one lock.
     namings: tuple[Naming, ...] = ()
     runs_locked: bool = field(init=False)
+    sharings: tuple[Sharing, ...] = field(init=False)
     made: dict[type, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         options = self.options
         object.__setattr__(self, "runs_locked", options.mode != "off" and options.scope != "queue")
+        declared = tuple(key.sharing or options.sharing for key in self.keys)
+        object.__setattr__(self, "sharings", declared or (options.sharing,))
 
     def lock_name(self, args: Any, kwargs: Any) -> str:
         """Return the Redis key of the lock of a call.
@@ -75,9 +80,12 @@ class Plan:
         """What gives several locks; empty: there is one lock."""
         return self.options.key if isinstance(self.options.key, tuple) else ()
 
-    def min_hold_ms_of(self, key: LockKey) -> int:
-        """Return the `min_hold` of one of several locks."""
-        return self.options.min_hold_ms if key.min_hold_ms is None else key.min_hold_ms
+    @property
+    def min_holds_ms(self) -> tuple[int, ...]:
+        """The `min_hold` of each lock, in the order of the declaration, milliseconds."""
+        of_task = self.options.min_hold_ms
+        of_keys = (of_task if key.min_hold_ms is None else key.min_hold_ms for key in self.keys)
+        return tuple(of_keys) or (of_task,)
 
 
 class Planned(Task):

@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 
 from celery import Celery
 
-from ..engine import RedisLock, RedisLocks, Setup, Terms, holder_record
+from ..engine import RedisLock, RedisLocks, Setup, Terms, holder_record, words_of
 from .call import Call
 from .client import client_from_url
 from .location import store_settings
@@ -49,30 +49,58 @@ class LockProvider:
         return self.prefix + name
 
     def setup_of(
-        self, options: LockOptions, interval_s: float = math.inf, min_hold_ms: int | None = None
+        self,
+        options: LockOptions,
+        min_hold_ms: int,
+        is_shared: bool,
+        limit: int | None,
+        interval_s: float = math.inf,
     ) -> Setup:
         """Return what the locks with these options have in common.
 
         Args:
             options: On what terms they are taken.
+            min_hold_ms: In place of that of the options.
+            is_shared: Others may hold them at the same time.
+            limit: At most so many; None: any number.
             interval_s: How often they are renewed at least, seconds.
-            min_hold_ms: In place of that of the options; None: that.
         """
-        min_hold_ms = options.min_hold_ms if min_hold_ms is None else min_hold_ms
         terms = Terms.in_ms(
             options.ttl_ms, options.wait_ms, min_hold_ms, options.max_hold_ms, options.min_replicas
         )
-        return Setup(self.client, terms, interval_s=interval_s)
+        words = words_of(is_shared, limit, min_hold_ms)
+        return Setup(self.client, terms, interval_s=interval_s, words=words)
 
-    def lock_of(self, lock_name: str, options: LockOptions, metadata: Mapping[str, str]) -> RedisLock:
-        """Return a lock with this Redis key that nobody holds yet.
+    def setups_of(self, call: Call, interval_s: float = math.inf) -> list[Setup]:
+        """Return how each lock of a call is taken, in the order of the declaration.
 
         Args:
-            lock_name: The Redis key.
-            options: On what terms.
-            metadata: What the holder shows of itself.
+            call: The call.
+            interval_s: As in `setup_of`.
+
+        Raises:
+            ConfigurationError: A function of the user's gives no limit.
         """
-        return RedisLock.by(self.setup_of(options), lock_name, holder_record.write(metadata))
+        plan = call.plan
+        declared = zip(plan.min_holds_ms, plan.sharings, call.limits, strict=True)
+        return [
+            self.setup_of(plan.options, min_hold_ms, sharing.is_shared, limit, interval_s)
+            for min_hold_ms, sharing, limit in declared
+        ]
+
+    def lock_of(self, call: Call, metadata: Mapping[str, str]) -> RedisLock:
+        """Return the lock of a call that has one, which nobody holds yet.
+
+        Args:
+            call: The call.
+            metadata: What the holder shows of itself.
+
+        Raises:
+            TypeError, LockKeyError: The call gives no name.
+            ConfigurationError: The call gives no limit.
+        """
+        lock_name, (setup,) = call.lock_name, self.setups_of(call)
+        return RedisLock.by(setup, lock_name, holder_record.write(metadata))
 
     def locks_of(self, call: Call, metadata: Mapping[str, str]) -> RedisLocks:
         """Return the locks of a call that has several, which nobody holds yet.
@@ -83,13 +111,12 @@ class LockProvider:
 
         Raises:
             TypeError, LockKeyError: The call gives no names.
+            ConfigurationError: The call gives no limit.
         """
-        plan, written = call.plan, holder_record.write(metadata)
-        setups = [self.setup_of(plan.options, min_hold_ms=plan.min_hold_ms_of(key)) for key in plan.keys]
-        locks = [
-            RedisLock.by(setup, name, written) for setup, name in zip(setups, call.lock_names, strict=True)
-        ]
-        return RedisLocks(locks, plan.options.wait_ms / 1000)
+        written, names = holder_record.write(metadata), call.lock_names
+        named = zip(self.setups_of(call), names, strict=True)
+        locks = [RedisLock.by(setup, name, written) for setup, name in named]
+        return RedisLocks(locks, call.plan.options.wait_ms / 1000)
 
 
 #: With the revision of the settings by which it was made, or looked at last.

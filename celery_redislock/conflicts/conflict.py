@@ -152,6 +152,11 @@ class Conflict:
                 f"task {self._task.name!r} has several locks, because its lock_key is a list: "
                 f'"{action}" needs one lock, use "skip", "retry" or "fail"'
             )
+        if self.options.sharing.is_shared:
+            raise ConfigurationError(
+                f"task {self._task.name!r} shares its lock with other runs: "
+                f'"{action}" needs a lock that one holds alone, use "skip", "retry" or "fail"'
+            )
         successor = record_run(
             self._task,
             self.lock_name,

@@ -52,11 +52,43 @@ def mark(request: Any) -> None:
     request.headers.setdefault(COPY_HEADER, Attempts().as_header())
 
 
-def may_be_its_own(task: Task[..., Any], holder: Holder) -> bool:
-    """Whether the lock is, or may be, that of another run of this very message."""
+def its_own(task: Task[..., Any], lock: RedisLock, holder: Holder) -> Holder | None:
+    """Return who of those that have the lock is, or may be, another run of this very message.
+
+    Args:
+        task: The task that runs here.
+        lock: That it has not got.
+        holder: Who has it, or one of them.
+    """
     request = task.request
-    if holder.metadata.get("id") != request.id:
-        return False
+    if not _may_have_run(request):
+        return None
+    if holder.metadata.get("id") == request.id:
+        return holder
+    return next((each for each in lock.holders() if each.metadata.get("id") == request.id), None)
+
+
+def give_way_to_itself(task: Task[..., Any], lock: RedisLock | SeveralLocks) -> None:
+    """Put off a message that has got a shared lock beside another run of itself.
+
+    A lock that one run holds alone keeps the two apart. A shared one has room for both.
+
+    Raises:
+        PutOff: The other run may be alive. The lock was given back, and the message was published again.
+        StoreUnavailable: Redis could not be reached.
+    """
+    locks = lock.locks if isinstance(lock, SeveralLocks) else (lock,)
+    if not any(each.shared for each in locks) or not _may_have_run(task.request):
+        return
+    for each in locks:
+        for holder in each.holders() if each.shared else ():
+            if holder.metadata.get("id") == task.request.id and holder.fencing_token != each.fencing_token:
+                lock.release(unused=True)
+                _publish_after(task, each, holder)
+
+
+def _may_have_run(request: Any) -> bool:
+    """Whether a run of this message may have begun before this one."""
     comes_by_itself = request.retries or request.replaced_task_nesting
     return _is_copy(request) or bool(comes_by_itself) or not _OWN_HEADERS.isdisjoint(request.headers or {})
 
@@ -64,21 +96,34 @@ def may_be_its_own(task: Task[..., Any], holder: Holder) -> bool:
 def put_off(task: Task[..., Any], lock: RedisLock | SeveralLocks, holder: Holder, token: str | None) -> None:
     """Wait for the end of a short lease, else publish the message again to run after the lease.
 
+    Args:
+        task: The task that runs here.
+        lock: That it has not got.
+        holder: The earlier run of the message.
+        token: Of the delivery.
+
     Returns:
         When the lock is held: the first run has ended.
 
     Raises:
         PutOff: The message was published again.
     """
-    left_s = holder.lease_left if holder.lease_left is not None else SHORT_S
+    left_s = _lease_left_s(holder)
     take = lock.take if isinstance(lock, SeveralLocks) else lock.attempt
-    header = COPY_HEADER if _is_copy(task.request) else PUT_OFF_HEADER
-    headers = task.request.headers or {}
-    before = Attempts.in_headers(headers, header)
     if left_s <= SHORT_S and take(blocking=True, timeout=left_s + 0.1, token=token) is None:
+        (header, before), headers = _attempts(task), task.request.headers or {}
         headers[header] = before.after(left_s).as_header()
         return
-    name = (lock.met if isinstance(lock, SeveralLocks) else lock).name
+    _publish_after(task, lock.met if isinstance(lock, SeveralLocks) else lock, holder)
+
+
+def _publish_after(task: Task[..., Any], lock: RedisLock, holder: Holder) -> NoReturn:
+    """Publish the message again, to run after the lease of its earlier run.
+
+    Raises:
+        PutOff: Always.
+    """
+    name, left_s, (header, before) = lock.name, _lease_left_s(holder), _attempts(task)
     delay_s = left_s + random.uniform(0, 1)  # noqa: S311
     attempts = before.after(delay_s)
     logger.info(
@@ -94,6 +139,16 @@ def put_off(task: Task[..., Any], lock: RedisLock | SeveralLocks, holder: Holder
     tell(Conflicted(task, str(task.request.id), name, "put_off", holder, reason))
     publish_again(task, delay_s, header, attempts.as_header())
     raise PutOff(reason)
+
+
+def _lease_left_s(holder: Holder) -> float:
+    return holder.lease_left if holder.lease_left is not None else SHORT_S
+
+
+def _attempts(task: Task[..., Any]) -> tuple[str, Attempts]:
+    """Return the header that says how long the message has waited for itself, and what it says."""
+    header = COPY_HEADER if _is_copy(task.request) else PUT_OFF_HEADER
+    return header, Attempts.in_headers(task.request.headers, header)
 
 
 def drop_if_done(task: Task[..., Any], request: Any, lock: RedisLock | SeveralLocks) -> None:

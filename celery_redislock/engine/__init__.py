@@ -24,7 +24,7 @@ from .inspection import inspect, inspect_all, names_beside, release_orphan, serv
 from .lease.confirmation import ReleaseOutcome, confirmations
 from .lease.lease import now
 from .lease.loss import Loss
-from .lease.setup import Setup
+from .lease.setup import Setup, words_of
 from .lease.terms import Terms
 from .lock import RedisLock
 from .locks import RedisLocks
@@ -64,4 +64,5 @@ __all__ = [
     "replicas",
     "server_time",
     "store_of",
+    "words_of",
 ]

@@ -461,6 +461,11 @@ class RedisLock:
         seen = inspect(self._verbs.store, self.lock_name)
         return list(seen.holders) if seen else []
 
+    def as_holder(self) -> Holder:
+        """Return what this object says of itself as a holder; Redis is not asked."""
+        metadata = holder_record.read_metadata(self._metadata)
+        return Holder(metadata, None, self.remaining, self.fencing_token, self.slot)
+
     def force_release(self) -> bool:
         """Take the lock from its holder, or all who share it. They go on, and can see that the lock is lost.
 
@@ -562,9 +567,8 @@ class RedisLock:
         """Take a place, unless this object has one or is asking for one: then it is in its own way."""
         try:
             if self._asking.setdefault("with", token) != token or self._holding.valid_lease is not None:
-                metadata = holder_record.read_metadata(self._metadata)
                 self._was_busy = True
-                return Holder(metadata, None, self.remaining, self.fencing_token)
+                return self.as_holder()
             return self.attempt(blocking=blocking, timeout=timeout, token=token, mark=mark)
         finally:
             if self._asking.get("with") == token:

@@ -86,7 +86,7 @@ class Naming:
         if isinstance(self.lock_key, Template):
             return self._checked(self._rendered(self.lock_key, arguments))
         if self.lock_key is not None:
-            return self._checked(self._called(self.lock_key, *self._as_the_body_gets_them(args, kwargs)))
+            return self._checked(self._called(self.lock_key, *self._for_lock_key(args, kwargs)))
         forms = self._forms(self._counted(arguments))
         return f"{self.task_name}:{_digest(forms)[:_NAME_DIGITS]}" if forms else self.task_name
 
@@ -194,22 +194,32 @@ class Naming:
         models = self.declared.models
         return {name: model.of(arguments[name]) for name, model in models.items() if name in arguments}
 
-    def _as_the_body_gets_them(
+    def as_the_body_gets_them(
         self, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> tuple[Sequence[Any], Mapping[str, Any]]:
+        """Return the arguments of a call with models where the body gets models.
+
+        Raises:
+            NotCanonical: An argument is no such model.
+        """
         if not self.declared.models:
             return args, kwargs
         parameters = self.declared.signature.parameters.values()
         positional = [parameter.name for parameter in parameters if _is_positional(parameter)]
+        by_position = self._models_in(dict(zip(positional, args, strict=False)))
+        by_name = self._models_in(kwargs)
+        given = [by_position.get(name, value) for name, value in zip(positional, args, strict=False)]
+        return [*given, *args[len(given) :]], {**kwargs, **by_name}
+
+    def _for_lock_key(
+        self, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> tuple[Sequence[Any], Mapping[str, Any]]:
         try:
-            by_position = self._models_in(dict(zip(positional, args, strict=False)))
-            by_name = self._models_in(kwargs)
+            return self.as_the_body_gets_them(args, kwargs)
         except NotCanonical as fault:
             raise LockKeyError(
                 f"task {self.task_name!r}: lock_key cannot get its arguments: {fault}"
             ) from fault.__cause__
-        given = [by_position.get(name, value) for name, value in zip(positional, args, strict=False)]
-        return [*given, *args[len(given) :]], {**kwargs, **by_name}
 
     def _called(self, lock_key: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         try:

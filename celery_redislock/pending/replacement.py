@@ -76,6 +76,9 @@ def expel(app: Celery, lock_name: str) -> int | None:
     if not runs.is_stop_wanted():
         return None
     seen = inspect(store_of(provider_of(app).client), lock_name)
+    if seen is not None and seen.is_shared:
+        # Those who share the lock do not stand in for each other: the run waits until all have ended.
+        return FOREIGN_MS
     if seen is not None and seen.holder.metadata.get("task") not in {None, *app.tasks}:
         # The holder is of another app, which may have another broker: that app does it.
         return FOREIGN_MS

@@ -44,44 +44,63 @@ class Outcome(Enum):
 RETURNING_S = 0.25
 #: The same for what the run itself has published: its chain's next member, its callback, seconds.
 CONTINUATION_S = 5.0
+#: Of those who share a lock so many are looked at: each costs a question to the result backend.
+LOOKED_AT = 10
 
 
 def attempt(
     task: Task[..., Any], request: Any, lock: RedisLock | SeveralLocks, options: LockOptions
 ) -> Holder | None:
-    """Take the lock; return who has it, or one of them, if that fails and is a conflict."""
+    """Take the lock; return who has it, or one of them, if that fails and is a conflict.
+
+    Raises:
+        PutOff: An earlier delivery of the message may hold it still.
+        StoreUnavailable: Redis could not be reached.
+        LockLost: The lock was taken, and lost at once.
+    """
     token = None if request.is_eager else getattr(request, TOKEN_HEADER, None)
     take = lock.take if isinstance(lock, SeveralLocks) else lock.attempt
     if options.wait_ms:
         holder = take(blocking=True, timeout=options.wait_ms / 1000, token=token)
     else:
         holder = take(token=token)
-    if holder is None or request.is_eager:
+    if request.is_eager:
         return holder
-    if redelivery.may_be_its_own(task, holder):
-        redelivery.put_off(task, lock, holder, token)
+    if holder is None:
+        if isinstance(lock, SeveralLocks) or lock.shared:
+            redelivery.give_way_to_itself(task, lock)
         return None
-    longest_s = _until_returned(task, holder)
+    busy = lock.met if isinstance(lock, SeveralLocks) else lock
+    own = redelivery.its_own(task, busy, holder)
+    if own is not None:
+        redelivery.put_off(task, lock, own, token)
+        return None
+    longest_s = _until_returned(task, _holders_of(busy, holder))
     if longest_s:
         holder = take(blocking=True, timeout=longest_s, token=token)
     return holder
 
 
-def _until_returned(task: Task[..., Any], holder: Holder) -> float:
-    """Return how long to wait for a holder that is about to give the lock back, seconds; 0: it is not.
+def _holders_of(lock: RedisLock, holder: Holder) -> list[Holder]:
+    """Return who has a lock, as far as a caller needs to know that wants to share it."""
+    # Who wants it alone has to wait for all of them: that one of several is about to end is no help.
+    return lock.holders()[:LOOKED_AT] if lock.shared else [holder]
+
+
+def _until_returned(task: Task[..., Any], holders: list[Holder]) -> float:
+    """Return how long to wait for a holder that is about to give the lock back, seconds; 0: none is.
 
     Celery publishes what comes next, and stores the result, before it calls `after_return`: a chain's next
     member, or ``get()`` and then ``delay()``, must not meet the lock of the run that they follow.
     """
-    holder_id = holder.metadata.get("id")
-    if holder_id is None:
-        return 0.0
-    if holder_id == task.request.parent_id:
+    ids = [holder.metadata["id"] for holder in holders if "id" in holder.metadata]
+    if task.request.parent_id in ids:
         return CONTINUATION_S
     try:
-        return RETURNING_S if task.AsyncResult(holder_id).state in states.READY_STATES else 0.0
+        is_returning = any(task.AsyncResult(each).state in states.READY_STATES for each in ids)
     except Exception:  # noqa: BLE001 - a backend that cannot tell: the usual conflict
         return 0.0
+    return RETURNING_S if is_returning else 0.0
 
 
 def confirm(task: Task[..., Any], request: Any, lock: RedisLock | SeveralLocks, options: LockOptions) -> None:
@@ -93,14 +112,13 @@ def confirm(task: Task[..., Any], request: Any, lock: RedisLock | SeveralLocks, 
         StoreUnavailable: Redis could not be reached.
     """
     headers = request.headers
-    if isinstance(lock, SeveralLocks):
-        # None can be pending. One that was before the task had several locks begins now, and is forgotten.
+    if isinstance(lock, SeveralLocks) or lock.shared:
+        # None can be pending. One that was before the task had such locks begins now, and is forgotten.
         withdraw_here(task)
     elif lock.has_pending or PENDING_HEADER in headers or may_record(options):
         run_began(task, request, lock, options)
         headers = request.headers
-    if lock.was_done(str(request.id)):
-        redelivery.drop_if_done(task, request, lock)
+    redelivery.drop_if_done(task, request, lock)
     if COPY_HEADER in headers or PUT_OFF_HEADER in headers:
         redelivery.tell_if_orphaned(task, request, lock)
     for header in OF_EARLIER_TRIES:

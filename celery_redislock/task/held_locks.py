@@ -10,6 +10,7 @@ from contextvars import ContextVar
 from typing import Any, Protocol, TypeVar
 
 from ..engine import RedisLock
+from ..errors import LockBusy
 from .unlocked import Unlocked
 
 
@@ -55,10 +56,29 @@ def all_around(kind: type[A]) -> list[A]:
     return [around for around in reversed(_around.get()) if isinstance(around, kind)]
 
 
-def held_in(around: tuple[Around, ...], key: str) -> RedisLock | Unlocked | None:
-    """Return the lock of this Redis key that one of these holds, the innermost first; None: none does."""
+def held_in(around: tuple[Around, ...], lock: RedisLock) -> RedisLock | Unlocked | None:
+    """Return the lock of this Redis key that one of these holds, the innermost first; None: none does.
+
+    Args:
+        around: What may hold it.
+        lock: That is to be taken.
+
+    Raises:
+        LockBusy: What is held is shared by more than this one may be. It would wait for its own holder.
+    """
     for one in reversed(around):
-        held = one.lock_held(key)
+        held = one.lock_held(lock.name)
         if held is not None:
+            if isinstance(held, RedisLock) and not _is_as_strict(held, lock):
+                raise LockBusy(lock.name, held.as_holder(), held.remaining)
             return held
     return None
+
+
+def _is_as_strict(held: RedisLock, asked: RedisLock) -> bool:
+    """Whether who has the first lock has all that the second promises."""
+    if not held.shared:
+        return True
+    if not asked.shared:
+        return False
+    return asked.limit is None or (held.limit is not None and held.limit <= asked.limit)

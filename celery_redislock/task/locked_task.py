@@ -161,14 +161,14 @@ class LockedTask(Planned):
         Raises:
             TypeError: The arguments do not fit the function.
             LockKeyError: An argument cannot be made part of a name.
+            ConfigurationError: A function that is the `lock_limit` gives no limit.
         """
-        plan = self.plan_for()
+        plan, provider = self.plan_for(), provider_of(self.app)
+        call, metadata = Call(self, plan, args, kwargs, None), holder_metadata(self.name)
         if plan.namings:
-            call, metadata = Call(self, plan, args, kwargs, None), holder_metadata(self.name)
             # To a type checker a task has one lock: only its options tell, which it does not read.
-            return cast("RedisLock", provider_of(self.app).locks_of(call, metadata))
-        lock_name = plan.lock_name(args, kwargs)
-        return provider_of(self.app).lock_of(lock_name, plan.options, holder_metadata(self.name))
+            return cast("RedisLock", provider.locks_of(call, metadata))
+        return provider.lock_of(call, metadata)
 
     @only_checks
     def before_start(self, task_id: str, args: Any, kwargs: Any) -> None:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import Any
 from weakref import ref
 
 from ..config.call import Call
-from ..config.plan import Plan, Planned
 from ..config.provider import provider_of
 from ..config.several_locks import SeveralLocks
-from ..engine import RedisLock, holder_record
+from ..engine import RedisLock, Setup, holder_record
 from ..holder import TRACEPARENT, holder_metadata
 from ..messages.headers import PENDING_HEADER
 from ..observing import traces
@@ -27,50 +26,59 @@ class OwnLocks:
     """Makes the locks of the runs that have one plan.
 
     Args:
-        task: The task.
-        plan: What holds for its runs.
+        call: One of them.
 
     Raises:
-        ConfigurationError: A setting is wrong.
+        ConfigurationError: A setting is wrong, or the call gives no limit.
     """
 
-    def __init__(self, task: Planned, plan: Plan) -> None:
+    def __init__(self, call: Call) -> None:
+        task, plan = call.task, call.plan
         within_s = notice_within_s(plan.options)
-        interval_s, provider = math.inf if within_s is None else within_s, provider_of(task.app)
-        self._setup = provider.setup_of(plan.options, interval_s)
-        self._setups = [
-            provider.setup_of(plan.options, interval_s, plan.min_hold_ms_of(key)) for key in plan.keys
-        ]
+        self._interval_s = math.inf if within_s is None else within_s
+        #: None: a function of the user's has a limit for each call.
+        self._setups: list[Setup] | None = None
+        if all(sharing.is_fixed for sharing in plan.sharings):
+            self._setups = provider_of(task.app).setups_of(call, self._interval_s)
         self._task_name = task.name
         self._traceparent = traces.traceparent_of(task.app)
         self._written = self._write()
 
-    def lock_of(self, lock_name: str, request: Any, observer: Any, ticket: str) -> RedisLock:
+    def lock_of(self, call: Call, request: Any, observer: Any, ticket: str) -> RedisLock:
         """Return the lock of a run.
 
         Args:
-            lock_name: The Redis key.
+            call: What runs.
             request: Celery's, of the run.
             observer: Is told what becomes of the lock, while something else refers to it.
             ticket: As `RedisLock` takes it.
-        """
-        return RedisLock.by(self._setup, lock_name, self._metadata(request), ref(observer), ticket)
 
-    def locks_of(
-        self, names: Sequence[str], but: Collection[str], request: Any, observer: Any
-    ) -> SeveralLocks:
+        Raises:
+            TypeError, LockKeyError: The call gives no name.
+            ConfigurationError: The call gives no limit.
+        """
+        lock_name = call.lock_name
+        setup = (self._setups or self._setups_of(call))[0]
+        return RedisLock.by(setup, lock_name, self._metadata(request), ref(observer), ticket)
+
+    def locks_of(self, call: Call, request: Any, observer: Any, but: Collection[str] = ()) -> SeveralLocks:
         """Return the locks of a run that has several.
 
         Args:
-            names: The Redis keys, in the order of the declaration.
-            but: Those of them that are not to be taken.
-            request, observer: As in `lock_of`.
+            call, request, observer: As in `lock_of`.
+            but: The Redis keys of those that are not to be taken.
+
+        Raises:
+            TypeError, LockKeyError, ConfigurationError: As in `lock_of`.
         """
-        metadata, told = self._metadata(request), ref(observer)
-        named = zip(self._setups, names, strict=True)
+        names, metadata, told = call.lock_names, self._metadata(request), ref(observer)
+        named = zip(self._setups or self._setups_of(call), names, strict=True)
         return SeveralLocks(
             RedisLock.by(setup, name, metadata, told) for setup, name in named if name not in but
         )
+
+    def _setups_of(self, call: Call) -> list[Setup]:
+        return provider_of(call.task.app).setups_of(call, self._interval_s)
 
     def _metadata(self, request: Any) -> str:
         """Return what the lock of a run shows of its holder."""
@@ -98,11 +106,11 @@ def own_locks_of(call: Call) -> OwnLocks:
     """Return what makes the lock of a call.
 
     Raises:
-        ConfigurationError: A setting is wrong.
+        ConfigurationError: A setting is wrong, or the call gives no limit.
     """
     made = call.plan.made
     try:
         locks: OwnLocks = made[OwnLocks]
     except KeyError:
-        locks = made[OwnLocks] = OwnLocks(call.task, call.plan)
+        locks = made[OwnLocks] = OwnLocks(call)
     return locks

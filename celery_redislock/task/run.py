@@ -18,7 +18,7 @@ from ..config.several_locks import SeveralLocks
 from ..conflicts import outage, redelivery
 from ..engine import RedisLock, ReleaseOutcome, now
 from ..engine.threads import here
-from ..errors import LockKeyError, LockLost, RedislockError, StoreUnavailable
+from ..errors import ConfigurationError, LockBusy, LockKeyError, LockLost, RedislockError, StoreUnavailable
 from ..events import Acquired, Lost, Released, Waiting, tell
 from ..holder import Holder
 from ..messages.celery_exceptions import Skipped
@@ -96,7 +96,7 @@ class Run:
             return
         try:
             lock = self._several_to_take(call, around) if call.plan.namings else self._to_take(call, around)
-        except LockKeyError as error:
+        except (LockKeyError, ConfigurationError) as error:
             if options.mode != "shadow":
                 raise
             self._end_ticket()
@@ -128,27 +128,52 @@ class Run:
 
         Raises:
             TypeError, LockKeyError: The call gives no name.
+            ConfigurationError: A setting is wrong, or the call gives no limit.
+            LockBusy: The lock is held around this run on terms that are not as strict.
         """
-        lock_name, ticket = call.lock_name, self._ticket
-        held = held_in(around, lock_name) if around else None
-        if held is not None:
-            self.lock = held
-            return None
-        # It refers to the run weakly: a run has its lock, and a lock that is dropped must not be renewed.
-        token = "" if ticket is None else ticket.token_under(lock_name)
         locks = call.plan.made.get(OwnLocks) or own_locks_of(call)
-        return locks.lock_of(lock_name, self._request, self, token)
+        # It refers to the run weakly: a run has its lock, and a lock that is dropped must not be renewed.
+        token = "" if self._ticket is None else self._ticket_of(call, self._ticket)
+        lock = locks.lock_of(call, self._request, self, token)
+        held = self._held_in(around, lock) if around else None
+        if held is None:
+            return lock
+        self.lock = held
+        return None
+
+    def _held_in(self, around: tuple[Any, ...], lock: RedisLock) -> RedisLock | Unlocked | None:
+        """Return the lock that is to be taken if it is held around this run.
+
+        Raises:
+            LockBusy: It is held there on terms that are not as strict.
+        """
+        try:
+            return held_in(around, lock)
+        except LockBusy:
+            if self.options.mode == "shadow":
+                return Unlocked()
+            raise
+
+    def _ticket_of(self, call: Call, ticket: Ticket) -> str:
+        """Return the token of the publish lock that the grant of the lock ends; empty: there is none."""
+        if call.plan.sharings[0].is_shared:
+            # Its message was sent when one run at a time held the lock.
+            self._end_ticket()
+            return ""
+        return ticket.token_under(call.lock_name)
 
     def _several_to_take(self, call: Call, around: tuple[Any, ...]) -> SeveralLocks | None:
         """The same of a call that has several locks: those that are held around this run are not taken."""
-        names = call.lock_names
+        locks = call.plan.made.get(OwnLocks) or own_locks_of(call)
+        several = locks.locks_of(call, self._request, self)
         # Its message was sent when the task had one lock, with a publish lock of that.
         self._end_ticket()
-        found = {name: held_in(around, name) for name in sorted(set(names))}
+        if not around:
+            return several
+        found = {lock.name: self._held_in(around, lock) for lock in several.locks}
         held = {name: lock for name, lock in found.items() if lock is not None}
         if len(held) < len(found):
-            locks = call.plan.made.get(OwnLocks) or own_locks_of(call)
-            return locks.locks_of(names, held, self._request, self)
+            return locks.locks_of(call, self._request, self, held) if held else several
         known = [lock for lock in held.values() if isinstance(lock, RedisLock)]
         # What a batch holds has no lock here.
         self.lock = SeveralLocks.around(known) if known else Unlocked()

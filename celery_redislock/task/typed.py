@@ -54,6 +54,8 @@ class CallOptions(TypedDict, total=False):
     queue_ttl: Duration
     keep: Literal["latest", "first"]
     replace_after: Duration
+    shared: bool
+    limit: int | None
 
 
 class LockTaskOptions(TypedDict, total=False):
@@ -76,6 +78,8 @@ class LockTaskOptions(TypedDict, total=False):
     lock_queue_ttl: Duration
     lock_keep: Literal["latest", "first"]
     lock_replace_after: Duration
+    lock_shared: bool
+    lock_limit: int | Callable[..., int] | None
 
 
 class TaskOptions(LockTaskOptions, total=False):

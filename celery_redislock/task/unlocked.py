@@ -33,6 +33,16 @@ class Unlocked:
         """Always empty; see `RedisLocks`."""
         return {}
 
+    @property
+    def slot(self) -> int | None:
+        """Always None."""
+        return None
+
+    @property
+    def slots(self) -> dict[str, int | None]:
+        """Always empty; see `RedisLocks`."""
+        return {}
+
     def ensure_held(self) -> None:
         """Do nothing: there is nothing to lose."""
 
@@ -61,6 +71,24 @@ class Unknown(Unlocked):
     @property
     def fencing_tokens(self) -> NoReturn:
         """There are none to be stored.
+
+        Raises:
+            LockLost: Always.
+        """
+        self.ensure_held()
+
+    @property
+    def slot(self) -> NoReturn:
+        """There is none to be used.
+
+        Raises:
+            LockLost: Always.
+        """
+        self.ensure_held()
+
+    @property
+    def slots(self) -> NoReturn:
+        """There are none to be used.
 
         Raises:
             LockLost: Always.

@@ -57,7 +57,7 @@ def held_by(call: Call, token: str) -> Iterator[tuple[str, list[str], int]]:
         yield call.lock_name, [token], plan.options.min_hold_ms
         return
     held: dict[str, int] = {}
-    for key, name in zip(plan.keys, call.lock_names, strict=True):
-        held[name] = max(held.get(name, 0), plan.min_hold_ms_of(key))
+    for min_hold_ms, name in zip(plan.min_holds_ms, call.lock_names, strict=True):
+        held[name] = max(held.get(name, 0), min_hold_ms)
     for name in sorted(held, reverse=True):
         yield name, tokens_under(token, name), held[name]

@@ -19,6 +19,7 @@ from celery.beat import Scheduler
 from celery.exceptions import TaskRevokedError
 
 from celery_redislock import ConfigurationError, LockBusy, LockKeyError, StoreUnavailable
+from celery_redislock.config.call import Call
 from celery_redislock.config.provider import provider_of
 from celery_redislock.messages.headers import TICKET_HEADER
 from celery_redislock.pending.publish import publish_pending
@@ -50,8 +51,8 @@ def published(app: Celery) -> int:
 
 def busy_run(app: Celery, task: Any, task_id: str) -> Any:
     """Have a run of this id hold the lock of a call."""
-    plan = task.plan_for()
-    return provider_of(app).lock_of("redislock:t", plan.options, {"task": "t", "id": task_id})
+    call = Call(task, task.plan_for(), (), {}, task_id)
+    return provider_of(app).lock_of(call, {"task": "t", "id": task_id})
 
 
 @pytest.fixture

@@ -32,10 +32,14 @@ class Observer:
     def report_stop_wanted(self, lock: Any) -> None: ...
 
 
-def shown(locks: OwnLocks, **facts: Any) -> Holder | None:
+def call_of(task: Any) -> Call:
+    return Call(task, task.plan_for(), (), {}, "an id")
+
+
+def shown(task: Any, **facts: Any) -> Holder | None:
     """Take the lock of a run, and return what it shows of itself."""
-    observer = Observer()
-    lock = locks.lock_of("redislock:t", SimpleNamespace(**{"headers": {}, **facts}), observer, "")
+    observer, request = Observer(), SimpleNamespace(**{"headers": {}, **facts})
+    lock = locks_of(task).lock_of(call_of(task), request, observer, "")
     assert lock.acquire()
     try:
         return lock.holder()
@@ -44,14 +48,14 @@ def shown(locks: OwnLocks, **facts: Any) -> Holder | None:
 
 
 def locks_of(task: Any) -> OwnLocks:
-    return own_locks_of(Call(task, task.plan_for(), (), {}, "an id"))
+    return own_locks_of(call_of(task))
 
 
 @pytest.mark.parametrize("task_id", ["an id", 'with "quotes"', "with \\ and \u00fc\u2028", ""])
 def test_a_run_shows_its_task_and_id_its_host_and_pid(app: Celery, task_id: str) -> None:
     task = locked(app, lambda: None, name='the "task"')
 
-    holder = shown(locks_of(task), id=task_id)
+    holder = shown(task, id=task_id)
 
     assert holder is not None
     assert list(holder.metadata.items()) == list(holder_metadata(task.name, task_id).items())
@@ -60,7 +64,7 @@ def test_a_run_shows_its_task_and_id_its_host_and_pid(app: Celery, task_id: str)
 def test_a_pending_run_also_shows_when_its_trigger_came(app: Celery) -> None:
     task = locked(app, lambda: None, name="t")
 
-    holder = shown(locks_of(task), id="an id", headers={PENDING_HEADER: pending_value(1_000_000)})
+    holder = shown(task, id="an id", headers={PENDING_HEADER: pending_value(1_000_000)})
 
     assert holder is not None
     assert holder.metadata["triggered"].startswith("1970-01-01T00:00:01")
@@ -71,18 +75,19 @@ def test_a_pending_run_also_shows_when_its_trigger_came(app: Celery) -> None:
     "ignore:Using fork", "ignore:This process", "ignore::pytest.PytestUnraisableExceptionWarning"
 )
 def test_the_child_of_a_fork_shows_its_own_pid(app: Celery) -> None:
-    locks, request = locks_of(locked(app, lambda: None, name="t")), SimpleNamespace(id="an id", headers={})
-    observer = Observer()
+    task = locked(app, lambda: None, name="t")
+    locks, call, observer = locks_of(task), call_of(task), Observer()
+    request = SimpleNamespace(id="an id", headers={})
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:  # no assertion here: the child ends at once, whatever happens
-        os.write(writing, locks.lock_of("redislock:t", request, observer, "")._metadata.encode())
+        os.write(writing, locks.lock_of(call, request, observer, "")._metadata.encode())
         os._exit(0)
     os.waitpid(pid, 0)
     os.close(writing)
 
     assert f'"pid":"{pid}"' in os.read(reading, 500).decode()
-    assert f'"pid":"{os.getpid()}"' in locks.lock_of("redislock:t", request, observer, "")._metadata
+    assert f'"pid":"{os.getpid()}"' in locks.lock_of(call, request, observer, "")._metadata
     os.close(reading)
 
 
@@ -94,7 +99,7 @@ def test_all_runs_share_them_until_the_settings_change(app: Celery, client: redi
     app.conf.redislock_ttl = 7
     assert locks_of(task) is not locks
     observer = Observer()
-    lock = locks_of(task).lock_of("redislock:t", SimpleNamespace(id="an id", headers={}), observer, "")
+    lock = locks_of(task).lock_of(call_of(task), SimpleNamespace(id="an id", headers={}), observer, "")
     assert lock.acquire()
     assert 6 < client.pttl("redislock:t") / 1000 <= 7
     assert lock.release()

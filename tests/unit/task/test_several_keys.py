@@ -29,6 +29,7 @@ from celery_redislock import (
     events,
     locked_batch,
 )
+from celery_redislock.config.call import Call
 from celery_redislock.messages.celery_exceptions import Done, PutOff, Skipped
 from celery_redislock.messages.headers import COPY_HEADER, NAME_HEADER, TICKET_HEADER, TOKEN_HEADER
 from celery_redislock.observing.facts import facts_of
@@ -182,9 +183,10 @@ def test_so_is_what_a_call_says(app: Celery, lock: Any, words: str) -> None:
         ({"key": ""}, "the key of a LockKey must be"),
         ({"key": "a", "min_hold": -1}, "min_hold of a LockKey"),
         ({"key": "a", "min_hold": True}, "min_hold of a LockKey"),
-        ({"key": "a", "shared": True}, "shared of a LockKey is not supported"),
-        ({"key": "a", "limit": 2}, "limit of a LockKey is not supported"),
-        ({"key": "a", "limit": 0}, "limit of a LockKey is not supported"),
+        ({"key": "a", "shared": 1}, "shared of a LockKey must be True or False, not 1"),
+        ({"key": "a", "limit": 0}, "limit of a LockKey must be an int of at least 1"),
+        ({"key": "a", "limit": True}, "limit of a LockKey must be an int of at least 1"),
+        ({"key": "a", "limit": "3"}, "limit of a LockKey must be an int of at least 1"),
     ],
 )
 def test_a_wrong_lock_key_is_refused_by_name(options: dict[str, Any], words: str) -> None:
@@ -328,9 +330,9 @@ def test_the_body_has_all_locks_and_its_end_frees_them(app: Celery, client: redi
 class TakesOnlyTheFirst(OwnLocks):
     """A list that is read like a single key."""
 
-    def locks_of(self, *args: Any) -> Any:
+    def locks_of(self, *args: Any, **but: Any) -> Any:
         """Forget the others."""
-        locks = super().locks_of(*args)
+        locks = super().locks_of(*args, **but)
         locks.locks = locks.locks[:1]
         return locks
 
@@ -338,7 +340,7 @@ class TakesOnlyTheFirst(OwnLocks):
 def test_a_list_of_which_only_the_first_key_is_locked_is_caught(app: Celery, client: redis.Redis) -> None:
     task = telling(app, client)
     plan = task.plan_for()
-    plan.made[OwnLocks] = TakesOnlyTheFirst(task, plan)
+    plan.made[OwnLocks] = TakesOnlyTheFirst(Call(task, plan, ("bob", "ann"), {}, "an id"))
 
     with pytest.raises(AssertionError, match="a lock of the list is missing"):
         has_all_locks(client, task)
@@ -659,7 +661,7 @@ def test_the_parent_gives_back_all_that_a_dead_child_held(
     task.delay("bob", "ann")
     request = received(app, task)
     call = request._call
-    locks = own_locks_of(call).locks_of(call.lock_names, (), of_run(request), request)
+    locks = own_locks_of(call).locks_of(call, of_run(request), request)
     for _ in range(rounds - 1):
         with busy(account_of(app), "bob"):
             assert locks.take(token=request.request_dict[TOKEN_HEADER]) is not None
@@ -688,7 +690,7 @@ def test_the_parent_keeps_a_min_hold(app: Celery, client: redis.Redis) -> None:
     task = transfer_of(app, lock_key=[LockKey("account:{source}", min_hold=20), "account:{target}"])
     task.delay("bob", "ann")
     request = received(app, task)
-    locks = own_locks_of(request._call).locks_of(request._call.lock_names, (), of_run(request), request)
+    locks = own_locks_of(request._call).locks_of(request._call, of_run(request), request)
     assert locks.take(token=request.request_dict[TOKEN_HEADER]) is None
 
     request._release_orphan()
@@ -715,7 +717,7 @@ def test_a_worker_tells_the_doctor_its_options_as_json(app: Celery) -> None:
     State.app = app  # type: ignore[attr-defined]
     told = json.loads(json.dumps(lock_settings(State)["tasks"]["transfer"]["key"]))
 
-    assert told == ["account:{source}", "account:{target}", f"{__name__}.key_of_all"]
+    assert told == ["account:{source}", "account:{target} (min_hold 2 s)", f"{__name__}.key_of_all"]
 
 
 def key_of_all(source: str, target: str) -> str:
