@@ -41,8 +41,9 @@ def scripted(self: Any, key: str, *steps: Any) -> Any:
     """Do what each step says, ``[name, *arguments]``, and return what the last one gave."""
     result, run = None, uuid4().hex
     facts = {"key": key, "id": self.request.id, "run": run, "task": self.name}
-    journal().write("begun", retries=self.request.retries, **facts)
     try:
+        # Inside: whoever reads this may stop or interrupt the body before the next line.
+        journal().write("begun", retries=self.request.retries, **facts)
         for name, *arguments in steps:
             result = STEPS[name](self, run, *arguments)
     except BaseException as error:

@@ -99,7 +99,9 @@ def test_a_renewal_that_too_few_replicas_acknowledge_does_not_count(
         eventually(lambda: lock.lost, 10, "it should be lost")
         assert not careless.lost
 
-    assert "but min_replicas is 1" in str(lock.loss) or "lease ran out" in str(lock.loss)
+    # Redis looks ten times a second whether a WAIT is over: near the end of the lease that may be too late.
+    reasons = ("but min_replicas is 1", "it could not be renewed", "lease ran out")
+    assert any(reason in str(lock.loss) for reason in reasons)
     assert careless.release()
 
 
