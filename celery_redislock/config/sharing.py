@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..errors import ConfigurationError
-from ..naming.calls import Naming
 from .callables import path_of, refuse_method
+
+if TYPE_CHECKING:
+    from ..naming.calls import Naming
 
 __all__ = ["ALONE", "Limit", "Sharing", "checked_limit", "checked_shared", "is_limit"]
 
@@ -104,5 +106,5 @@ def checked_shared(value: object, label: str) -> bool:
         ConfigurationError: It is something else.
     """
     if not isinstance(value, bool):
-        raise ConfigurationError(f"{label} must be True or False, not {value!r}")
+        raise ConfigurationError(f"{label} is a bool, True or False, and cannot be {value!r}")
     return value

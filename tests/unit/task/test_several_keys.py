@@ -183,7 +183,7 @@ def test_so_is_what_a_call_says(app: Celery, lock: Any, words: str) -> None:
         ({"key": ""}, "the key of a LockKey must be"),
         ({"key": "a", "min_hold": -1}, "min_hold of a LockKey"),
         ({"key": "a", "min_hold": True}, "min_hold of a LockKey"),
-        ({"key": "a", "shared": 1}, "shared of a LockKey must be True or False, not 1"),
+        ({"key": "a", "shared": 1}, "shared of a LockKey is a bool, True or False, and cannot be 1"),
         ({"key": "a", "limit": 0}, "limit of a LockKey must be an int of at least 1"),
         ({"key": "a", "limit": True}, "limit of a LockKey must be an int of at least 1"),
         ({"key": "a", "limit": "3"}, "limit of a LockKey must be an int of at least 1"),

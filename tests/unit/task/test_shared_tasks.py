@@ -176,7 +176,9 @@ def test_a_wrong_limit_is_refused_when_it_is_declared(app: Celery, value: Any) -
 
 
 def test_so_is_what_is_neither_true_nor_false(app: Celery) -> None:
-    with pytest.raises(ConfigurationError, match="lock_shared of task 'work' must be True or False, not 1"):
+    with pytest.raises(
+        ConfigurationError, match="lock_shared of task 'work' is a bool, True or False, and cannot be 1"
+    ):
         task_of(app, lock_shared=1)
 
 
