@@ -40,6 +40,9 @@ SHOWN_WITHIN = 60.0
 
 #: Seconds: what still runs on a page's last line may take hours, and is killed.
 CLOSED_WITHIN_S = 3.0
+#: A worker that is told to end, seconds. A process of billiard's pool may wait half a minute for its parent to
+#: have read its last result (``_ensure_messages_consumed``).
+ENDED_WITHIN_S = 60
 
 _FILE = re.compile(r"^(?:#|//|<!--|;) ?([\w./-]+\.\w+)\b.*\n")
 
@@ -176,7 +179,7 @@ class Walkthrough:
             processes.signal_group(process.pid, number)
         else:
             process.send_signal(number)
-        process.wait(30)
+        process.wait(ENDED_WITHIN_S)
 
     def _close(self) -> None:
         terminals = [process for process, _ in self._terminals.values()]

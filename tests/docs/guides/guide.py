@@ -35,6 +35,10 @@ class Reader(Walkthrough):
         """Type Ctrl-C in a terminal."""
         self._end(terminal, signal.SIGINT)
 
+    def kill(self, terminal: str) -> None:
+        """Kill what runs in a terminal, with its children."""
+        self._end(terminal, signal.SIGKILL)
+
 
 @contextmanager
 def followed(

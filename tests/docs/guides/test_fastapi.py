@@ -92,7 +92,7 @@ def test_a_report_is_built_once_for_all_who_ask_meanwhile(
         assert site.ask("DELETE", "/reports/july")[:2] == (204, None)
         assert site.start("july") != meanwhile
 
-        reader.stop("worker")
+        reader.kill("worker")
         own_server.kill()
 
         status, answer, retry_after = site.ask("DELETE", "/reports/july")
