@@ -21,10 +21,10 @@ help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
 
 test: $(VENV)/.installed-dev ## run the tests, on Redis servers of their own
-	@$(BIN)/python -m pytest -n 2 --dist loadfile $(SCENARIOS:%=--ignore=%) $(ARGS)
+	@$(BIN)/python -m pytest -n 3 --dist loadfile $(SCENARIOS:%=--ignore=%) $(ARGS)
 
 scenarios: $(VENV)/.installed-dev ## the tests with many workers: ends of runs, beats, batches, guides, Sentinel, Cluster
-	@$(BIN)/python -m pytest -n 2 --dist loadfile $(SCENARIOS) $(ARGS)
+	@$(BIN)/python -m pytest -n 3 --dist loadfile $(SCENARIOS) $(ARGS)
 
 slow: $(VENV)/.installed-dev ## what the tests do once or twice, twenty times and more: an hour
 	@$(BIN)/python -m pytest -m slow --ignore=tests/house/test_packaging.py tests $(ARGS)

@@ -40,8 +40,8 @@ SHOWN_WITHIN = 60.0
 
 #: Seconds: what still runs on a page's last line may take hours, and is killed.
 CLOSED_WITHIN_S = 3.0
-#: A worker that is told to end, seconds. A process of billiard's pool may wait half a minute for its parent to
-#: have read its last result (``_ensure_messages_consumed``).
+#: A worker that is told to end, seconds. A process of billiard's pool may wait half a minute for its parent
+#: to have read its last result (``_ensure_messages_consumed``).
 ENDED_WITHIN_S = 60
 
 _FILE = re.compile(r"^(?:#|//|<!--|;) ?([\w./-]+\.\w+)\b.*\n")
