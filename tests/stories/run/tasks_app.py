@@ -30,7 +30,7 @@ def configure(store: str, **settings: Any) -> None:
             "worker_prefetch_multiplier": 4,
             # Seconds, after which a broker forgets the reply queues of rpc:// too.
             "result_expires": 120,
-            "include": ["tests.stories.run.reports", "tests.stories.run.shared_tasks"],
+            "include": [f"tests.stories.run.{name}" for name in ("reports", "shared_tasks", "sharing_tasks")],
             **settings,
         }
     )
@@ -57,8 +57,13 @@ def _task(name: str, base: type[Task] = LockedTask, **options: Any) -> Any:
     return app.task(scripted, base=base, bind=True, shared=False, name=name, **options)
 
 
+def retried(name: str, **options: Any) -> Any:
+    """Return a task that soon comes again if its lock is busy."""
+    return _task(name, lock_on_conflict="retry", lock_retry_delay=(0.02, 0.1), **options)
+
+
 skip = _task("skip")
-retry = _task("retry", lock_on_conflict="retry", lock_retry_delay=(0.02, 0.1))
+retry = retried("retry")
 retry_for = _task("retry_for", lock_on_conflict="retry", lock_retry_delay=(0.1, 0.1), lock_retry_for=0.3)
 fail = _task("fail", lock_on_conflict="fail")
 wait = _task("wait", lock_wait=20)
