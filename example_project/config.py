@@ -8,6 +8,8 @@
 ``EXAMPLE_MONTHS_EVERY``  the same for imports month by month, which by default are not scheduled
 ``EXAMPLE_CHANGE_EVERY``  the same for changes, each of which asks for a resync
 ``EXAMPLE_BEAT_TTL``      seconds after which another beat takes over from a dead one
+``EXAMPLE_API_CALLS``     how many calls of an API may begin in a window; 30
+``EXAMPLE_API_WINDOW``    how long that window is, seconds; 60
 ``EXAMPLE_NAMESPACE``     put before every Redis key of the project
 ``EXAMPLE_EVENTS``        file to which runs and skips are written (see ``events.py``)
 ========================  ======================================================================

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .cache_refresh import cached_report
 from .csv_import import import_flights
+from .geocoding import find
 from .money_transfer import transfer
 from .monthly_import import count_rows, empty_table, import_month, start_monthly_import
 from .ordered_queue import apply_orders
@@ -19,6 +20,7 @@ __all__ = [
     "count_rows",
     "count_visit",
     "empty_table",
+    "find",
     "import_flights",
     "import_month",
     "resync",
