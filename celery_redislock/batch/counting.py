@@ -22,7 +22,7 @@ from ..errors import StoreUnavailable
 from ..messages.headers import BATCH_HEADER
 from ..pending.publish import publish_pending_apart
 from ..task import held_locks
-from ..task.unlocked import Unlocked
+from ..task.unlocked import HeldByBatch
 from .canvas import app_of, tasks_of, write_header
 from .note import BatchNote, note_in
 
@@ -51,9 +51,9 @@ class Membership:
     request: Any = None
     _unsent: list[Member] = field(default_factory=list)
 
-    def lock_held(self, key: str) -> Unlocked | None:
+    def lock_held(self, key: str) -> HeldByBatch | None:
         """Return what a body sees as its lock if the batch holds it: that lock is not the body's own."""
-        return Unlocked() if key == self.note.lock else None
+        return HeldByBatch() if key == self.note.lock else None
 
     def announce(self, message: BatchNote, metadata: Mapping[str, str]) -> None:
         """Count a message that is about to be published.

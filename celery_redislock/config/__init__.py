@@ -17,6 +17,8 @@ arguments and its Redis key are one `Call`, which is handed on.
 * ``urls.py`` URL -> what it says (pure)
 * ``client.py`` URL -> redis client
 * ``celery_connection.py`` what Celery gives its own connection beside a URL, for our client too (pure)
+* ``memory.py`` the Redis of ``memory://``, in this process
+* ``under_test.py`` what stands in place of the settings while a test goes on
 * ``masking.py`` passwords are masked where Celery masks its own settings
 * ``provider.py`` the locks of one app: its client and its prefix
 * ``several_locks.py`` the locks of one call that has several

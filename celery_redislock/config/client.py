@@ -21,6 +21,7 @@ from redis.sentinel import Sentinel
 
 from ..engine import Client, ClusterAddress
 from ..errors import ConfigurationError
+from . import memory
 from .celery_connection import NO_COMPANIONS, Companions
 from .urls import QUERY, SECONDS, Place, cert_reqs, parse, wrong
 
@@ -45,7 +46,8 @@ def client_from_url(
     Args:
         url: ``redis://``, ``rediss://``, ``unix://``, ``valkey://``, ``valkeys://``, what Celery writes
             for sockets, ``redis+socket:///path?virtual_host=1``, and for more than one server
-            ``sentinel://h1:p,h2:p/db?service=name`` and ``redis+cluster://h1:p,h2:p``.
+            ``sentinel://h1:p,h2:p/db?service=name`` and ``redis+cluster://h1:p,h2:p``. ``memory://`` is a
+            Redis in this process, for tests.
         setting: Where the URL was written, for messages.
         options: ``redislock_client_options``: arguments of ``redis.Redis``. What the URL says wins. For
             Sentinels also ``sentinel_kwargs``, for a cluster ``address_remap``, as redis-py takes them.
@@ -56,6 +58,8 @@ def client_from_url(
         ConfigurationError: The URL or an option is wrong. Neither the message nor a chained error
             nor the client's repr shows a password.
     """
+    if url.startswith(f"{memory.SCHEME}://"):
+        return memory.client_of(url)
     place = parse(url, setting, companions.service, companions.host, companions.port)
     said = {**_from_options(options, place), **place.arguments}
     arguments = {**_defaults(), **companions.under(said)}

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ..errors import ConfigurationError
+from . import memory, under_test
 from .celery_connection import NO_COMPANIONS, Companions, companions_of
 from .settings import SETTINGS
 from .unknown_settings import spelled
@@ -49,7 +50,12 @@ def store_settings(conf: Mapping[str, Any]) -> StoreSettings:
             f"{spelled(conf, 'redislock_client_options')} setting must be a dict of arguments for the "
             'Redis client, such as {"socket_timeout": 0.5}'
         )
-    url, setting = _store_url(conf)
+    if under_test.now.prepare is not None:
+        under_test.now.prepare(conf)
+    in_memory = under_test.now.memory
+    url, setting = _store_url(conf) if in_memory is None else (in_memory.url, "redislock_url")
+    if in_memory is None and url.startswith(f"{memory.SCHEME}://"):
+        memory.refuse_several_processes(conf, spelled(conf, setting))
     return StoreSettings(
         url,
         spelled(conf, setting),

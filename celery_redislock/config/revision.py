@@ -10,6 +10,8 @@ from typing import Any
 
 from celery import Celery
 
+from . import under_test
+
 
 class Revision:
     """The settings of an app as they are when this is made.
@@ -18,13 +20,14 @@ class Revision:
     on the app itself. A dict that is changed in place, such as ``broker_transport_options``, is not noticed.
     """
 
-    __slots__ = ("_changes", "_conf")
+    __slots__ = ("_changes", "_conf", "_under_test")
 
     def __init__(self, app: Celery) -> None:
         conf: Any = app.conf
-        self._conf, self._changes = conf, dict(conf.changes)
+        self._conf, self._changes, self._under_test = conf, dict(conf.changes), under_test.now
 
     def is_current(self, app: Celery) -> bool:
         """Whether no setting was set, and no configuration read, since then."""
         conf: Any = app.conf
-        return conf is self._conf and bool(conf.changes == self._changes)
+        is_same = conf is self._conf and under_test.now is self._under_test
+        return is_same and bool(conf.changes == self._changes)

@@ -24,6 +24,7 @@ from .inspection import inspect, inspect_all, names_beside, release_orphan, serv
 from .lease.confirmation import ReleaseOutcome, confirmations
 from .lease.lease import now
 from .lease.loss import Loss
+from .lease.per_client import renewed_here
 from .lease.setup import Setup, words_of
 from .lease.terms import Terms
 from .lock import RedisLock
@@ -61,6 +62,7 @@ __all__ = [
     "now",
     "reaches",
     "release_orphan",
+    "renewed_here",
     "replicas",
     "server_time",
     "store_of",

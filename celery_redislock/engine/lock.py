@@ -269,6 +269,16 @@ class RedisLock:
         if self._holding.valid_lease is None:
             raise LockLost(self.lock_name, self._holding.absence)
 
+    def ensure_locked(self) -> None:
+        """Do nothing while the lock is held, else raise, as `ensure_held` does.
+
+        In the body of a task it also raises where the body runs without a lock, as in a direct call.
+
+        Raises:
+            LockLost: The lock was lost, or is not held.
+        """
+        self.ensure_held()
+
     def acquire(self, blocking: bool = False, timeout: Duration | None = None) -> bool:
         """Take the lock.
 

@@ -114,6 +114,16 @@ class RedisLocks:
         for lock in self.locks:
             lock.ensure_held()
 
+    def ensure_locked(self) -> None:
+        """Do nothing while all locks are held, else raise, as `ensure_held` does.
+
+        In the body of a task it also raises where the body runs without a lock, as in a direct call.
+
+        Raises:
+            LockLost: One was lost, or is not held. It has the name of that one.
+        """
+        self.ensure_held()
+
     def acquire(self, blocking: bool = False, timeout: Duration | None = None) -> bool:
         """Take all locks, or none.
 

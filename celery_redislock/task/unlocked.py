@@ -46,6 +46,25 @@ class Unlocked:
     def ensure_held(self) -> None:
         """Do nothing: there is nothing to lose."""
 
+    def ensure_locked(self) -> None:
+        """Refuse to go on without a lock.
+
+        Raises:
+            LockLost: Always.
+        """
+        raise LockLost(
+            "(none)",
+            'this body runs without a lock: it was called directly, or its lock_mode is not "on", or '
+            'Redis was away and its lock_on_error is "run"',
+        )
+
+
+class HeldByBatch(Unlocked):
+    """What a member of a batch sees as its lock: the batch has it, and it is not the member's own."""
+
+    def ensure_locked(self) -> None:
+        """Do nothing: the body runs under the lock of its batch."""
+
 
 class Unknown(Unlocked):
     """Stands for the lock where no body runs, as far as can be told: in a thread that a body started, say.

@@ -17,6 +17,7 @@ from .confirmation import confirmations
 from .mailroom import Mailroom
 from .renewal import Renewal
 from .verbs import LockVerbs
+from .watch import Watch
 
 #: Of each store, by their pace.
 _renewals: WeakKeyDictionary[Store, dict[float, Renewal]] = WeakKeyDictionary()
@@ -31,6 +32,11 @@ def renewal_of(store: Store, pace_s: float) -> Renewal:
         return paces[pace_s]
     except KeyError:
         return paces.setdefault(pace_s, Renewal(store, pace_s))
+
+
+def renewed_here(store: Store) -> list[Watch]:
+    """Return the leases of a store that this process renews."""
+    return [watch for renewal in list(_renewals.get(store, {}).values()) for watch in renewal.renewed()]
 
 
 def mailroom_with(verbs: LockVerbs, mailbox: bytes) -> Mailroom:

@@ -103,6 +103,11 @@ class Renewal:
             self._bell.ring()
         return True
 
+    def renewed(self) -> list[Watch]:
+        """Return the leases that are renewed, without those that are only watched."""
+        watches = [Watch(*asked) for asked in list(self._watches.values())]
+        return [watch for watch in watches if watch.way.verb is not None and watch.lease() is not None]
+
     def forget(self, token: str) -> None:
         """Stop renewing; a renewal that is under way will neither report a loss nor bring it back."""
         self._watches.pop(token, None)
