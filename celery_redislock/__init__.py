@@ -4,6 +4,7 @@ The table of contents. What needs a library is loaded when first used: ``import 
 neither redis nor Celery, ``from celery_redislock import RedisLock`` no Celery. The parts, from what users
 call down to what all parts share; each imports only what stands below it:
 
+* ``testing/`` for those who test their own locked tasks
 * ``plugin.py`` how a process comes to know all of the Celery layer
 * ``operations/`` for people: who has which lock, how to take it away, and what is wrong
 * ``beat/`` many beats, one of them sends
