@@ -24,6 +24,9 @@ pytest.register_assert_rewrite(
     "tests.support.waiting_threads",
 )
 
+#: A project of its own, with its own tests: `tests/house/test_sample_project.py` runs it.
+collect_ignore = ["sample_project"]
+
 #: In CI nothing is skipped: what a test needs must be there.
 IN_CI = bool(os.environ.get("CI"))
 

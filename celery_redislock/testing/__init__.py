@@ -1,8 +1,9 @@
 """Testing: for those who test their own locked tasks, with pytest, unittest or Django.
 
 A store in memory takes the place of Redis, and the lock scripts are the real ones. Assertions say what
-differs. A plugin of pytest is loaded in each of its runs: so nothing is imported here until it is used.
+differs. pytest loads the plugin in each of its runs: so nothing is imported here until it is used.
 
+* ``plugin.py`` pytest's plugin: the fixture `redislock`, its mark, and what a test has left
 * ``lock_store.py`` `LockStore`: the locks of one test
 * ``records.py`` what a test sees of them, as plain data
 * ``assertions.py`` what a test asks

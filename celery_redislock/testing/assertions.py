@@ -16,7 +16,7 @@ from celery.exceptions import TaskRevokedError
 
 from ..config.provider import provider_of
 from ..engine import inspect, store_of
-from ..errors import RedislockError
+from ..errors import LockLost
 from ..messages.headers import CALL_HEADER
 from .checked_call import CheckedCall
 from .seen_runs import SeenRun, seen_runs
@@ -58,7 +58,7 @@ def assert_locked(task: Any, *args: Any, **kwargs: Any) -> None:
 
 
 def assert_same_lock(call: Any, other: Any) -> None:
-    """Check that two calls take the same lock, so that they never run at the same time.
+    """Check that two calls take the same lock, which keeps them apart.
 
     Args:
         call: A signature, such as ``import_csv.s("a.csv")``.
@@ -76,7 +76,7 @@ def assert_same_lock(call: Any, other: Any) -> None:
 
 
 def assert_other_lock(call: Any, other: Any) -> None:
-    """Check that two calls have no lock in common, so that they may run at the same time.
+    """Check that two calls have no lock in common, so that neither waits for the other.
 
     Args:
         call: A signature, such as ``import_csv.s("a.csv")``.
@@ -162,7 +162,7 @@ def assert_lock_required(function: Callable[..., Any], *args: Any, **kwargs: Any
     name = getattr(function, "name", None) or getattr(function, "__name__", repr(function))
     try:
         function(*args, **kwargs)
-    except RedislockError:
+    except LockLost:
         return
     except Exception as error:
         raise AssertionError(

@@ -12,8 +12,8 @@ from typing import Any
 
 __all__ = ["Message", "messages_in", "messages_of"]
 
-#: Calls whose text needs no page: debug and info logs, output of commands, the reference of options.
-_QUIET = frozenset({"debug", "info", "echo", "Option", "Setting", "Metric", "Field"})
+#: Calls whose text needs no page: debug and info logs, output of commands, the reference of options, marks.
+_QUIET = frozenset({"debug", "info", "echo", "Option", "Setting", "Metric", "Field", "addinivalue_line"})
 _LOUD = frozenset({"warning", "error", "exception"})
 
 #: Exceptions whose text is a whole message; in others it is a part of one, such as a reason.

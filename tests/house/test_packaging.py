@@ -6,6 +6,7 @@ import re
 import shutil
 import sys
 import zipfile
+from configparser import ConfigParser
 from email.message import Message
 from email.parser import Parser
 from importlib.metadata import version
@@ -19,6 +20,7 @@ import celery_redislock
 from ..support import newcomer
 from ..support.newcomer import README, run
 from ..support.places import ROOT
+from ..support.sample import Sample
 from ..support.servers import Server
 
 PACKAGE = ROOT / "celery_redislock"
@@ -93,11 +95,24 @@ def test_the_wheel_offers_its_extras(metadata: Message) -> None:
         "hiredis",
         "prometheus",
         "opentelemetry",
+        "pytest",
         "bench",
         "demo",
         "docs",
         "test",
         "dev",
+    }
+
+
+def test_the_wheel_names_its_commands_and_its_plugin_of_pytest(wheel: Path) -> None:
+    found = ConfigParser()
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/entry_points.txt"))
+        found.read_string(archive.read(name).decode())
+
+    assert {group: dict(found[group]) for group in found.sections()} == {
+        "celery.commands": {"locks": "celery_redislock.operations.commands:locks"},
+        "pytest11": {"redislock": "celery_redislock.testing.plugin"},
     }
 
 
@@ -134,6 +149,20 @@ def test_the_first_example_works_with_hiredis_and_over_rabbitmq(
     code += f"\napp.conf.task_default_queue = {queue!r}\napp.conf.task_queue_expires = 60\n"
     assert the_example_runs(programs, tmp_path / "amqp", code)
     run(programs / "python", "-c", "import hiredis", cwd=tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_tests_of_a_sample_project_work_in_an_environment_of_their_own(
+    wheel: Path, tmp_path: Path
+) -> None:
+    programs = newcomer.environment(
+        tmp_path / "venv", sys.executable, f"{wheel}[pytest]", "pytest-xdist", "django"
+    )
+    sample = Sample.copied(tmp_path / "project", programs / "python", newcomer.clean_environment())
+
+    sample.check_right()
+    sample.check_wrong()
 
 
 def the_example_runs(programs: Path, folder: Path, code: str) -> bool:
