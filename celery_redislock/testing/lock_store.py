@@ -18,6 +18,7 @@ from ..durations import to_ms
 from ..engine import Inspection, RedisLock, RedisLocks, inspect_all
 from ..errors import ConfigurationError
 from ..events import Conflicted, Lost, Ticked, listen, unlisten
+from ..pending.publish import publish_pending
 from ..task.run import current_lock
 from .records import HeldLock, SeenConflict, Tick, conflict_of, held_by, tick_of
 
@@ -97,7 +98,7 @@ class LockStore:
             **kwargs: Of the call.
 
         Returns:
-            A context manager that releases it at its end.
+            A context manager that releases it at its end, and publishes what waits for it, as a worker does.
 
         Raises:
             ConfigurationError: The lock is busy already, or `for_` is no duration.
@@ -110,7 +111,7 @@ class LockStore:
                 taken.close()
                 raise ConfigurationError(f"lock {lock.name!r} is busy already, held by: {lock.holder()}")
             self._others.append(lock)
-            taken.callback(self._release, lock)
+            taken.callback(self._release, lock, getattr(task, "app", None))
         return _released_by(self, taken)
 
     def kill_holder(self) -> None:
@@ -184,10 +185,13 @@ class LockStore:
         metadata = {"task": getattr(task, "name", "another program"), "id": f"run-of-{by}", "host": by}
         return RedisLock(self.client, name, for_, metadata=metadata, **kind)
 
-    def _release(self, lock: RedisLock) -> None:
+    def _release(self, lock: RedisLock, app: Any) -> None:
         if lock in self._others:
             self._others.remove(lock)
             lock.release()
+            if app is not None and lock.has_pending:
+                # In this thread: what the test has open, a database say, may be of this thread alone.
+                publish_pending(app, lock.name)
 
     def _take_from(self, lock: RedisLock) -> None:
         self.client.delete(lock.name)
