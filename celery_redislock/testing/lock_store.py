@@ -55,6 +55,7 @@ class LockStore:
         self.conflicts: list[SeenConflict] = []
         self.ticks: list[Tick] = []
         self._others: list[RedisLock] = []
+        self._grants_of_others: set[tuple[str, int | None]] = set()
         self._entered = ExitStack()
 
     def __enter__(self) -> LockStore:
@@ -76,13 +77,12 @@ class LockStore:
         return sorted(held for seen in self._seen() for held in held_by(seen))
 
     def left(self) -> list[HeldLock]:
-        """Return the locks that are held now, but for those that `busy` holds."""
-        others = {(lock.name, lock.fencing_token) for lock in self._others}
+        """Return the locks that are held now, but for those of `busy`, whose holder may have been killed."""
         return sorted(
             held
             for seen in self._seen()
             for holder, held in zip(seen.holders, held_by(seen), strict=False)
-            if (seen.name, holder.fencing_token) not in others
+            if (seen.name, holder.fencing_token) not in self._grants_of_others
         )
 
     def busy(
@@ -110,7 +110,7 @@ class LockStore:
             if not lock.acquire():
                 taken.close()
                 raise ConfigurationError(f"lock {lock.name!r} is busy already, held by: {lock.holder()}")
-            self._others.append(lock)
+            self._keep(lock)
             taken.callback(self._release, lock, getattr(task, "app", None))
         return _released_by(self, taken)
 
@@ -185,6 +185,10 @@ class LockStore:
         metadata = {"task": getattr(task, "name", "another program"), "id": f"run-of-{by}", "host": by}
         return RedisLock(self.client, name, for_, metadata=metadata, **kind)
 
+    def _keep(self, lock: RedisLock) -> None:
+        self._others.append(lock)
+        self._grants_of_others.add((lock.name, lock.fencing_token))
+
     def _release(self, lock: RedisLock, app: Any) -> None:
         if lock in self._others:
             self._others.remove(lock)
@@ -197,7 +201,7 @@ class LockStore:
         self.client.delete(lock.name)
         other = self._of_another(lock.name, {}, None, "worker2", 30)
         other.acquire()
-        self._others.append(other)
+        self._keep(other)
 
     def _conflicted(self, event: Conflicted) -> None:
         self.conflicts.append(conflict_of(event))

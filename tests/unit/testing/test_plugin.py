@@ -105,6 +105,12 @@ def test_left():
     assert kept[0].acquire()
 
 
+def test_what_another_holds_is_not_left(redislock):
+    redislock.busy(work, 1)
+    redislock.busy(work, 2)
+    redislock.kill_holder()
+
+
 def test_nothing_of_it_in_the_next():
     assert work.delay(1).get() == 1
 """
@@ -154,6 +160,7 @@ def ends(printed: str, name: str) -> set[str]:
         "test_real",
         "test_off",
         "test_on_again",
+        "test_what_another_holds_is_not_left",
         "test_nothing_of_it_in_the_next",
     ],
 )
