@@ -18,7 +18,7 @@ from celery import Celery
 from celery.app.defaults import NAMESPACES, flatten
 
 import celery_redislock
-from celery_redislock import Holder, RedisLock, locked_batch, signals
+from celery_redislock import Holder, RedisLock, locked_batch, signals, testing
 from celery_redislock.beat.ledger import Ledger
 from celery_redislock.config.celery_connection import Companions
 from celery_redislock.config.client import client_from_url
@@ -203,6 +203,12 @@ def test_each_public_name_is_in_the_api() -> None:
     )
 
     assert Counter(described) == Counter(celery_redislock.__all__)
+
+
+def test_each_name_for_tests_is_on_its_page() -> None:
+    described = re.findall(r"^\.\. auto\w+:: celery_redislock\.testing\.(\w+)", text_of("testing"), re.M)
+
+    assert Counter(described) == Counter(testing.__all__)
 
 
 def test_each_signal_has_its_row_with_its_arguments() -> None:

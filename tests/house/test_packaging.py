@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import sys
@@ -17,9 +18,10 @@ import pytest
 
 import celery_redislock
 
+from ..docs.walkthrough import Walkthrough
 from ..support import newcomer
 from ..support.newcomer import README, run
-from ..support.places import ROOT
+from ..support.places import DOCS, ROOT
 from ..support.sample import Sample
 from ..support.servers import Server
 
@@ -153,8 +155,8 @@ def test_the_first_example_works_with_hiredis_and_over_rabbitmq(
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_the_tests_of_a_sample_project_work_in_an_environment_of_their_own(
-    wheel: Path, tmp_path: Path
+def test_tests_of_locked_tasks_work_in_an_environment_of_their_own(
+    wheel: Path, server: Server, tmp_path: Path
 ) -> None:
     programs = newcomer.environment(
         tmp_path / "venv", sys.executable, f"{wheel}[pytest]", "pytest-xdist", "django"
@@ -163,6 +165,14 @@ def test_the_tests_of_a_sample_project_work_in_an_environment_of_their_own(
 
     sample.check_right()
     sample.check_wrong()
+
+    home = tmp_path / "home"
+    home.mkdir()
+    env = {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": ""}
+    # The page's Redis is that of its production: nobody may be asked there.
+    nowhere = {"localhost:6379": "127.0.0.1:1"}
+    with Walkthrough(DOCS / "howto" / "test_your_tasks.md", home, server, env=env, places=nowhere).followed():
+        pass
 
 
 def the_example_runs(programs: Path, folder: Path, code: str) -> bool:

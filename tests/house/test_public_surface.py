@@ -31,6 +31,14 @@ PATHS = [
     "celery_redislock.signals:lock_conflict",
     "celery_redislock.signals:lock_lost",
     "celery_redislock.engine:RedisLock",
+    "celery_redislock.testing:LockStore",
+    "celery_redislock.testing:assert_lock_required",
+    "celery_redislock.testing:assert_locked",
+    "celery_redislock.testing:assert_other_lock",
+    "celery_redislock.testing:assert_ran_once",
+    "celery_redislock.testing:assert_same_lock",
+    "celery_redislock.testing:assert_skipped",
+    "celery_redislock.testing.plugin:redislock",
 ]
 
 #: Kinds of keys in Redis, ``redislock.<kind>...``: workers of two versions share them.
