@@ -19,7 +19,7 @@ from .trial import Trial
 
 def needs_a_network(promise: Promise) -> bool:
     """Whether a promise is about replies that are lost, or asks the server what it has counted."""
-    return any(word in inspect.getsource(promise) for word in ("proxy", "victim", ".info("))
+    return any(word in inspect.getsource(promise) for word in ("proxy", "victim", "woken("))
 
 
 PROMISES = [
