@@ -58,7 +58,7 @@ def client_from_url(
         ConfigurationError: The URL or an option is wrong. Neither the message nor a chained error
             nor the client's repr shows a password.
     """
-    if url.startswith(f"{memory.SCHEME}://"):
+    if str(url).startswith(f"{memory.SCHEME}://"):
         return memory.client_of(url)
     place = parse(url, setting, companions.service, companions.host, companions.port)
     said = {**_from_options(options, place), **place.arguments}
