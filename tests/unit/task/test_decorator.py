@@ -85,7 +85,7 @@ def test_a_wrong_option_is_refused_when_the_app_is_finalized(app: Celery) -> Non
         app.finalize()
 
 
-@pytest.mark.parametrize("word", OPTIONS)
+@pytest.mark.parametrize("word", sorted(OPTIONS.keys() - {"shared"}))
 def test_an_option_without_its_prefix_is_refused_with_the_right_word(word: str, app: Celery) -> None:
     @locked_task(app=app, name="t", **{word: OPTIONS[word].default})
     def declared() -> None: ...
@@ -152,7 +152,9 @@ def test_options_of_celery_and_words_of_nobody_or_of_the_users_own_classes_go_on
     def function() -> None: ...
 
     assert (function.mode, function.retries) == ("x", "of nobody")
-    assert not OPTIONS.keys() & {*dir(Task), "bind", "base", "shared", "filter", "lazy", "pydantic"}
+    celerys_words = {*dir(Task), "bind", "base", "shared", "filter", "lazy", "pydantic"}
+    # Of `shared` the page of the options warns: who forgets the prefix has a lock that one run holds alone.
+    assert OPTIONS.keys() & celerys_words == {"shared"}
 
 
 def test_a_wrong_option_is_refused_at_once_when_registration_is_not_lazy(app: Celery) -> None:

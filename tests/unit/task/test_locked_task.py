@@ -129,6 +129,8 @@ def test_every_option_is_taken_as_option_setting_and_word_of_a_call(app: Celery)
         "queue_ttl": 60,
         "keep": "first",
         "replace_after": 1,
+        "shared": True,
+        "limit": 2,
     }
     assert set(values) == set(OPTIONS)
     for name, value in values.items():
