@@ -64,6 +64,12 @@ def tick():
     done.append(("tick",))
 
 
+@locked_task(app=app, lock_key="api", lock_limit=2)
+def fetch(url):
+    """Two calls of the API at once."""
+    done.append(("fetch", url))
+
+
 @locked_task(app=app, lock_on_lost="abort", bind=True)
 def long_import(self: LockedTask, steps):
     """Each step begins with a look at the lock."""

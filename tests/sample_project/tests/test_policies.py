@@ -76,3 +76,12 @@ def test_a_tick_runs_once_a_minute(redislock):
 
     with assert_ran_once(tasks.tick):
         tasks.tick.delay()
+
+
+def test_no_more_call_the_api_at_once_than_it_takes(redislock):
+    with redislock.busy(tasks.fetch, "/1"):
+        tasks.fetch.delay("/2")
+        with redislock.busy(tasks.fetch, "/3"):
+            assert_skipped(tasks.fetch.delay("/4"))
+
+    assert tasks.done == [("fetch", "/2")]
