@@ -162,10 +162,11 @@ class RedisLock:
         self.redis_client, self.name, self.lock_name = setup.redis_client, lock_name, lock_name
         self._setup, self._terms, self._renewal = setup, setup.terms, setup.renewal
         self._metadata, self._ticket = metadata, ticket
-        self._verbs = LockVerbs(setup.store, lock_name, setup.terms.min_replicas)
-        if setup.words is not None:
-            if ticket:
-                raise _not_for_several(lock_name)
+        if setup.words is None:
+            self._verbs = LockVerbs(setup.store, lock_name, setup.terms.min_replicas)
+        elif ticket:
+            raise _not_for_several(lock_name)
+        else:
             self._verbs = SharedVerbs(setup.store, lock_name, setup.terms.min_replicas, setup.words)
             self._asking: dict[str, str] = {}
         self._last_done, self._has_pending, self._was_busy = "", False, False

@@ -22,13 +22,10 @@ def counts(source: str) -> str:
     source = source.replace(
         "redis.call('ZCARD', keys.sharers)", "tonumber(redis.call('HGET', keys.places, 'n') or 0)"
     )
-    source = source.replace("redis.call('DEL', keys.sharers, keys.places, keys.slots)\nend", "end")
-    source = source.replace(
-        "local function grant()", "local function grant()\n    redis.call('HINCRBY', keys.places, 'n', 1)"
-    )
+    source = source.replace("redis.call('ZCARD', sharers)", "tonumber(redis.call('HGET', places, 'n') or 0)")
     return source.replace(
-        "local fencing_token, since =",
-        "redis.call('HINCRBY', keys.places, 'n', -1)\nlocal fencing_token, since =",
+        "redis.call('SET', lock, group_mark(), 'PX', longest)\n",
+        "redis.call('SET', lock, group_mark(), 'PX', longest)\nredis.call('HINCRBY', places, 'n', 1)\n",
     )
 
 

@@ -322,8 +322,8 @@ def with_every_feature(client: redis.Redis, name: str) -> Iterator[None]:
     client.flushall()
     sharers = [RedisLock(client, name, limit=2) for _ in range(2)]
     assert all(sharer.acquire() for sharer in sharers)
-    # A third waits.
-    SharedVerbs(store_of(client), name, 0, Words(2)).acquire(TOKEN, 30_000, 5_000, "{}")
+    # A third waits, and does not fit beside one.
+    SharedVerbs(store_of(client), name, 0, Words(1)).acquire(TOKEN, 30_000, 5_000, "{}")
     yield
     sharers[0].release(done="an-id")
     yield

@@ -39,6 +39,7 @@ class Actor:
         kind: `WRITER`, `ANY` or a limit.
         believes: It was told that it has the lock, and has not given it back, nor died.
         again: Sends its last request once more.
+        slot: The place that it has been given, where it has a limit.
     """
 
     kind: int = WRITER
@@ -46,6 +47,7 @@ class Actor:
     believes: bool = False
     has_asked: bool = False
     again: Callable[[], object] | None = None
+    slot: int | None = None
 
 
 def _someone(such: Callable[[Any], list[Actor]]) -> st.SearchStrategy[Actor]:
@@ -227,6 +229,8 @@ class SharingMachine(RuleBasedStateMachine):
             assert len(earlier) < actor.kind, "more than the limit hold it"
             assert granted.slot is not None
             assert granted.slot < actor.kind, "it has a slot beyond the limit"
+            assert granted.slot not in [one.slot for one in others], "two have one slot"
+            actor.slot = granted.slot
         # Those who were ahead have come in, too, or are dead.
         left = {token.decode() for token in self.client.zrange(self.keys.waiters, 0, -1)}
         assert not left & set(ahead) - self.dead, "somebody was overtaken"
@@ -259,7 +263,7 @@ class SharingMachine(RuleBasedStateMachine):
         assert not (readers and writers), "a writer is beside a reader"
         assert len(writers) <= 1
         if readers:
-            assert owner == GROUP_MARK
+            assert owner == GROUP_MARK, "the mark of those who have it is gone"
             assert readers <= {token.decode() for token in self.client.zrange(self.group.sharers, 0, -1)}
             assert int(self.client.pttl(self.keys.lock)) > TTL_MS / 4, "the mark ends before a lease"
         if writers:

@@ -63,8 +63,8 @@ def test_readers_and_writers_keep_to_the_rules_in_many_more_sequences(client: re
 _WRONG = {
     "a writer does not stop those behind it": (
         shared.ACQUIRE,
-        "if not is_anybody_ahead and fits(limit, count) then",
-        "if fits(limit, count) then",
+        "elseif not is_anybody_ahead and fits(limit, count) then",
+        "elseif fits(limit, count) then",
         "overtaken",
     ),
     "a limit counts one too few": (
@@ -81,15 +81,27 @@ _WRONG = {
     ),
     "a new group remembers the one that was lost": (
         shared.ACQUIRE,
-        "        redis.call('DEL', keys.sharers, keys.places, keys.slots)\n    end\nend\n\nlocal place",
-        "    end\nend\n\nlocal place",
+        "            redis.call('DEL', sharers, places, gaps)\n",
+        "",
         "could renew it|did not grow|not let in|refused|beyond the limit",
     ),
     "the mark ends with the soonest lease": (
         shared.RENEW,
-        "0, 0, 'REV', 'WITHSCORES')[2]) - now",
-        "0, 0, 'WITHSCORES')[2]) - now - 100000",
+        "0, 0, 'REV', 'WITHSCORES')[2]\n    return ends and ends - now or 0",
+        "0, 0, 'WITHSCORES')[2]\n    return ends and ends - now - 100000 or 0",
         "ends before a lease",
+    ),
+    "a slot that is free again is forgotten": (
+        shared.RELEASE,
+        "redis.call('ZADD', keys.gaps, slot, slot)",
+        "",
+        "two have one slot",
+    ),
+    "who leaves first ends it for all": (
+        shared.RELEASE,
+        "redis.call('ZCARD', sharers) == 1",
+        "true",
+        "is gone|lost it|could not give it back|refused|came in beside",
     ),
     "force tells nobody": (
         shared.FORCE_RELEASE,

@@ -87,7 +87,11 @@ def words_of(is_shared: bool, limit: int | None, min_hold_ms: int) -> Words | No
         ConfigurationError: The limit is none.
     """
     if limit is None:
-        return Words(None, min_hold_ms) if is_shared else None
+        return _words_of(None, min_hold_ms) if is_shared else None
     if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
         raise ConfigurationError(f"limit must be an int of at least 1, not {limit!r}")
-    return Words(limit, min_hold_ms)
+    return _words_of(limit, min_hold_ms)
+
+
+# A user makes a lock each time that it is taken.
+_words_of = lru_cache(maxsize=1024)(Words)

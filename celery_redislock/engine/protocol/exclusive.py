@@ -324,8 +324,9 @@ class _Place(NamedTuple):
     is_kept: bool
 
 
-def _place(left_ms: int, is_kept: int, slot: bytes, description: bytes) -> _Place:
-    number = None if slot == b"-" else int(slot)
+def _place(left_ms: int, is_kept: int, place: bytes, description: bytes) -> _Place:
+    slot, _, limit = place.partition(b"/")
+    number = None if limit == b"-" else int(slot)
     return _Place(replace(holder_record.read(description, left_ms), slot=number), bool(is_kept))
 
 

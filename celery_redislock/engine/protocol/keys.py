@@ -74,14 +74,15 @@ class GroupKeys(NamedTuple):
 
     sharers: bytes
     places: bytes
-    slots: bytes
+    gaps: bytes
     ways: bytes
 
 
-#: What the lock's key holds while several hold the lock: see `group_mark` in ``sharers.lua``.
+#: What the lock's key holds while several hold the lock: see ``scripts/shared/group.lua``.
 GROUP_MARK = b"see:redislock.sharers:and:places"
 
 
+@lru_cache(maxsize=4096)
 def group_keys_of(keys: LockKeys) -> GroupKeys:
     """Return what stands beside a lock for those who share it, in the same slot as its other keys."""
     in_slot = keys.holder.removeprefix(COMPANION + b"holder")

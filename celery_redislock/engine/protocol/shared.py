@@ -27,7 +27,7 @@ OWNED = Script.load(_SCRIPTS, "owned")
 def renewed_by(keys: LockKeys, token: str) -> tuple[bytes, ...]:
     """Return the keys of a renewal by the holder with this token."""
     group = group_keys_of(keys)
-    return keys.lock, keys.holder, keys.questions_of(token), group.sharers, group.places, group.slots
+    return keys.lock, keys.holder, keys.questions_of(token), group.sharers, group.places, group.gaps
 
 
 class Words:
@@ -55,13 +55,8 @@ class Words:
         mark: str = "",
     ) -> Question:
         """Ask for a place, as `exclusive.acquire` asks for the lock."""
-        asked = (*_asked(keys, mark or token), keys.pending)
-        number = number_of(asked_at)
-        return (
-            ACQUIRE,
-            asked,
-            (token, ttl_ms, patience_ms, metadata, number, self._limit, self._min_hold_ms),
-        )
+        terms = (token, ttl_ms, patience_ms, metadata, number_of(asked_at), self._limit, self._min_hold_ms)
+        return ACQUIRE, _asked(keys, mark or token), terms
 
     def acquire_again(self, question: Question, asked_at: float) -> Question:
         """Return a question that `acquire` made, to be asked anew at another time."""
@@ -75,14 +70,15 @@ class Words:
 
     def acquired(self, reply: Any, sent_at: float) -> Granted | Busy | None:
         """Read the reply to `acquire`."""
-        answer = exclusive.acquired(reply, sent_at)
-        if isinstance(answer, Granted) and reply[4] >= 0:
-            return answer._replace(slot=reply[4])
-        return answer
+        if reply[0] != 1:
+            return exclusive.acquired(reply, sent_at)
+        _, fencing_token, last_done, has_pending, slot = reply
+        place = slot if slot >= 0 else None
+        return Granted(int(fencing_token), sent_at, last_done.decode(), bool(has_pending), place)
 
     def leave(self, keys: LockKeys, token: str, asked_at: float, mark: str = "") -> Question:
         """Give up the place in line, or what was granted unseen; the next in line come in."""
-        return LEAVE, _asked(keys, mark or token), (token, number_of(asked_at))
+        return LEAVE, _asked(keys, mark or token)[:9], (token, number_of(asked_at))
 
     def release(
         self,
@@ -93,14 +89,15 @@ class Words:
         remembered_ms: int = REMEMBERED_MS,
         ticket: str = "",  # noqa: ARG002 - as the exclusive lock is asked
         *,
-        is_long: bool = True,  # noqa: ARG002 - the record of a group is always cut short
+        is_long: bool = True,
     ) -> Question:
         """Give the place back, as `exclusive.release` gives the lock back; `released` reads the reply."""
-        asked = (*_asked(keys, token), keys.pending)
+        # A place may count for longer than its lease.
+        is_long = is_long or self._min_hold_ms > 0
+        asked, number = _asked(keys, token), ""
         if done:
-            asked = (*asked, done_key(keys, done))
-        number = number_of_work(done) if done else ""
-        return RELEASE, asked, (token, min_hold_ms, number, remembered_ms)
+            asked, number = (*asked, done_key(keys, done)), number_of_work(done)
+        return RELEASE, asked, (token, min_hold_ms, number, remembered_ms, int(is_long))
 
     def released(self, reply: Any) -> Released | Refused:
         """Read the reply to `release`."""
@@ -145,5 +142,5 @@ def force_release(keys: LockKeys, last: int) -> Question:
 
 
 def _asked(keys: LockKeys, token: str) -> tuple[bytes, ...]:
-    questions = keys.questions_of(token)
-    return (keys.lock, keys.holder, keys.waiters, keys.seen, questions, *group_keys_of(keys))
+    k = keys
+    return k.lock, k.holder, k.waiters, k.seen, k.questions_of(token), *group_keys_of(k), k.pending

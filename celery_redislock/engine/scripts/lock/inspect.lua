@@ -13,7 +13,7 @@
 -- returns  {lease left in milliseconds (-1: for ever, -2: free), description, number of waiters,
 --          1 if it was released and is only kept for its min_hold,
 --          {arrival in microseconds, metadata, ... of the first that wait and are believed alive, in order},
---          {lease left in milliseconds, 1 if it was released and is only kept, slot or "-", description, ...
+--          {lease left in milliseconds, 1 if it was released and is only kept, "<slot>/<limit>", description, ...
 --          of those who share it}}
 
 -- clock.lua

@@ -7,7 +7,7 @@
 -- KEYS[5]  questions  string, what the key of each ousted token begins with: `KEYS[5] .. ':' .. string.sub(token, 1, 16)`
 -- KEYS[6]  sharers    sorted set, token -> end of its lease, see sharers.lua
 -- KEYS[7]  places     hash, token -> slot, fencing token, since, metadata
--- KEYS[8]  slots      sorted set, token -> slot
+-- KEYS[8]  gaps       sorted set, the free slots below the highest in use
 -- KEYS[9]  ways       hash, token -> limit of the waiters that are to share the lock
 -- ARGV[1]  last       the last fencing token when the caller looked: a second send must not oust the next holders
 --
@@ -17,13 +17,14 @@
 
 local keys = {
     lock = KEYS[1], holder = KEYS[2], waiters = KEYS[3], seen = KEYS[4],
-    sharers = KEYS[6], places = KEYS[7], slots = KEYS[8], ways = KEYS[9],
+    sharers = KEYS[6], places = KEYS[7], gaps = KEYS[8], ways = KEYS[9],
 }
 
 -- clock.lua
 -- fence.lua
 -- force.lua
 -- turn.lua
+-- group.lua
 -- sharers.lua
 
 if redis.call('GET', keys.lock) ~= group_mark() then

@@ -7,7 +7,7 @@
 -- KEYS[5]  questions  string, for a minute: up to which number the token's questions are over
 -- KEYS[6]  sharers    sorted set, token -> end of its lease, see sharers.lua
 -- KEYS[7]  places     hash, token -> slot, fencing token, since, metadata
--- KEYS[8]  slots      sorted set, token -> slot
+-- KEYS[8]  gaps       sorted set, the free slots below the highest in use
 -- KEYS[9]  ways       hash, token -> limit of the waiters that are to share the lock
 -- ARGV[1]  token      the caller's token
 -- ARGV[2]  number     the questions up to this one are over: what was granted to a later one stays
@@ -18,13 +18,14 @@
 
 local keys = {
     lock = KEYS[1], holder = KEYS[2], waiters = KEYS[3], seen = KEYS[4],
-    sharers = KEYS[6], places = KEYS[7], slots = KEYS[8], ways = KEYS[9],
+    sharers = KEYS[6], places = KEYS[7], gaps = KEYS[8], ways = KEYS[9],
 }
 local token, number = ARGV[1], ARGV[2]
 
 -- clock.lua
 -- fence.lua
 -- turn.lua
+-- group.lua
 -- sharers.lua
 
 local now = server_ms()
@@ -52,6 +53,7 @@ elseif is_shared then
         remove(keys, token)
         had_it = 1
     end
+    drop_expired(keys, now)
     settle(keys, now)
     if place and had_it == 1 and redis.call('GET', keys.lock) == group_mark() then
         describe_another(keys, string.match(place, '^%S+ (%d+)'))

@@ -11,8 +11,7 @@
 
 -- clock.lua
 -- fence.lua
--- turn.lua
--- sharers.lua
+-- group.lua
 
 local rank = redis.call('GET', KEYS[1]) == group_mark() and redis.call('ZRANK', KEYS[2], ARGV[1])
 if not rank or not redis.call('HGET', KEYS[3], ARGV[1]) then

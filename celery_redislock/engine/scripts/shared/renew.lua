@@ -5,7 +5,7 @@
 -- KEYS[3]  questions  string, there if the place was taken from the caller by force; see force.lua
 -- KEYS[4]  sharers    sorted set, token -> end of its lease, see sharers.lua
 -- KEYS[5]  places     hash, token -> slot, fencing token, since, metadata
--- KEYS[6]  slots      sorted set, token -> slot
+-- KEYS[6]  gaps       sorted set, the free slots below the highest in use
 -- ARGV[1]  token      the caller's token
 -- ARGV[2]  ttl        length of the lease, milliseconds
 --
@@ -13,12 +13,13 @@
 --
 -- returns  1 renewed, 0 not the caller's any more, -1 taken from it by force
 
-local keys = {lock = KEYS[1], holder = KEYS[2], sharers = KEYS[4], places = KEYS[5], slots = KEYS[6]}
+local keys = {lock = KEYS[1], holder = KEYS[2], sharers = KEYS[4], places = KEYS[5], gaps = KEYS[6]}
 
 -- clock.lua
 -- fence.lua
 -- force.lua
 -- turn.lua
+-- group.lua
 -- sharers.lua
 
 local now = server_ms()
@@ -32,5 +33,5 @@ end
 -- Changes nothing; it lets the next through at maxmemory.
 redis.call('PEXPIRE', keys.lock, redis.call('PTTL', keys.lock))
 redis.call('ZADD', keys.sharers, 'GT', now + ARGV[2], ARGV[1])
-set_mark(keys, now)
+go_on(keys, longest_left(keys, now))
 return 1

@@ -1,24 +1,33 @@
 -- sharers: who holds a lock together, and who comes next? Functions for the scripts of shared locks.
 --
--- While a lock is shared its key holds the group mark, which ends with the longest of the leases. The holders are
--- those in `sharers` (sorted set: token -> end of its lease, milliseconds), and their number is the size of that set.
--- `places` (hash) has of each "<slot, or -> <fencing token> <since, ms> <metadata> <number of the question>".
--- `slots` (sorted set) has the slot of each that has one. A token in `sharers` without a place has its turn: it was
--- the next in line, and has a second to ask. `token .. ":kept"` is a place that was given back and counts until its
--- min_hold is over.
+-- While a lock is shared its key holds the group mark, see group.lua. The holders are those in `sharers` (sorted set:
+-- token -> end of its lease, milliseconds), and their number is the size of that set.
+-- `places` (hash) has of each "<slot>/<limit> <fencing token> <since, ms> <metadata> <number of the question>". The
+-- limit may be "-", any number: then the holder is not told its slot. `gaps` (sorted set) has the slots below the
+-- highest that nobody has: with those of the holders they are all from 0 to the highest. A token in `sharers` without
+-- a place has its turn: it was the next in line, and has a second to ask; `token .. ":turn"` has the slot that is kept
+-- for it. `token .. ":kept"` is a place that was given back and counts until its min_hold is over.
 -- All kinds wait in the one line of `turn.lua`. `ways` (hash) has the limit of each waiter that is to share the lock,
 -- or "-" for any number; a waiter that is not in there wants the lock for itself.
--- `keys` is a table: lock, holder, waiters, seen, sharers, places, slots, ways.
+-- `keys` is a table: lock, holder, waiters, seen, sharers, places, gaps, ways.
 
--- 32 characters, like a token: so each script of the exclusive lock finds a description in the holder's record.
-local function group_mark()
-    return 'see:redislock.sharers:and:places'
+local function turn_of(token)
+    return token .. ':turn'
 end
 
+-- It is no holder any more, and its slot is free.
 local function remove(keys, token)
-    redis.call('ZREM', keys.sharers, token)
-    redis.call('ZREM', keys.slots, token)
-    redis.call('HDEL', keys.places, token)
+    if redis.call('ZREM', keys.sharers, token) == 0 then
+        return
+    end
+    local known = redis.call('HMGET', keys.places, token, turn_of(token))
+    redis.call('HDEL', keys.places, token, turn_of(token))
+    local slot = string.match(known[1] or known[2] or '', '^%d+')
+    if slot then
+        redis.call('ZADD', keys.gaps, slot, slot)
+        -- Of the last there is no end, below zero: there are no gaps any more.
+        redis.call('PEXPIRE', keys.gaps, redis.call('PTTL', keys.places))
+    end
 end
 
 -- Forget those whose lease, and min_hold, is over.
@@ -67,33 +76,17 @@ local function fits(limit, number)
     return limit == '-' or number < tonumber(limit)
 end
 
--- The lowest number that no holder has: as many lie below it as there are holders with lower ones.
-local function lowest_slot(keys)
-    local low, high = 0, redis.call('ZCARD', keys.slots)
-    while low < high do
-        local middle = math.floor((low + high) / 2)
-        if tonumber(redis.call('ZRANGE', keys.slots, middle, middle, 'WITHSCORES')[2]) > middle then
-            high = middle
-        else
-            low = middle + 1
-        end
-    end
-    return low
+-- It holds the lock until so many milliseconds on the server's clock. Returns its slot, the lowest that was free. If
+-- fewer held the lock than its limit is, its slot is below that, whatever limits the others have.
+local function enter(keys, token, ends)
+    redis.call('ZADD', keys.sharers, ends, token)
+    return redis.call('ZPOPMIN', keys.gaps)[1] or redis.call('ZCARD', keys.sharers) - 1
 end
 
--- Keep a slot for one that is to hold the lock, and return it; -1 if it has no limit. Who has its turn keeps one
--- before it asks: others with a larger limit may come in meanwhile.
-local function slot_for(keys, token, limit)
-    if limit == '-' then
-        return -1
-    end
-    local kept = redis.call('ZSCORE', keys.slots, token)
-    if kept then
-        return tonumber(kept)
-    end
-    local slot = lowest_slot(keys)
-    redis.call('ZADD', keys.slots, slot, token)
-    return slot
+-- It is to come in when it asks, within a second. Its slot is kept: others with a larger limit may come in meanwhile.
+local function give_turn(keys, token, now)
+    local slot = enter(keys, token, now + TURN_MS)
+    redis.call('HSET', keys.places, turn_of(token), slot)
 end
 
 -- The lock is free or shared: give those at the head of the line that fit their turn, and wake them. Returns false if
@@ -118,8 +111,7 @@ local function admit(keys, now, number, me)
             wake(keys.waiters, head)
             return false
         elseif is_alive then
-            redis.call('ZADD', keys.sharers, now + TURN_MS, head)
-            slot_for(keys, head, limit)
+            give_turn(keys, head, now)
             number = number + 1
             if head ~= me then
                 wake(keys.waiters, head)
@@ -133,28 +125,31 @@ local function admit(keys, now, number, me)
     return number, false
 end
 
--- Have the mark end with the longest of the leases.
-local function set_mark(keys, now)
-    local left = tonumber(redis.call('ZRANGE', keys.sharers, 0, 0, 'REV', 'WITHSCORES')[2]) - now
+-- For how long the longest of the leases lasts, milliseconds; 0 if nobody holds the lock.
+local function longest_left(keys, now)
+    local ends = redis.call('ZRANGE', keys.sharers, 0, 0, 'REV', 'WITHSCORES')[2]
+    return ends and ends - now or 0
+end
+
+-- Have the group go on for so many milliseconds.
+local function go_on(keys, left)
     redis.call('SET', keys.lock, group_mark(), 'PX', left)
-    redis.call('PEXPIRE', keys.holder, left + RECORD_MS)
-    redis.call('PEXPIRE', keys.sharers, left + RECORD_MS)
-    redis.call('PEXPIRE', keys.places, left + RECORD_MS)
-    redis.call('PEXPIRE', keys.slots, left + RECORD_MS)
-    return left
+    for _, key in ipairs({keys.holder, keys.sharers, keys.places, keys.gaps}) do
+        redis.call('PEXPIRE', key, left + RECORD_MS)
+    end
 end
 
 local function end_group(keys)
-    redis.call('DEL', keys.lock, keys.sharers, keys.places, keys.slots)
+    redis.call('DEL', keys.lock, keys.sharers, keys.places, keys.gaps)
     redis.call('PEXPIRE', keys.holder, RECORD_MS)
 end
 
 -- Longer than the longest sleep of a waiter, milliseconds.
 local LONGEST_SLEEP_MS = 4000
 
--- Somebody has left: let the next come in, and shorten the mark if the longest lease was theirs.
+-- Somebody has left, and those whose lease is over are forgotten: let the next come in, and shorten the mark if the
+-- longest lease was theirs.
 local function settle(keys, now)
-    drop_expired(keys, now)
     local number = redis.call('ZCARD', keys.sharers)
     if number == 0 then
         end_group(keys)
@@ -164,21 +159,15 @@ local function settle(keys, now)
     if not number or number == 0 then
         return
     end
-    local before = redis.call('PTTL', keys.lock)
-    local left = set_mark(keys, now)
+    local before, left = redis.call('PTTL', keys.lock), longest_left(keys, now)
+    if left == before then
+        return
+    end
+    go_on(keys, left)
     if is_left and left < before and left < LONGEST_SLEEP_MS then
         -- Whoever wants the lock for itself sleeps until the end that the mark had before.
         wake(keys.waiters, redis.call('ZRANGE', keys.waiters, 0, 0)[1])
     end
-end
-
--- The last fencing token is in the record; the next is larger, over shared and exclusive grants alike.
-local function next_fencing_token(keys, now_us)
-    local last = string.match(redis.call('GET', keys.holder) or '', '^%S+ (%d+)')
-    if last and tonumber(last) >= tonumber(now_us) then
-        return string.format('%.0f', last + 1)
-    end
-    return now_us
 end
 
 -- One of the holders has left. If it was the one of which the record tells, it tells of another from now on.
@@ -189,7 +178,7 @@ local function describe_another(keys, gone)
     local place = described == gone and longest and redis.call('HGET', keys.places, longest)
     if place then
         local fencing_token, rest = string.match(place, '^%S+ (%d+) (.*) %d+$')
-        local text = group_mark() .. ' ' .. last .. ' ' .. rest .. ' ' .. fencing_token
-        redis.call('SET', keys.holder, text, 'KEEPTTL')
+        record = group_mark() .. ' ' .. last .. ' ' .. rest .. ' ' .. fencing_token
+        redis.call('SET', keys.holder, record, 'KEEPTTL')
     end
 end
