@@ -11,6 +11,7 @@ call down to what all parts share; each imports only what stands below it:
 * ``batch/`` a whole canvas under one lock
 * ``task/`` one run, from taking the lock to releasing it
 * ``worker/`` what the worker's parent does for the locks of its children
+* ``limits.py`` how many may hold a lock, changed by an operator while the system runs
 * ``publishing/`` with `lock_scope`: an equal call that waits or runs is not published twice
 * ``conflicts/`` a task cannot begin
 * ``pending/`` one more run, later

@@ -9,6 +9,9 @@ from .errors import ConfigurationError
 #: Milliseconds; Redis refuses expiries that overflow its 64-bit clock, and nobody waits a thousand years.
 MAXIMUM_MS = 1000 * 365 * 24 * 3600 * 1000
 
+#: As users give one.
+Duration = float | timedelta
+
 #: Where Redis counts its time from.
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 

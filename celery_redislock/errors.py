@@ -57,6 +57,8 @@ class LockBusy(RedislockError):
         super().__init__(name, self.holder.as_dict() if self.holder else None, retry_after)
 
     def __str__(self) -> str:
+        if self.holder is not None and self.holder.is_pause:
+            return f"lock {self.name!r} is busy ({self.holder}); try again when that has ended"
         held_by = f" (held by: {self.holder})" if self.holder else ""
         return f"lock {self.name!r} is busy{held_by}; try again later or wait longer for it"
 

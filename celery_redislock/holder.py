@@ -11,6 +11,8 @@ from typing import Any
 
 #: Name in a holder's metadata of its place in a distributed trace, https://www.w3.org/TR/trace-context/.
 TRACEPARENT = "traceparent"
+#: Name of who has paused the lock, where that is what keeps others out, and nobody holds it.
+PAUSED_BY = "paused_by"
 
 
 def holder_metadata(task: str, id: str | None = None) -> dict[str, str]:  # noqa: A002 - the word in Redis
@@ -31,6 +33,9 @@ class Holder:
     Another program that takes the lock with ``SET NX PX`` says nothing of itself. Then only `lease_left` is
     known, and the other fields are empty.
 
+    Where nobody holds the lock, but an operator has paused it, `is_pause` is true: `metadata` has
+    ``paused_by``, and ``until`` and ``note`` where they were given; `lease_left` lasts until that end.
+
     Attributes:
         metadata: What the holder said of itself, text to text: ``task``, ``id``, ``host``, ``pid``; with
             `redislock_traces` also ``traceparent``, which ``str()`` leaves out.
@@ -45,6 +50,16 @@ class Holder:
     lease_left: float | None = None
     fencing_token: int | None = None
     slot: int | None = None
+
+    @property
+    def is_pause(self) -> bool:
+        """Whether nobody holds the lock, and it is paused."""
+        return PAUSED_BY in self.metadata
+
+    @property
+    def in_the_way(self) -> str:
+        """What keeps others out, for the end of a sentence: the holder, or the pause."""
+        return str(self) if self.is_pause else f"held by: {self}"
 
     def as_dict(self) -> dict[str, Any]:
         """Return the same facts as plain JSON types."""
@@ -69,7 +84,12 @@ class Holder:
         )
 
     def __str__(self) -> str:
-        return ", ".join(self._facts())
+        return self._pause() if self.is_pause else ", ".join(self._facts())
+
+    def _pause(self) -> str:
+        said = self.metadata
+        until = f" until {said['until']}" if "until" in said else ""
+        return f"paused by {said[PAUSED_BY]}{until}" + (f": {said['note']}" if "note" in said else "")
 
     def _facts(self) -> list[str]:
         said = [f"{key} {value}" for key, value in self.metadata.items() if key != TRACEPARENT]

@@ -84,7 +84,7 @@ class Conflict:
     def reason(self) -> str:
         """What happened and where to look, as one sentence for a result or a log."""
         return (
-            f"lock {self.lock_name!r} is busy, held by: {self.holder}; "
+            f"lock {self.lock_name!r} is busy, {self.holder.in_the_way}; "
             f"`celery -A APP locks show {self.lock_name}` shows it"
         )
 

@@ -9,6 +9,7 @@ cluster. Other folders use the names below and ``companion.py``, never the modul
 * ``group_lease.py`` one lease that several processes hold until the last of them has ended
 * ``companion.py`` what a feature keeps beside a lock: its key, its scripts, errors translated
 * ``inspection.py`` who holds what; giving back for a process that is dead
+* ``limits.py`` what an operator sets for a lock while it is in use
 * ``server_fitness.py`` whether the servers are fit to keep locks
 * ``rights.py`` which commands their user may not run
 * ``lease/`` what this process believes of a lock
@@ -27,10 +28,12 @@ from .lease.loss import Loss
 from .lease.per_client import renewed_here
 from .lease.setup import Setup, words_of
 from .lease.terms import Terms
+from .limits import Limits
 from .lock import RedisLock
 from .locks import RedisLocks
 from .protocol import holder_record
 from .protocol.exclusive import Inspection, WaiterSeen
+from .protocol.limit import Limit
 from .transport.clients import Client, reaches, store_of
 from .transport.cluster import ClusterAddress
 from .transport.redis_errors import meaning_of
@@ -43,6 +46,8 @@ __all__ = [
     "ClusterAddress",
     "Inspection",
     "Left",
+    "Limit",
+    "Limits",
     "Loss",
     "Member",
     "ReleaseOutcome",

@@ -23,7 +23,7 @@ from functools import partial
 from types import TracebackType
 from weakref import ReferenceType, ref
 
-from ..durations import to_ms
+from ..durations import Duration, to_ms
 from ..errors import ConfigurationError, LockBusy, LockLost, StoreUnavailable
 from ..holder import Holder
 from .inspection import inspect
@@ -33,7 +33,7 @@ from .lease.lease import Lease, now
 from .lease.loss import FREE_AT_RELEASE, FREE_AT_RENEWAL, could_not_be_renewed, refused
 from .lease.setup import Setup, words_of
 from .lease.shared_verbs import SharedVerbs, was_done
-from .lease.terms import Duration, Terms, terms_of
+from .lease.terms import Terms, terms_of
 from .lease.verbs import LockVerbs
 from .lease.waiting import Waiter, leave
 from .protocol import exclusive, holder_record
@@ -454,7 +454,7 @@ class RedisLock:
         return False
 
     def locked(self) -> bool:
-        """Ask Redis whether anyone holds the lock: whether who wants it alone would be refused."""
+        """Ask Redis whether the lock is held or paused: whether who wants it alone would be refused."""
         return self._verbs.exists()
 
     def owned(self) -> bool:
@@ -465,7 +465,7 @@ class RedisLock:
     def holder(self) -> Holder | None:
         """Ask Redis who holds the lock, or None if nobody does. Of several: who has held it for longest."""
         seen = inspect(self._verbs.store, self.lock_name)
-        return seen.holder if seen else None
+        return seen.holder if seen and not seen.is_paused else None
 
     def holders(self) -> list[Holder]:
         """Ask Redis for all who hold the lock, the longest first."""

@@ -14,11 +14,10 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from types import TracebackType
 
-from ..durations import to_ms
+from ..durations import Duration, to_ms
 from ..errors import ConfigurationError, LockBusy, LockLost, StoreUnavailable
 from .lease.holding import chain_loss
 from .lease.lease import now
-from .lease.terms import Duration
 from .lock import ONCE_MORE_S, RedisLock
 from .protocol import exclusive
 from .transport.clients import store_of

@@ -95,8 +95,8 @@ def _all(provider: LockProvider) -> Any:
 
 
 def _is_of_a_task(seen: Inspection) -> bool:
-    # A beat leads for as long as it lives: that says nothing of how long locks are held.
-    return seen.holder.metadata.get("role") != "leader"
+    # A beat leads for as long as it lives: that says nothing of how long locks are held. A pause is no hold.
+    return seen.holder.metadata.get("role") != "leader" and not seen.is_paused
 
 
 def _task_of(seen: Inspection) -> str:

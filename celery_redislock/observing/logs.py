@@ -52,7 +52,7 @@ def _released(event: Released) -> None:
 
 def _waiting(event: Waiting) -> None:
     logger.debug(
-        "Task %s[%s] waits for lock %r, held by: %s", *_run(event), event.holder, extra=_extra(event)
+        "Task %s[%s] waits for lock %r, %s", *_run(event), event.holder.in_the_way, extra=_extra(event)
     )
 
 

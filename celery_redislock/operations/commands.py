@@ -14,6 +14,7 @@ from types import TracebackType
 import click
 from celery.bin.base import CeleryCommand, handle_preload_options
 
+from .. import limits
 from ..config.all_off import is_off
 from ..config.provider import LockProvider, provider_of
 from ..doctor.configuration import Configuration
@@ -30,6 +31,7 @@ from ..plugin import install
 from ..publish_lock.record import PublishLock
 from . import diagnosis
 from . import exporter as exporting
+from .formats import printable
 from .periods import period_s
 from .rendering import LockView, table_of
 from .usual import Usual
@@ -98,21 +100,70 @@ def list_(context: click.Context, as_json: bool) -> None:
 def show(context: click.Context, name: str, as_json: bool) -> None:
     """Show who holds the lock NAME (with or without its prefix), and how long its lease lasts.
 
-    Exit status: 0 it is held, 1 it is free, 2 Redis could not be asked.
+    Exit status: 0 it is held, 1 nobody holds it, 2 Redis could not be asked.
     """
     with _errors_for_people():
         provider = _provider(context)
         key, store = _key(provider, name), store_of(provider.client)
         seen, now = inspect(store, key), server_time(store, key)
         usual = _usual(context)
+        if seen is None:
+            view = LockView.of_free(limits.get(context.obj.app, key))
+        else:
+            view = LockView.of(seen, usual, now)
         view = replace(
-            LockView(key, None) if seen is None else LockView.of(seen, usual, now),
+            view,
             members=members_in_flight(provider.client, key),
             waiting=PublishLock(provider.client, key).waiting(),
             conflicts=usual.conflicts_at(key),
         )
         _say(context, json.dumps(view.as_dict()) if as_json else view.text())
-    if view.seen is None:
+    if view.seen is None or view.seen.is_paused:
+        context.exit(_FREE)
+
+
+@locks.command(cls=CeleryCommand)
+@click.argument("name")
+@click.argument("number", metavar="[N]", required=False, type=click.IntRange(min=1))
+@click.option("--pause", "is_pause", is_flag=True, help="Let nobody take the lock, alone or shared.")
+@click.option("--reset", "is_reset", is_flag=True, help="Let the limit of each task count again.")
+@click.option("--for", "for_s", callback=period_s, help="For how long: 30s, 5m, 2h, 1d.")
+@click.option("--note", help="Why, for those who meet the limit.")
+@as_json
+@click.pass_context
+def limit(
+    context: click.Context,
+    name: str,
+    number: int | None,
+    is_pause: bool,
+    is_reset: bool,
+    for_s: float | None,
+    note: str | None,
+    as_json: bool,
+) -> None:
+    """Let at most N share the lock NAME, or nobody take it; without N print what is set.
+
+    It counts in place of the limits of the tasks, until it ends or is reset. Who holds the lock keeps it.
+
+    Exit status: 0 done, or a limit is set; 1 none is set; 2 Redis could not be asked.
+    """
+    is_set = number is not None or is_pause
+    if (number is not None) + is_pause + is_reset > 1:
+        raise click.UsageError("give one of N, --pause and --reset")
+    if not is_set and (for_s is not None or note is not None):
+        raise click.UsageError("--for and --note go with N or --pause")
+    app = context.obj.app
+    with _errors_for_people():
+        key = _key(_provider(context), name)
+        if is_pause:
+            found = limits.pause(app, key, for_s, note or "")
+        elif number is not None:
+            found = limits.set(app, key, number, for_s, note or "")
+        else:
+            found = limits.reset(app, key) if is_reset else limits.get(app, key)
+    text = json.dumps({"name": key, **found.as_dict()}) if as_json else f"{key}: {found}"
+    _say(context, printable(text))
+    if not is_reset and not found.is_set:
         context.exit(_FREE)
 
 
@@ -141,6 +192,11 @@ def release(context: click.Context, name: str, force: bool) -> None:
                 click.echo(f"{key}: already free, nothing done")
             return
         text = LockView.of(seen).text()
+        if seen.is_paused:
+            raise click.ClickException(
+                f"{text}\nNobody holds it, so nothing was done. To end the pause, use "
+                f"`celery -A APP locks limit {key} --reset`."
+            )
         if not seen.is_kept and not force:
             raise click.ClickException(
                 f"{text}\nThe holder may be alive, so nothing was done. Use --force to take the lock from it."
@@ -151,6 +207,8 @@ def release(context: click.Context, name: str, force: bool) -> None:
         observing.close()
         what = "kept for its min_hold; released" if seen.is_kept else "taken from its holder"
         whose = ", the next waiter has it" if seen.waiters else ""
+        if seen.limit is not None and seen.limit.paused:
+            whose = ", and it stays paused"
         click.echo(f"{text}\n{key}: {what}{whose}")
 
 

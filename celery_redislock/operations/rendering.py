@@ -8,7 +8,7 @@ from datetime import datetime
 from sys import intern
 from typing import Any
 
-from ..engine import Inspection, WaiterSeen
+from ..engine import Inspection, Limit, WaiterSeen
 from ..holder import Holder
 from ..observing.statistics import LastConflict
 from . import table
@@ -21,11 +21,15 @@ _COLUMNS = (
     table.Column("held"),
     table.Column("usually"),
     table.Column("lease left"),
+    table.Column("holders"),
     table.Column("waiters", is_number=True),
     table.Column("task", share=1),
     table.Column("host/pid", share=1),
     table.Column("lock", share=2),
 )
+
+#: The column that is left out where each lock has one holder, and what it then has.
+_HOLDERS, _ONE = 3, "1"
 
 #: What a mark in a column means.
 _HELD_TOO_LONG = f"held{table.MARK}        more than 3 times as long as 99 % of the task's runs: it may hang"
@@ -38,13 +42,14 @@ class LockView:
 
     Attributes:
         name: The Redis key.
-        seen: Who holds it, and who waits; None when it is free.
+        seen: Who holds it, or that it is paused, and who waits; None when it is free.
         members: The metadata of each member in flight, when a batch holds it.
         waiting: Who has published a call that has not begun yet (`lock_scope`); None when nobody has.
         now: The time by the clock of the Redis server; None: not known.
         hold: For how long the holder's task usually holds it; None: not known.
         lease_s: The `lock_ttl` of the holder's task, seconds; None: not known.
         conflicts: The last calls that found it busy, the newest first.
+        limit: What an operator has set for it; None: nothing.
     """
 
     name: str
@@ -55,18 +60,25 @@ class LockView:
     hold: Hold | None = None
     lease_s: float | None = None
     conflicts: Sequence[LastConflict] = ()
+    limit: Limit | None = None
 
     @classmethod
     def of(cls, seen: Inspection, usual: Usual | None = None, now: datetime | None = None) -> LockView:
         """Return the view of a lock that is held."""
         if usual is None:
-            return cls(seen.name, seen)
+            return cls(seen.name, seen, limit=seen.limit)
         task = seen.holder.metadata.get("task", "")
-        return cls(seen.name, seen, now=now, hold=usual.hold_of(task), lease_s=usual.lease_s_of(task))
+        hold, lease_s = usual.hold_of(task), usual.lease_s_of(task)
+        return cls(seen.name, seen, now=now, hold=hold, lease_s=lease_s, limit=seen.limit)
+
+    @classmethod
+    def of_free(cls, limit: Limit) -> LockView:
+        """Return the view of a lock that nobody holds."""
+        return cls(limit.name, None, limit=limit if limit.is_set else None)
 
     @property
     def held_s(self) -> float | None:
-        """For how long it has been held, seconds; None: not known."""
+        """For how long it has been held, or paused, seconds; None: not known."""
         if self.now is None or self.seen is None or self.seen.holder.since is None:
             return None
         return max((self.now - self.seen.holder.since).total_seconds(), 0.0)
@@ -81,7 +93,7 @@ class LockView:
     @property
     def is_lease_in_doubt(self) -> bool:
         """Whether the lease never ends, or was not renewed when it should have been."""
-        if self.seen is None or self.seen.is_kept:
+        if self.seen is None or self.seen.is_kept or self.seen.is_paused:
             return False
         left_s = self.seen.holder.lease_left
         return left_s is None or (self.lease_s is not None and left_s < SELDOM_LEFT * self.lease_s)
@@ -91,12 +103,16 @@ class LockView:
         name = printable(self.name)
         if self.seen is None:
             lines = [f"{name}: free"]
+            if self.limit is not None:
+                lines.append(_limit_line(self.limit))
         else:
-            lines = [f"{name}: held"]
+            lines = [f"{name}: {'paused' if self.seen.is_paused else 'held'}"]
             lines += [f"  {label:<14} {value}" for label, value in self._values().items()]
+            if self.limit is not None:
+                lines.append(_limit_line(self.limit))
             lines += map(_sharer_line, self.seen.holders if self.seen.is_shared else ())
             lines += map(_member_line, self.members)
-            lines += [_waiter_line(waiter, self.now) for waiter in self.seen.line]
+            lines += [_waiter_line(*each, self.now) for each in enumerate(self.seen.line, 1)]
         if self.waiting is not None:
             lines.append(f"{name}: published and not begun: {printable(str(self.waiting))}")
         lines += _conflict_lines(self.conflicts)
@@ -104,15 +120,19 @@ class LockView:
 
     def as_dict(self) -> dict[str, Any]:
         """Return all that is known as JSON types."""
-        known: dict[str, Any] = {"name": self.name, "held": self.seen is not None}
+        is_held = self.seen is not None and not self.seen.is_paused
+        known: dict[str, Any] = {"name": self.name, "held": is_held}
         if self.seen is not None:
             known |= {"kept": self.seen.is_kept, "waiters": self.seen.waiters, **self.seen.holder.as_dict()}
             if self.seen.is_shared:
                 known["holders"] = [holder.as_dict() for holder in self.seen.holders]
+                known["places"] = self.seen.places
                 known["places_kept"] = self.seen.kept
             known["line"] = [waiter.as_dict() for waiter in self.seen.line]
             if self.members:
                 known["members"] = [dict(member) for member in self.members]
+        if self.limit is not None:
+            known["limit"] = self.limit.as_dict()
         if self.waiting is not None:
             known["waiting_to_begin"] = self.waiting.metadata["id"]
         if self.hold is not None:
@@ -127,6 +147,8 @@ class LockView:
         """Return label and value of all that is known of the holder; its metadata first."""
         if self.seen is None:
             return {}
+        if self.seen.is_paused:
+            return {"waiters": str(self.seen.waiters)}
         holder = self.seen.holder
         values = {printable(label): printable(value) for label, value in holder.metadata.items()}
         values["since"] = holder.since.isoformat(timespec="seconds") if holder.since else _UNKNOWN
@@ -143,7 +165,8 @@ class LockView:
             values["kept"] = "its run has ended; lock_min_hold keeps it busy"
         values["fencing token"] = str(holder.fencing_token or _UNKNOWN)
         if self.seen.is_shared:
-            values["holders"] = str(len(self.seen.holders))
+            values["holders"] = _holders(self.seen)
+            values["slots used"] = _slots(self.seen.holders)
             values["kept places"] = str(self.seen.kept)
         values["waiters"] = str(self.seen.waiters)
         return values
@@ -164,7 +187,10 @@ def table_of(views: Iterable[LockView], prefix: str, width: int | None) -> Itera
     for place, (_, _, name, *cells) in enumerate(rows):
         rows[place] = (*cells, _without(prefix, name) if is_cut else name)
     last = table.Column(f"lock ({prefix}...)", share=2) if is_cut else _COLUMNS[-1]
-    yield from table.lines((*_COLUMNS[:-1], last), rows, width)
+    columns: Sequence[table.Column] = (*_COLUMNS[:-1], last)
+    if all(row[_HOLDERS] == _ONE for row in rows):
+        columns, rows = _without_holders(columns), list(map(_without_holders, rows))
+    yield from table.lines(columns, rows, width)
     if any(row[0].endswith(table.MARK) for row in rows):
         yield _HELD_TOO_LONG
     if any(row[2].endswith(table.MARK) for row in rows):
@@ -175,6 +201,30 @@ def _without(prefix: str, name: str) -> str:
     """Return a name without its prefix, unless it would be taken for another one."""
     rest = name.removeprefix(prefix)
     return name if rest.startswith(prefix) else rest
+
+
+def _without_holders(row: Sequence[Any]) -> tuple[Any, ...]:
+    return (*row[:_HOLDERS], *row[_HOLDERS + 1 :])
+
+
+def _holders(seen: Inspection) -> str:
+    """Return how many hold a lock, and of how many: ``3 of 10``; ``paused`` where nobody does."""
+    if seen.is_paused:
+        return "paused"
+    if not seen.is_shared:
+        return _ONE
+    count = len(seen.holders) + seen.kept if not seen.is_kept else seen.kept
+    return str(count) if seen.places is None else f"{count} of {seen.places}"
+
+
+def _slots(holders: Iterable[Holder]) -> str:
+    numbers = sorted(holder.slot for holder in holders if holder.slot is not None)
+    return ", ".join(map(str, numbers)) or _UNKNOWN
+
+
+def _limit_line(limit: Limit) -> str:
+    """Return what an operator has set."""
+    return f"  limit          {printable(str(limit))}"
 
 
 def _row(view: LockView, seen: Inspection) -> tuple[Any, ...]:
@@ -190,6 +240,7 @@ def _row(view: LockView, seen: Inspection) -> tuple[Any, ...]:
         _cell(None if held_s is None else duration(held_s), is_marked=view.is_held_too_long),
         _typical(view.hold),
         _cell(_lease_left(left_s, is_kept=seen.is_kept), is_marked=view.is_lease_in_doubt),
+        intern(_holders(seen)),
         str(seen.waiters),
         intern(printable(metadata.get("task", _UNKNOWN))),
         intern(printable(place or _UNKNOWN)),
@@ -223,15 +274,15 @@ def _member_line(metadata: Mapping[str, Any]) -> str:
     return f"  in flight      {printable(member)}"
 
 
-def _waiter_line(waiter: WaiterSeen, now: datetime | None) -> str:
-    """Return who stands in line, and for how long."""
+def _waiter_line(place: int, waiter: WaiterSeen, now: datetime | None) -> str:
+    """Return who stands in line, at which place, and for how long."""
     facts = dict(waiter.metadata)
     task, host = facts.get("task"), facts.get("host", _UNKNOWN)
     who = (
         f"{task}[{facts.get('id', _UNKNOWN)}] on {host}" if task else ", ".join(map(" ".join, facts.items()))
     )
     long = "" if now is None else f", for {duration((now - waiter.since).total_seconds())}"
-    return f"  waits          {printable(who or 'an unknown waiter')}{long}"
+    return f"  {f'waits {place}.':<14} {printable(who or 'an unknown waiter')}{long}"
 
 
 def _conflict_lines(conflicts: Iterable[LastConflict]) -> Iterator[str]:

@@ -25,7 +25,7 @@ from celery_redislock.config.client import client_from_url
 from celery_redislock.config.options import OPTIONS, POLICIES, Option
 from celery_redislock.config.settings import SETTINGS, Setting
 from celery_redislock.config.urls import SCHEMES
-from celery_redislock.engine import Inspection, Member
+from celery_redislock.engine import Inspection, Limit, Limits, Member
 from celery_redislock.engine.companion import Index
 from celery_redislock.engine.lease.shared_verbs import SharedVerbs
 from celery_redislock.engine.lease.verbs import LockVerbs
@@ -270,12 +270,14 @@ def test_each_field_of_the_json_is_told() -> None:
         waiting=Holder({"id": "another"}),
         hold=Hold(1.0, 2.0, 3.0),
         conflicts=[LastConflict(datetime.now(timezone.utc), "k", "late", "one", "here", "skip")],
+        limit=Limit("k", 3),
     )
     known = json.loads(json.dumps(view.as_dict()))
 
     fields = re.findall(r"^\| `(\w+)` \| (?:\w+ or null|\w+) \| ", text_of("commands"), re.M)
 
     assert fields == list(known)
+    assert known["limit"].keys() <= set(re.findall(r"`(\w+)`", text_of("commands")))
     assert known["last_conflicts"][0].keys() <= set(re.findall(r"`(\w+)`", text_of("commands")))
 
 
@@ -322,6 +324,7 @@ def with_every_feature(client: redis.Redis, name: str) -> Iterator[None]:
     client.flushall()
     sharers = [RedisLock(client, name, limit=2) for _ in range(2)]
     assert all(sharer.acquire() for sharer in sharers)
+    Limits(client, name).set(1, 60_000, "ann", "")
     # A third waits, and does not fit beside one.
     SharedVerbs(store_of(client), name, 0, Words(1)).acquire(TOKEN, 30_000, 5_000, "{}")
     yield

@@ -14,11 +14,12 @@ from hypothesis import assume
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from celery_redislock.engine import Limits
 from celery_redislock.engine.lease.lease import now
 from celery_redislock.engine.lease.shared_verbs import SharedVerbs
 from celery_redislock.engine.lease.verbs import LockVerbs
 from celery_redislock.engine.protocol.exclusive import Granted, Released
-from celery_redislock.engine.protocol.keys import GROUP_MARK, group_keys_of, keys_of
+from celery_redislock.engine.protocol.keys import GROUP_MARK, PAUSED, group_keys_of, keys_of
 from celery_redislock.engine.protocol.shared import Words
 from celery_redislock.engine.transport.clients import store_of
 
@@ -29,6 +30,8 @@ TTL_MS, PATIENCE_MS, LONGEST_S = 120_000, 100_000, 50.0
 WRITER, ANY = 0, -1
 KINDS = (WRITER, WRITER, ANY, ANY, 1, 2, 3)
 ACTORS = 6
+#: What an operator sets in place of a number.
+PAUSE = 0
 
 
 @dataclass
@@ -69,6 +72,10 @@ class SharingMachine(RuleBasedStateMachine):
         self.has_looked = False
         #: Who was granted a place while somebody had its turn, by the token of that one.
         self.came_behind: dict[str, set[str]] = {}
+        #: What an operator has set: `PAUSE`, a number, or nothing; and who had its turn when that came.
+        self.limit: int | None = None
+        self.largest_limit = 0
+        self.in_turn: set[str] = set()
         self.began = time.monotonic()
 
     def teardown(self) -> None:
@@ -219,30 +226,42 @@ class SharingMachine(RuleBasedStateMachine):
     def _came_in(self, actor: Actor, granted: Granted, ahead: list[str], others: list[Actor]) -> None:
         assert granted.fencing_token > self.largest, "a fencing token did not grow"
         self.largest = granted.fencing_token
+        assert self.limit != PAUSE or actor.token in self.in_turn, "somebody came in while it was paused"
         if actor.kind == WRITER:
             assert not others, "a writer came in beside others"
         else:
             assert all(other.kind != WRITER for other in others), "a reader came in beside a writer"
-        if actor.kind > 0:
+        limit = self.limit or actor.kind
+        if actor.kind != WRITER and limit > 0 and actor.token not in self.in_turn:
             # Whoever came in behind it, while it had its turn, has a larger limit.
             earlier = [one for one in others if one.token not in self.came_behind.get(actor.token, ())]
-            assert len(earlier) < actor.kind, "more than the limit hold it"
+            assert len(earlier) < limit, "more than the limit hold it"
+        if actor.kind > 0:
             assert granted.slot is not None
-            assert granted.slot < actor.kind, "it has a slot beyond the limit"
+            assert granted.slot < max(actor.kind, self.largest_limit), "it has a slot beyond the limit"
             assert granted.slot not in [one.slot for one in others], "two have one slot"
             actor.slot = granted.slot
         # Those who were ahead have come in, too, or are dead.
-        left = {token.decode() for token in self.client.zrange(self.keys.waiters, 0, -1)}
-        assert not left & set(ahead) - self.dead, "somebody was overtaken"
+        assert not set(self._line()) & set(ahead) - self.dead, "somebody was overtaken"
 
     def _ahead_of(self, actor: Actor) -> list[str]:
-        line = [token.decode() for token in self.client.zrange(self.keys.waiters, 0, -1)]
+        line = self._line()
         if actor.token in line:
             return line[: line.index(actor.token)]
         has_its_turn = self.client.get(self.keys.lock) == actor.token.encode() or (
             self.client.zscore(self.group.sharers, actor.token) is not None
         )
         return [] if has_its_turn else line
+
+    def _line(self) -> list[str]:
+        """Who waits, first come first; not the pause before them."""
+        line = self.client.zrange(self.keys.waiters, 0, -1)
+        return [token.decode() for token in line if not token.startswith(PAUSED)]
+
+    def _all_turns(self) -> set[str]:
+        """Who has its turn, alone or beside others."""
+        turns = {token.decode() for token in [*self._turns(), self.client.get(self.keys.lock) or b""]}
+        return turns & {actor.token for actor in self.asking()}
 
     def _turns(self) -> list[bytes]:
         """Who has its turn beside those that share the lock."""
@@ -268,15 +287,51 @@ class SharingMachine(RuleBasedStateMachine):
             assert int(self.client.pttl(self.keys.lock)) > TTL_MS / 4, "the mark ends before a lease"
         if writers:
             assert owner in {token.encode() for token in writers}
-        assert all(self.client.ttl(key) != -1 for key in (self.keys.lock, *self.group, self.keys.waiters))
+        keys = {self.keys.lock, *self.group, self.keys.waiters}
+        if self.limit is not None:
+            keys.remove(self.group.limit)
+        if self.limit == PAUSE:
+            keys -= {self.keys.lock, self.keys.waiters}
+        assert all(self.client.ttl(key) != -1 for key in keys), "something stays for ever"
 
     @invariant()
     def nobody_who_fits_is_left_in_line(self) -> None:
         """Whoever asks or leaves lets in all that fit."""
         owner = self.client.get(self.keys.lock)
-        head = self.client.zrange(self.keys.waiters, 0, 0)
-        if not self.has_looked or not head or owner != GROUP_MARK or head[0].decode() in self.dead:
+        line = self._line()
+        if not self.has_looked or not line or owner != GROUP_MARK or line[0] in self.dead:
             return
-        limit = self.client.hget(self.group.ways, head[0])
+        limit = self.client.hget(self.group.ways, line[0])
+        if self.limit == PAUSE or limit is None:
+            return
+        limit = b"%d" % self.limit if self.limit else limit
         inside = self.client.zcount(self.group.sharers, 2, "+inf")
-        assert limit is None or (limit != b"-" and inside >= int(limit)), "somebody who fits was not let in"
+        assert limit != b"-", "somebody who fits was not let in"
+        assert inside >= int(limit), "somebody who fits was not let in"
+
+
+class LimitedMachine(SharingMachine):
+    """The same, and an operator who changes the limit meanwhile."""
+
+    @rule(limit=st.sampled_from([PAUSE, None, None, 1, 2, 4]))
+    def change_the_limit(self, limit: int | None) -> None:
+        """An operator lets in fewer, more, nobody, or as many as the askers say."""
+        inside, line = self.believers(), self._line()
+        self.in_turn = self._all_turns()
+        limits = Limits(self.client, self.name)
+        if limit is None:
+            limits.reset("ann")
+        elif limit == PAUSE:
+            limits.pause(None, "ann", "")
+        else:
+            limits.set(limit, None, "ann", "")
+        self.limit, self.largest_limit, self.has_looked = limit, max(limit or 0, self.largest_limit), True
+        for actor in inside:
+            assert self.verbs_of(actor).is_held_with(actor.token), "a change put somebody out"
+        came = set(line) - set(self._line()) - self.dead
+        assert not (came and limit == PAUSE), "a pause let somebody in"
+        assert all(self.client.exists(self.keys.mailbox(token)) for token in came), (
+            "who came in was not woken"
+        )
+        is_free = not self.client.exists(self.keys.lock)
+        assert not is_free or not set(self._line()) - self.dead, "somebody who fits was not let in"

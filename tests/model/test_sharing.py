@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
@@ -11,11 +11,11 @@ import redis
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from celery_redislock.engine.protocol import exclusive, shared
+from celery_redislock.engine.protocol import exclusive, limit, shared
 from celery_redislock.engine.protocol.script import Script
 
 from ..mutants.scripts import gone_wrong, rewritten
-from .sharing import SharingMachine
+from .sharing import LimitedMachine, SharingMachine
 
 _SETTINGS = settings(
     max_examples=100,
@@ -28,7 +28,10 @@ _SETTINGS = settings(
 _FINDS = settings(_SETTINGS, phases=[Phase.generate], print_blob=False, max_examples=600, derandomize=True)
 
 SCRIPTS = [
-    value for module in (exclusive, shared) for value in vars(module).values() if isinstance(value, Script)
+    value
+    for module in (exclusive, shared, limit)
+    for value in vars(module).values()
+    if isinstance(value, Script)
 ]
 
 
@@ -45,26 +48,33 @@ def patience() -> Iterator[None]:
         yield
 
 
-def _play(client: redis.Redis, how: settings) -> None:
-    run_state_machine_as_test(lambda: SharingMachine(client), settings=how)
+def _play(
+    client: redis.Redis, how: settings, machine: Callable[[redis.Redis], SharingMachine] = SharingMachine
+) -> None:
+    run_state_machine_as_test(lambda: machine(client), settings=how)
 
 
 def test_readers_and_writers_keep_to_the_rules(client: redis.Redis) -> None:
     _play(client, _SETTINGS)
 
 
+def test_they_keep_to_the_rules_while_an_operator_changes_the_limit(client: redis.Redis) -> None:
+    _play(client, _SETTINGS, LimitedMachine)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_readers_and_writers_keep_to_the_rules_in_many_more_sequences(client: redis.Redis) -> None:
-    _play(client, settings(_SETTINGS, max_examples=1500, stateful_step_count=60))
+    for machine in (SharingMachine, LimitedMachine):
+        _play(client, settings(_SETTINGS, max_examples=1500, stateful_step_count=60), machine)
 
 
 #: What a script says, what it says when it breaks a promise, and what is found.
 _WRONG = {
     "a writer does not stop those behind it": (
         shared.ACQUIRE,
-        "elseif not is_anybody_ahead and fits(limit, count) then",
-        "elseif fits(limit, count) then",
+        "elseif not is_anybody_ahead and fits(for_all or limit, count) then",
+        "elseif fits(for_all or limit, count) then",
         "overtaken",
     ),
     "a limit counts one too few": (
@@ -95,7 +105,7 @@ _WRONG = {
         shared.RELEASE,
         "redis.call('ZADD', keys.gaps, slot, slot)",
         "",
-        "two have one slot",
+        "two have one slot|beyond the limit",
     ),
     "who leaves first ends it for all": (
         shared.RELEASE,
@@ -118,3 +128,32 @@ def test_the_model_finds_a_script_that_is_wrong(
 ) -> None:
     with gone_wrong(script, right, wrong), pytest.raises(BaseException, match=words):
         _play(client, _FINDS)
+
+
+#: The same, of what an operator changes.
+_WRONG_WITH_LIMITS = {
+    "to lower a limit evicts": (
+        limit.LIMIT,
+        "    settle(keys, now)\nend\nreturn 1",
+        "    local most = tonumber(number) or 99\n"
+        "    for _, token in ipairs(redis.call('ZRANGE', keys.sharers, most, -1)) do\n"
+        "        remove(keys, token)\n    end\n    settle(keys, now)\nend\nreturn 1",
+        "put somebody out",
+    ),
+    "to raise a limit wakes nobody": (
+        limit.LIMIT,
+        "    settle(keys, now)\nend\nreturn 1",
+        "end\nreturn 1",
+        "was not let in",
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("script", "right", "wrong", "words"), _WRONG_WITH_LIMITS.values(), ids=_WRONG_WITH_LIMITS
+)
+def test_the_model_finds_a_limit_that_is_wrong(
+    client: redis.Redis, script: Script, right: str, wrong: str, words: str
+) -> None:
+    with gone_wrong(script, right, wrong), pytest.raises(BaseException, match=words):
+        _play(client, _FINDS, LimitedMachine)

@@ -14,6 +14,7 @@ FILES = sorted(PACKAGE.rglob("*.lua"))
 #: Who sends scripts.
 _SENDERS = (
     "engine.protocol.exclusive",
+    "engine.protocol.limit",
     "engine.protocol.shared",
     "engine.group_lease",
     "publish_lock.record",

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from functools import lru_cache
 from typing import NamedTuple
 
-from ...durations import to_ms
+from ...durations import Duration, to_ms
 from ..transport.replication import replicas
 from .lease import first_ms
-
-Duration = float | timedelta
 
 #: Of a longer lease the record of the holder would be there for more than two minutes after a release: it
 #: lasts a minute longer than the lease, see ``fence.lua``.

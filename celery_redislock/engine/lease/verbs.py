@@ -12,7 +12,7 @@ import redis
 from ...errors import StoreUnavailable
 from ..protocol import exclusive, shared
 from ..protocol.exclusive import FORCE_RELEASE, Busy, Granted, Refused, Released
-from ..protocol.keys import GROUP_MARK, keys_of
+from ..protocol.keys import GROUP_MARK, PAUSED, keys_of
 from ..protocol.script import Question
 from ..transport.redis_errors import REDIS_ERRORS, translated, unavailable
 from ..transport.replication import NotReplicated
@@ -176,7 +176,7 @@ class LockVerbs:
         until = now() + CALL_S
         with translated(self.lock_name, FORCE_RELEASE.name):
             owner = self.store.call(exclusive.owner(self.keys))
-        if owner is None:
+        if owner in (None, PAUSED):
             return False
         if owner == GROUP_MARK:
             with translated(self.lock_name, FORCE_RELEASE.name):

@@ -18,6 +18,8 @@ from typing import Any, NamedTuple
 from ...holder import Holder
 from . import holder_record
 from .keys import GROUP_MARK, LockKeys
+from .limit import Limit
+from .limit import read as read_limit
 from .script import LOCK_SCRIPTS, Question, Script
 from .wire import Command
 
@@ -105,17 +107,19 @@ class WaiterSeen:
 
 @dataclass(frozen=True)
 class Inspection:
-    """A snapshot of a lock that is held.
+    """A snapshot of a lock that is held, or paused.
 
     Attributes:
         name: The Redis key.
-        holder: Who has it; of several, who has had it for longest.
+        holder: Who has it; of several, who has had it for longest; of none, the pause.
         waiters: How many wait for it.
         is_kept: It was released, and is only kept busy for its min_hold.
         line: Who waits, first come first: those that are believed alive among the first hundred.
         holders: All who have it, the longest first.
         is_shared: Others may come to have it too.
         kept: How many places count still, for their min_hold, that were given back.
+        limit: What an operator has set for it.
+        own_limit: The limit with which the last of those who share it came in; None: it has none.
     """
 
     name: str
@@ -126,6 +130,18 @@ class Inspection:
     holders: tuple[Holder, ...] = ()
     is_shared: bool = False
     kept: int = 0
+    limit: Limit | None = None
+    own_limit: int | None = None
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether nobody has it, and nobody may take it."""
+        return self.holder.is_pause
+
+    @property
+    def places(self) -> int | None:
+        """How many may share it, by what is set for all or else by who came in last; None: any number."""
+        return self.limit.limit if self.limit and self.limit.limit is not None else self.own_limit
 
 
 #: What a release answers when the lock was the caller's and nothing is pending.
@@ -305,29 +321,35 @@ def inspect(keys: LockKeys) -> Question:
 
 def inspected(name: str, reply: Any) -> Inspection | None:
     """Read the reply to `inspect` about the lock with this name; None: it is free."""
-    left_ms, description, waiters, is_kept, line, sharers = reply
+    left_ms, description, waiters, is_kept, line, sharers, record, is_paused = reply
     if left_ms == _FREE:
         return None
+    limit = read_limit(name, record) if record else None
     arrivals = zip(line[::2], line[1::2], strict=True)
     in_line = tuple(_waiter(*each) for each in arrivals)
     places = [_place(*sharers[at : at + 4]) for at in range(0, len(sharers), 4)]
     if not places:
         holder = holder_record.read(description, left_ms)
-        return Inspection(name, holder, waiters, bool(is_kept), in_line, (holder,))
+        alone = () if is_paused else (holder,)
+        return Inspection(name, holder, waiters, bool(is_kept), in_line, alone, limit=limit)
     held = [place for place in places if not place.is_kept]
     holders = tuple(place.holder for place in sorted(held or places, key=_number_of))
-    return Inspection(name, holders[0], waiters, not held, in_line, holders, True, len(places) - len(held))
+    own_limit = max(places, key=_number_of).limit
+    kept = len(places) - len(held)
+    return Inspection(name, holders[0], waiters, not held, in_line, holders, True, kept, limit, own_limit)
 
 
 class _Place(NamedTuple):
     holder: Holder
     is_kept: bool
+    limit: int | None
 
 
 def _place(left_ms: int, is_kept: int, place: bytes, description: bytes) -> _Place:
-    slot, _, limit = place.partition(b"/")
-    number = None if limit == b"-" else int(slot)
-    return _Place(replace(holder_record.read(description, left_ms), slot=number), bool(is_kept))
+    """Read one of those who share a lock; its place is ``<slot>/<limit>``, of any number ``<slot>/-``."""
+    slot, _, of = place.partition(b"/")
+    number, limit = (None, None) if of == b"-" else (int(slot), int(of))
+    return _Place(replace(holder_record.read(description, left_ms), slot=number), bool(is_kept), limit)
 
 
 def _number_of(place: _Place) -> int:

@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from json.encoder import encode_basestring_ascii
 
 from ...errors import ConfigurationError
-from ...holder import Holder
+from ...holder import PAUSED_BY, Holder
 
 #: Returns a text as it stands in the metadata.
 quoted = encode_basestring_ascii
@@ -65,10 +65,12 @@ def read(description: bytes, lease_left_ms: int) -> Holder:
     lease_left = lease_left_ms / 1000 if lease_left_ms >= 0 else None
     if not description:
         return Holder(lease_left=lease_left)
-    number, since_ms, metadata = description.decode().split(" ", 2)
+    number, since_ms, text = description.decode().split(" ", 2)
+    metadata = read_metadata(text)
     return Holder(
-        metadata=read_metadata(metadata),
+        metadata=metadata,
         since=datetime.fromtimestamp(int(since_ms) / 1000, timezone.utc),
         lease_left=lease_left,
-        fencing_token=int(number),
+        # Where the lock is paused it is the number of the last grant.
+        fencing_token=None if PAUSED_BY in metadata else int(number),
     )

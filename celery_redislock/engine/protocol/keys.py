@@ -44,7 +44,7 @@ class LockKeys(NamedTuple):
     def inspected(self) -> tuple[bytes, ...]:
         """The keys that tell who has the lock, and who waits for it."""
         group = group_keys_of(self)
-        return self.lock, self.holder, self.waiters, self.seen, group.sharers, group.places
+        return self.lock, self.holder, self.waiters, self.seen, group.sharers, group.places, group.limit
 
     @property
     def shared(self) -> tuple[bytes, bytes, bytes, bytes]:
@@ -76,8 +76,11 @@ class GroupKeys(NamedTuple):
     places: bytes
     gaps: bytes
     ways: bytes
+    limit: bytes
 
 
+#: What the lock's key holds while it is paused and nobody holds it: see `pause_mark` in ``turn.lua``.
+PAUSED = b"see:redislock.limit:it-is-paused"
 #: What the lock's key holds while several hold the lock: see ``scripts/shared/group.lua``.
 GROUP_MARK = b"see:redislock.sharers:and:places"
 

@@ -78,7 +78,7 @@ class Words:
 
     def leave(self, keys: LockKeys, token: str, asked_at: float, mark: str = "") -> Question:
         """Give up the place in line, or what was granted unseen; the next in line come in."""
-        return LEAVE, _asked(keys, mark or token)[:9], (token, number_of(asked_at))
+        return LEAVE, _asked(keys, mark or token)[:10], (token, number_of(asked_at))
 
     def release(
         self,

@@ -43,7 +43,8 @@ if waiting then
     end
 elseif ARGV[5] == '1' then
     local owner = redis.call('GET', KEYS[1])
-    if owner then
+    -- Nobody runs while the lock is paused: a message may wait for its end.
+    if owner and owner ~= pause_mark() then
         local record = description(redis.call('GET', KEYS[2]), owner)
         -- What is only kept for its min_hold is to keep out everybody.
         local is_kept = string.sub(owner, 33) == ':kept'

@@ -11,10 +11,12 @@ import redis
 
 from celery_redislock import RedisLock, StoreUnavailable
 from celery_redislock.beat.ledger import Ledger, Verdict
+from celery_redislock.engine import Limits
 from celery_redislock.engine.group_lease import STAY, Left, Member, members_in_flight
 from celery_redislock.engine.lease.shared_verbs import SharedVerbs
 from celery_redislock.engine.lease.verbs import LockVerbs
 from celery_redislock.engine.protocol.exclusive import Busy, Granted, Released
+from celery_redislock.engine.protocol.keys import PAUSED
 from celery_redislock.engine.protocol.shared import Words
 from celery_redislock.engine.transport.clients import store_of
 from celery_redislock.observing.statistics_record import Batch, StatisticsRecord
@@ -124,6 +126,14 @@ def release_early(full: Full) -> None:
     full.fills()
     assert full.released(token, min_hold_ms=60_000)
     assert full.client.get(full.name) == f"{token}:kept".encode()
+
+
+def release_of_a_paused_lock(full: Full) -> None:
+    token = full.held()
+    Limits(full.client, full.name).pause(None, "ann", "")
+    full.fills()
+    assert full.released(token)
+    assert full.client.get(full.name) == PAUSED
 
 
 def release_where_runs_are_wanted(full: Full) -> None:
@@ -324,6 +334,7 @@ WORKS = [
     release,
     release_to_a_waiter,
     release_early,
+    release_of_a_paused_lock,
     release_where_runs_are_wanted,
     release_of_what_is_lost,
     renew,
@@ -400,7 +411,22 @@ def count(full: Full) -> Callable[[], object]:
     return lambda: StatisticsRecord(full.client, "full:").add(Batch())
 
 
-REFUSED = [acquire, acquire_a_place_in_line, join, take, record, claim_of_a_run, claim, schedule, count]
+def limit(full: Full) -> Callable[[], object]:
+    return lambda: Limits(full.client, full.name).pause(None, "ann", "")
+
+
+REFUSED = [
+    acquire,
+    acquire_a_place_in_line,
+    join,
+    take,
+    record,
+    claim_of_a_run,
+    claim,
+    schedule,
+    count,
+    limit,
+]
 
 
 @pytest.mark.parametrize("what", REFUSED, ids=lambda what: what.__name__)

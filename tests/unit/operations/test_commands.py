@@ -118,3 +118,92 @@ def test_the_event_of_a_release_by_force_is_sent_before_the_command_ends(app: Ce
         "stuck-id",
         "worker2",
     )
+
+
+def test_a_limit_is_set_printed_and_reset(app: Celery) -> None:
+    assert (invoke(app, "limit", "api").exit_code, invoke(app, "limit", "api").stdout) == (
+        1,
+        "redislock:api: no limit is set\n",
+    )
+
+    made = invoke(app, "limit", "api", "3", "--for", "2h", "--note", "it is slow")
+    assert made.exit_code == 0
+    assert made.stdout.startswith("redislock:api: at most 3, set by ")
+    assert made.stdout.endswith(": it is slow\n")
+    assert invoke(app, "limit", "redislock:api").stdout == made.stdout
+    found = json.loads(invoke(app, "limit", "api", "--json").stdout)
+    assert found["name"] == "redislock:api"
+    assert (found["limit"], found["paused"], found["note"]) == (3, False, "it is slow")
+
+    assert "paused by" in invoke(app, "limit", "api", "--pause").stdout
+    assert invoke(app, "limit", "api", "--reset").exit_code == 0
+    assert invoke(app, "limit", "api").exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["0"], "0 is not in the range"),
+        (["many"], "'many' is not a valid integer"),
+        (["3", "--pause"], "give one of N, --pause and --reset"),
+        (["--pause", "--reset"], "give one of N, --pause and --reset"),
+        (["--for", "5m"], "--for and --note go with N or --pause"),
+        (["--reset", "--note", "why"], "--for and --note go with N or --pause"),
+        (["3", "--for", "5"], "'5' is no length of time"),
+        (["3", "--note", "n" * 201], "note must be a str of at most 200 characters"),
+    ],
+)
+def test_a_wrong_limit_is_refused(app: Celery, arguments: list[str], said: str) -> None:
+    refused = invoke(app, "limit", "api", *arguments)
+
+    assert refused.exit_code == 2
+    assert said in refused.stderr
+    assert invoke(app, "limit", "api").exit_code == 1
+
+
+def test_a_paused_lock_is_shown_as_one(app: Celery) -> None:
+    invoke(app, "limit", "api", "--pause", "--note", "a migration")
+
+    shown = invoke(app, "show", "api")
+    assert shown.exit_code == 1
+    assert shown.stdout.startswith("redislock:api: paused\n")
+    assert "a migration" in shown.stdout
+    assert json.loads(invoke(app, "show", "api", "--json").stdout)["held"] is False
+    assert any("paused" in line for line in invoke(app, "list").stdout.splitlines())
+    refused = invoke(app, "release", "api", "--force")
+    assert refused.exit_code == 1
+    assert "locks limit redislock:api --reset" in refused.stderr
+
+
+def test_a_held_lock_stays_paused_after_a_release_by_force(app: Celery, client: Any) -> None:
+    name = "redislock:api"
+    assert RedisLock(client, name, 30).acquire()
+    invoke(app, "limit", name, "--pause")
+
+    assert "paused by" in invoke(app, "show", name).stdout
+    assert invoke(app, "release", name, "--force").stdout.endswith("and it stays paused\n")
+    assert invoke(app, "show", name).stdout.startswith(f"{name}: paused\n")
+
+
+def test_a_limit_of_a_free_lock_is_shown(app: Celery) -> None:
+    invoke(app, "limit", "api", "3")
+
+    shown = invoke(app, "show", "api")
+    assert shown.exit_code == 1
+    assert shown.stdout.splitlines()[0] == "redislock:api: free"
+    assert "at most 3" in shown.stdout
+    assert json.loads(invoke(app, "show", "api", "--json").stdout)["limit"]["limit"] == 3
+
+
+def test_a_shared_lock_is_one_row_with_its_holders(app: Celery, client: Any) -> None:
+    holders = [RedisLock(client, "redislock:api", 30, limit=10) for _ in range(3)]
+    assert all(lock.acquire() for lock in holders)
+
+    rows = invoke(app, "list", COLUMNS="100").stdout.splitlines()
+    assert [line for line in rows if "3 of 10" in line]
+    assert max(map(width_of, rows)) <= 100
+    invoke(app, "limit", "api", "2")
+    assert any("3 of 2" in line for line in invoke(app, "list").stdout.splitlines())
+    shown = invoke(app, "show", "api").stdout
+    assert "slots used     0, 1, 2" in shown
+    assert shown.count("  holder  ") == 3

@@ -218,10 +218,10 @@ def test_those_who_wait_are_told_in_their_order() -> None:
     seen = LockView(KEY, Inspection(KEY, HOLDER, waiters=4, is_kept=False, line=line), now=now)
 
     assert [each for each in seen.text().splitlines() if each.startswith("  waits ")] == [
-        "  waits          load[an-id] on here, for 7.0 s",
-        "  waits          name a script, host there, for 7.0 s",
-        "  waits          an unknown waiter, for 7.0 s",
-        "  waits          \\x1b[2J[-] on -, for 7.0 s",
+        "  waits 1.       load[an-id] on here, for 7.0 s",
+        "  waits 2.       name a script, host there, for 7.0 s",
+        "  waits 3.       an unknown waiter, for 7.0 s",
+        "  waits 4.       \\x1b[2J[-] on -, for 7.0 s",
     ]
     assert json.loads(json.dumps(seen.as_dict()))["line"][1:3] == [
         {"metadata": {"name": "a script", "host": "there"}, "since": "2026-11-22T12:00:00+00:00"},

@@ -131,7 +131,7 @@ if not redis.call('ZRANK', waiters, token) then
     redis.call('ZADD', waiters, now_us, token)
     redis.call('HSET', seen, who_of(token), ARGV[4])
 end
-redis.call('PEXPIRE', waiters, QUEUE_TTL_MS)
+keep_line(waiters, now)
 if left >= 0 and left < sleep then
     sleep = left
 end

@@ -6,6 +6,7 @@
 -- KEYS[4]  seen     hash, token -> believed alive until, milliseconds; and who it is, see turn.lua
 -- KEYS[5]  sharers  sorted set, token -> end of its lease, of those who share the lock; see sharers.lua
 -- KEYS[6]  places   hash, token -> slot, fencing token, since, metadata, of these
+-- KEYS[7]  limit    string, what an operator has set for the lock; see limit.lua
 -- ARGV[1]  mark     what the lock holds while it is shared
 --
 -- maxmemory  only reads
@@ -14,7 +15,7 @@
 --          1 if it was released and is only kept for its min_hold,
 --          {arrival in microseconds, metadata, ... of the first that wait and are believed alive, in order},
 --          {lease left in milliseconds, 1 if it was released and is only kept, "<slot>/<limit>", description, ...
---          of those who share it}}
+--          of those who share it}, what an operator has set, 1 if it is paused and nobody has it}
 
 -- clock.lua
 -- turn.lua
@@ -50,8 +51,10 @@ end
 return {
     redis.call('PTTL', KEYS[1]),
     description(redis.call('GET', KEYS[2]), owner),
-    redis.call('ZCARD', KEYS[3]),
+    redis.call('ZCARD', KEYS[3]) - (first[1] and is_pause(first[1]) and 1 or 0),
     (owner and string.sub(owner, 33) == ':kept') and 1 or 0,
     line,
     sharers,
+    redis.call('GET', KEYS[7]) or '',
+    owner == pause_mark() and 1 or 0,
 }

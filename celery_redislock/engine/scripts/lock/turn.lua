@@ -7,6 +7,9 @@
 -- is in the lock, so a message that is lost or read twice does no harm.
 -- One waiter, the watcher, asks every second; the others ask every few seconds. So a dead waiter that was
 -- given its turn does not hold up those behind it.
+-- A pause (limit.lua) stands before all waiters for as long as it lasts, whoever leaves: a member of `waiters` that
+-- begins with the mark below, then since when, and what it says to those that it refuses. Its score is the time of its
+-- end, negative, milliseconds. When the lock is free the pause takes it. So who asks alone finds it as it finds a holder.
 
 -- How long a waiter has to take its turn, and the watcher to ask again; milliseconds.
 local TURN_MS = 1000
@@ -15,6 +18,8 @@ local GRACE_MS = 1000
 -- Longer than the longest sleep of a waiter, so that nothing stays behind; milliseconds.
 local QUEUE_TTL_MS = 60000
 local MAILBOX_TTL_MS = 10000
+-- A pause that lasts longer than this has no end, milliseconds.
+local FOR_EVER_MS = 1000000000000000
 
 local function mailbox_of(waiters, token)
     return waiters .. ':' .. token
@@ -24,7 +29,40 @@ local function who_of(token)
     return token .. ':who'
 end
 
+-- What the lock holds while it is paused and nobody has it: 32 characters, like a token.
+local function pause_mark()
+    return 'see:redislock.limit:it-is-paused'
+end
+
+local function is_pause(token)
+    return string.sub(token, 1, 32) == pause_mark()
+end
+
+-- For how long yet the lock is paused, and by which member of the line; nil if it is not. One that is over is forgotten.
+local function pause_left(waiters, now)
+    local first = redis.call('ZRANGE', waiters, 0, 0, 'WITHSCORES')
+    if not first[1] or not is_pause(first[1]) then
+        return nil
+    end
+    local left = -first[2] - now
+    if left > 0 then
+        return left, first[1]
+    end
+    redis.call('ZREM', waiters, first[1])
+    return nil
+end
+
+-- The line is forgotten when nobody has asked for a minute; a pause is not.
+local function keep_line(waiters, now)
+    if not pause_left(waiters, now) then
+        redis.call('PEXPIRE', waiters, QUEUE_TTL_MS)
+    end
+end
+
 local function wake(waiters, token)
+    if is_pause(token) then
+        return
+    end
     local mailbox = mailbox_of(waiters, token)
     redis.call('RPUSH', mailbox, '1')
     redis.call('PEXPIRE', mailbox, MAILBOX_TTL_MS)
@@ -61,8 +99,29 @@ local function watches(waiters, seen, token, now)
     return true
 end
 
+-- The lock is free: if it is paused, nobody may have it. RECORD_MS is that of fence.lua.
+local function pause(lock, holder, waiters, now)
+    local left, member = pause_left(waiters, now)
+    if not left then
+        return false
+    end
+    local last = string.match(redis.call('GET', holder) or '', '^%S+ (%d+)') or '0'
+    local record = pause_mark() .. ' ' .. last .. string.sub(member, 33) .. ' 0'
+    if left > FOR_EVER_MS then
+        redis.call('SET', lock, pause_mark())
+        redis.call('SET', holder, record)
+    else
+        redis.call('SET', lock, pause_mark(), 'PX', left)
+        redis.call('SET', holder, record, 'PX', left + RECORD_MS)
+    end
+    return true
+end
+
 -- The lock is free: give it to the first waiter that is alive, for the time that it has to take its turn.
 local function hand_over(lock, holder, waiters, seen, now)
+    if pause(lock, holder, waiters, now) then
+        return pause_mark()
+    end
     local head = redis.call('ZPOPMIN', waiters)[1]
     while head do
         local alive_until = tonumber(redis.call('HGET', seen, head) or 0)

@@ -9,7 +9,8 @@
 -- KEYS[7]  places     hash, token -> slot, fencing token, since, metadata
 -- KEYS[8]  gaps       sorted set, the free slots below the highest in use
 -- KEYS[9]  ways       hash, token -> limit of the waiters that are to share the lock
--- KEYS[10]  pending   hash, the runs that are pending until the lock is free
+-- KEYS[10]  limit     string, what an operator has set for all; see limit.lua
+-- KEYS[11]  pending   hash, the runs that are pending until the lock is free
 -- ARGV[1]  token      the caller's mark, 32 characters, made before the first send
 -- ARGV[2]  ttl        length of the lease, milliseconds
 -- ARGV[3]  patience   longest sleep of the caller in milliseconds; 0: it does not wait (any more)
@@ -26,7 +27,7 @@
 --          {-1} the question is over: the caller has left since, or has given the place back
 
 local lock, holder, waiters, seen, questions = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local sharers, places, gaps, ways, pending = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
+local sharers, places, gaps, ways, pending = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[11]
 local token, number, limit = ARGV[1], ARGV[5], ARGV[6]
 
 -- fence.lua
@@ -49,7 +50,7 @@ if redis.call('EXISTS', lock, waiters, questions, sharers, places, gaps, pending
 
     local keys = {
         lock = lock, holder = holder, waiters = waiters, seen = seen,
-        sharers = sharers, places = places, gaps = gaps, ways = ways,
+        sharers = sharers, places = places, gaps = gaps, ways = ways, limit = KEYS[10],
     }
     local now = tonumber(since)
     local owner = redis.call('GET', lock)
@@ -68,8 +69,8 @@ if redis.call('EXISTS', lock, waiters, questions, sharers, places, gaps, pending
         return {1, fencing_token, '', redis.call('EXISTS', pending), of == '-' and -1 or tonumber(slot)}
     end
 
-    -- Refused: for how long to sleep, and who is in the way.
-    local function refuse(left, description)
+    -- Refused: for how long to sleep, and who is in the way. What an operator has set may end before that one leaves.
+    local function refuse(left, description, ends)
         local sleep = tonumber(ARGV[3])
         if sleep == 0 then
             if redis.call('ZREM', waiters, token) == 1 then
@@ -87,11 +88,14 @@ if redis.call('EXISTS', lock, waiters, questions, sharers, places, gaps, pending
             redis.call('ZADD', waiters, now_us, token)
             redis.call('HSET', keys.seen, who_of(token), ARGV[4])
         end
-        redis.call('PEXPIRE', waiters, QUEUE_TTL_MS)
+        keep_line(waiters, now)
         redis.call('HSET', keys.ways, token, limit)
         redis.call('PEXPIRE', keys.ways, QUEUE_TTL_MS)
         if left >= 0 and left < sleep then
             sleep = left
+        end
+        if ends and ends >= 0 and ends < sleep then
+            sleep = ends
         end
         if watches_sharers(keys, token, now) and TURN_MS < sleep then
             sleep = TURN_MS
@@ -147,14 +151,15 @@ if redis.call('EXISTS', lock, waiters, questions, sharers, places, gaps, pending
     count, is_anybody_ahead = admit(keys, now, count, token)
     if not count then
         local turn = redis.call('GET', lock)
-        return refuse(TURN_MS, description(redis.call('GET', holder), turn))
+        return refuse(redis.call('PTTL', lock), description(redis.call('GET', holder), turn))
     end
 
+    local for_all = limit_for_all(keys)
     slot = redis.call('HGET', places, turn_of(token))
     if slot then
         redis.call('DEL', mailbox_of(waiters, token))
         redis.call('HDEL', places, turn_of(token))
-    elseif not is_anybody_ahead and fits(limit, count) then
+    elseif not is_anybody_ahead and fits(for_all or limit, count) then
         slot = enter(keys, token, now + counts_for)
     else
         if count > before then
@@ -163,7 +168,7 @@ if redis.call('EXISTS', lock, waiters, questions, sharers, places, gaps, pending
         local first = redis.call('ZRANGE', sharers, 0, 0, 'WITHSCORES')
         local left = first[2] and tonumber(first[2]) - now or TURN_MS
         local known = first[1] and redis.call('HGET', places, first[1]) or ''
-        return refuse(left, string.match(known, '^%S+ (.*)$') or '')
+        return refuse(left, string.match(known, '^%S+ (.*)$') or '', for_all and redis.call('PTTL', keys.limit))
     end
     longest = math.max(counts_for, longest_left(keys, now))
     redis.call('PEXPIRE', gaps, longest + RECORD_MS)

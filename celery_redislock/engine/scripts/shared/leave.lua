@@ -9,6 +9,7 @@
 -- KEYS[7]  places     hash, token -> slot, fencing token, since, metadata
 -- KEYS[8]  gaps       sorted set, the free slots below the highest in use
 -- KEYS[9]  ways       hash, token -> limit of the waiters that are to share the lock
+-- KEYS[10]  limit     string, what an operator has set for all; see limit.lua
 -- ARGV[1]  token      the caller's token
 -- ARGV[2]  number     the questions up to this one are over: what was granted to a later one stays
 --
@@ -18,7 +19,7 @@
 
 local keys = {
     lock = KEYS[1], holder = KEYS[2], waiters = KEYS[3], seen = KEYS[4],
-    sharers = KEYS[6], places = KEYS[7], gaps = KEYS[8], ways = KEYS[9],
+    sharers = KEYS[6], places = KEYS[7], gaps = KEYS[8], ways = KEYS[9], limit = KEYS[10],
 }
 local token, number = ARGV[1], ARGV[2]
 

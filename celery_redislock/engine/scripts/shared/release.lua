@@ -9,8 +9,9 @@
 -- KEYS[7]  places     hash, token -> slot, fencing token, since, metadata
 -- KEYS[8]  gaps       sorted set, the free slots below the highest in use
 -- KEYS[9]  ways       hash, token -> limit of the waiters that are to share the lock
--- KEYS[10]  pending   hash, the runs that are pending until the lock is free
--- KEYS[11]  done          string, for the work that was done: there while it is remembered; may be missing
+-- KEYS[10]  limit     string, what an operator has set for all; see limit.lua
+-- KEYS[11]  pending   hash, the runs that are pending until the lock is free
+-- KEYS[12]  done          string, for the work that was done: there while it is remembered; may be missing
 -- ARGV[1]  token      the caller's token
 -- ARGV[2]  min_hold   the place counts until this long after it was taken, milliseconds
 -- ARGV[3]  number     of the work that was done, or nothing to remember
@@ -23,7 +24,7 @@
 --          0 not the caller's any more, -1 taken from it by force
 
 local lock, holder, waiters, seen, questions = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local sharers, places, gaps, ways, pending = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
+local sharers, places, gaps, ways, pending = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[11]
 local token = ARGV[1]
 
 -- fence.lua
@@ -42,7 +43,7 @@ if is_alone and ARGV[2] == '0' and redis.call('EXISTS', waiters, pending) == 0 t
         redis.call('PEXPIRE', holder, RECORD_MS)
     end
     -- Not before the place is given back: at maxmemory the first write must be one that frees.
-    remember_release(questions, KEYS[11], ARGV[3], ARGV[4])
+    remember_release(questions, KEYS[12], ARGV[3], ARGV[4])
     return 1
 end
 
@@ -56,7 +57,7 @@ local LOST = '9007199254740991'
 
 local keys = {
     lock = lock, holder = holder, waiters = waiters, seen = seen,
-    sharers = sharers, places = places, gaps = gaps, ways = ways,
+    sharers = sharers, places = places, gaps = gaps, ways = ways, limit = KEYS[10],
 }
 
 local function answer()
@@ -104,5 +105,5 @@ settle(keys, now)
 if redis.call('GET', lock) == group_mark() then
     describe_another(keys, fencing_token)
 end
-remember_release(questions, KEYS[11], ARGV[3], ARGV[4])
+remember_release(questions, KEYS[12], ARGV[3], ARGV[4])
 return answer()

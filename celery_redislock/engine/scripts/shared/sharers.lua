@@ -9,7 +9,8 @@
 -- for it. `token .. ":kept"` is a place that was given back and counts until its min_hold is over.
 -- All kinds wait in the one line of `turn.lua`. `ways` (hash) has the limit of each waiter that is to share the lock,
 -- or "-" for any number; a waiter that is not in there wants the lock for itself.
--- `keys` is a table: lock, holder, waiters, seen, sharers, places, gaps, ways.
+-- `limit` (string) has what an operator has set for all, see limit.lua.
+-- `keys` is a table: lock, holder, waiters, seen, sharers, places, gaps, ways, limit.
 
 local function turn_of(token)
     return token .. ':turn'
@@ -71,6 +72,11 @@ local function step_out(keys, token)
     end
 end
 
+-- How many an operator lets in, whatever the limit of each; nil: that is not set.
+local function limit_for_all(keys)
+    return string.match(redis.call('GET', keys.limit) or '', '^%d+')
+end
+
 -- Whether one more, with this limit, comes in beside those that hold the lock.
 local function fits(limit, number)
     return limit == '-' or number < tonumber(limit)
@@ -90,14 +96,21 @@ local function give_turn(keys, token, now)
 end
 
 -- The lock is free or shared: give those at the head of the line that fit their turn, and wake them. Returns false if
--- somebody who wants the lock for itself has the turn, else how many hold it, and whether anybody is left in line.
+-- somebody who wants the lock for itself has the turn, or it is paused; else how many hold it, and whether anybody is
+-- left in line.
 local function admit(keys, now, number, me)
+    if number == 0 and pause(keys.lock, keys.holder, keys.waiters, now) then
+        return false
+    elseif number > 0 and pause_left(keys.waiters, now) then
+        return number, true
+    end
     local head = redis.call('ZRANGE', keys.waiters, 0, 0)[1]
+    local for_all = head and limit_for_all(keys)
     while head do
         local alive_until = tonumber(redis.call('HGET', keys.seen, head) or 0)
         local limit = redis.call('HGET', keys.ways, head)
         local is_alive = alive_until >= now
-        if is_alive and (limit and not fits(limit, number) or not limit and number > 0) then
+        if is_alive and (limit and not fits(for_all or limit, number) or not limit and number > 0) then
             return number, true
         end
         redis.call('ZREM', keys.waiters, head)
