@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["pytest_configure", "pytest_runtest_setup", "pytest_runtest_teardown", "redislock"]
 
 _MODES = ("memory", "real", "off")
+#: What a store in memory is made of. Where it is not installed, the settings hold.
+_NEEDED = ("fakeredis", "lupa")
 
 #: A worker stores a result a moment before it gives the lock back: how long that is waited for, seconds.
 _RELEASED_S, _LOOK_S = 1.0, 0.01
@@ -131,7 +133,7 @@ def _is_in_this_process(conf: Any) -> bool:
     broker = conf.broker_url or conf.get("broker_transport") or ""
     urls = broker.split(";") if isinstance(broker, str) else broker
     is_in_memory = all(str(url).partition("://")[0] == "memory" for url in urls)
-    return bool(conf.task_always_eager or is_in_memory) and find_spec("fakeredis") is not None
+    return bool(conf.task_always_eager or is_in_memory) and all(map(find_spec, _NEEDED))
 
 
 def _mode_of(item: pytest.Item) -> str:
