@@ -14,8 +14,9 @@ import redis
 from ..config import under_test
 from ..config.memory import MemoryRedis
 from ..config.plan import Planned
+from ..config.sharing import is_limit
 from ..durations import to_ms
-from ..engine import Inspection, RedisLock, RedisLocks, inspect_all
+from ..engine import Inspection, Limits, RedisLock, RedisLocks, inspect_all
 from ..errors import ConfigurationError
 from ..events import Conflicted, Lost, Ticked, listen, unlisten
 from ..pending.publish import publish_pending
@@ -26,6 +27,8 @@ __all__ = ["LockStore"]
 
 #: How long a loss may take until the run hears of it, seconds.
 _TOLD_S = 5.0
+#: Who sets limits.
+_OPERATOR = "a test"
 
 
 class LockStore:
@@ -132,6 +135,24 @@ class LockStore:
             ConfigurationError: It is no duration.
         """
         self._memory.advance(to_ms(seconds, "seconds", minimum_ms=0) / 1000)
+
+    def limit(self, name: str, n: int | None) -> None:
+        """Have an operator let at most so many share a lock, as ``celery locks limit`` does.
+
+        Args:
+            name: The full Redis key.
+            n: At least 1; None: what the tasks say counts again.
+
+        Raises:
+            ConfigurationError: It is no such number.
+        """
+        if n is not None and not is_limit(n):
+            raise ConfigurationError(f"limit() needs an int of at least 1, or None, not {n!r}")
+        limits = Limits(self.client, name)
+        if n is None:
+            limits.reset(_OPERATOR)
+        else:
+            limits.set(n, None, _OPERATOR, "")
 
     def down(self) -> AbstractContextManager[LockStore]:
         """Have the store be away from now on.
