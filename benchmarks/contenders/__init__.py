@@ -14,6 +14,7 @@ __all__ = [
     "LOCKS",
     "OBSERVED",
     "PINGS",
+    "SHARED",
     "TASKS",
     "TASK_PARTS",
     "Contender",
@@ -48,6 +49,12 @@ LOCKS = {
     "redlock-ng": Entry("redlock-ng", "redlock_ng:RedlockNgContender", "redis5", "redlock-ng"),
     "sherlock": Entry("sherlock", "sherlock_lock:SherlockContender", "redis4", "sherlock"),
     "pottery": Entry("pottery", "pottery_redlock:PotteryContender", package="pottery"),
+}
+
+#: What several hold at once.
+SHARED = {
+    "redislock-shared": Entry("celery_redislock, `shared=True`", "ours:Readers", package="celery-redislock"),
+    "redislock-limit": Entry("celery_redislock, `limit=2000`", "ours:Places", package="celery-redislock"),
 }
 
 #: What a free cycle is told against.
@@ -99,7 +106,7 @@ OBSERVED = {
     "locked-seen": Entry("celery_redislock, Prometheus and OpenTelemetry", package="celery-redislock"),
 }
 
-CONTENDERS = {**LOCKS, **PINGS, **TASKS, **TASK_PARTS, **OBSERVED}
+CONTENDERS = {**LOCKS, **SHARED, **PINGS, **TASKS, **TASK_PARTS, **OBSERVED}
 
 
 def contender_of(name: str, port: int) -> Contender:

@@ -42,6 +42,20 @@ class RedislockContender:
         return not lock.lost and lock.owned()
 
 
+class Readers(RedislockContender):
+    """Any number hold it at once."""
+
+    def make(self, name: str, ttl_s: float) -> RedisLock:
+        return RedisLock(self._client, name, expire=ttl_s, metadata={"owner": "benchmark"}, shared=True)
+
+
+class Places(RedislockContender):
+    """At most so many hold it at once."""
+
+    def make(self, name: str, ttl_s: float) -> RedisLock:
+        return RedisLock(self._client, name, expire=ttl_s, metadata={"owner": "benchmark"}, limit=2000)
+
+
 class PackedByRedisPy(RedislockContender):
     """The same, but redis-py packs the commands: what our own packer saves."""
 

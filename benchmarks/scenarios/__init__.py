@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 #: Also the order in which they run.
 NAMES = (
     "free_cycle",
+    "shared_cycle",
     "handoff",
+    "shared_waiting",
     "idle",
     "killed",
     "names",
