@@ -5,6 +5,6 @@
 * ``ground.py`` the locks, and who asks for them
 * ``ledger.py`` what each process writes down of its grants, so that a kill takes nothing away
 * ``contender.py`` one process: threads that take places and give them back
-* ``trouble.py`` what befalls the processes and their connections
+* ``trouble.py`` what befalls the processes, their connections and the limits of the locks
 * ``verdict.py`` reads the ledgers: who believed in what at the same time?
 """

@@ -68,7 +68,7 @@ def play(server: Server, rng: random.Random, folder: Path, seconds: float) -> tu
     crowd.end()
     ledgers = {path.name: read(path) for path in folder.iterdir()}
     deaths = {path.name: died for path, died in crowd.deaths.items()}
-    verdict = judge(ledgers, deaths, began, ended)
+    verdict = judge(ledgers, deaths, began, ended, trouble.changes)
     verdict.offences += [*crowd.died_by_themselves, *_stuck(client)]
     return verdict, dict(trouble.count)
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 #: Length of a lease, seconds.
 TTL_S = 0.6
+#: For how long an operator pauses a lock, seconds.
+PAUSED_S = 4.0
 #: As many milliseconds a place of `RATE` counts.
 WINDOW_MS = 100
 

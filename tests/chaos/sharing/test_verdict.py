@@ -12,7 +12,7 @@ import pytest
 from ...support.places import ROOT
 from .ground import GROUNDS, READER, STRANGER, WRITER
 from .ledger import ENDED, GRANTED, Ledger, Record, read
-from .verdict import STUCK_S, Verdict, judge
+from .verdict import LATE_S, PAUSED, STUCK_S, Change, Verdict, judge
 
 #: Which lock the grants below are of: one without a window.
 PLACE = 0
@@ -54,6 +54,21 @@ def test_the_last_that_came_in_had_a_limit_of_at_least_their_number() -> None:
     verdict = verdict_on(grant(0, 2, 1, 3, 2), grant(1, 2, 1, 3, 2), grant(2, 2, 1.5, 3, 2))
 
     assert "more than the limit" in verdict.offences[0]
+
+
+def test_what_is_set_for_all_counts_once_all_know_of_it() -> None:
+    def with_limit(limit: int | None, *grants: list[Record]) -> list[str]:
+        ledger = [record for each in grants for record in each]
+        changes = [Change(PLACE, limit, 1.0, 1.1)]
+        return judge({"one": ledger}, {}, 0, 9, changes).offences
+
+    two, later = (grant(0, READER, 1.05, 5, 4.9), grant(1, READER, 1.06, 5, 4.9)), 1.2 + LATE_S
+    assert with_limit(1, *two) == []
+    assert with_limit(1, grant(0, READER, later, 5, 4), grant(1, READER, later, 5, 4)) != []
+    assert with_limit(2, grant(0, READER, later, 5, 4), grant(1, READER, later, 5, 4)) == []
+    assert with_limit(None, grant(0, READER, later, 5, 4), grant(1, READER, later, 5, 4)) == []
+    assert with_limit(PAUSED, grant(0, WRITER, 1.05, 2, 2)) == []
+    assert "paused" in with_limit(PAUSED, grant(0, WRITER, later, 5, 4))[0]
 
 
 def test_who_is_dead_or_has_lost_it_is_not_counted() -> None:

@@ -1,4 +1,4 @@
-"""Trouble: kills and stops contenders, cuts their connections, and has the server let all clients wait."""
+"""Trouble: kills and stops contenders, cuts their connections, pauses all clients, and changes limits."""
 
 from __future__ import annotations
 
@@ -15,9 +15,12 @@ from pathlib import Path
 
 import redis
 
+from celery_redislock.engine import Limits
+
 from ..journal import clock
 from .contender import WAIT_S, contend
-from .ground import TTL_S
+from .ground import GROUNDS, PAUSED_S, TTL_S
+from .verdict import PAUSED, Change
 
 #: Forked: a child has everything, wrong scripts too.
 _FORK = multiprocessing.get_context("fork")
@@ -83,18 +86,27 @@ class Crowd:
 
 
 class Trouble:
-    """What befalls a crowd: each kind again and again, at random."""
+    """What befalls a crowd: each kind again and again, at random.
+
+    Attributes:
+        count: What happened, and how often.
+        changes: What was set as the limit of a lock.
+    """
 
     def __init__(self, crowd: Crowd, client: redis.Redis, rng: random.Random) -> None:
         self._crowd, self._client, self._rng = crowd, client, rng
         self._stopped: list[tuple[float, int]] = []
+        self._paused: list[tuple[float, int]] = []
         self.count: Counter[str] = Counter()
+        self.changes: list[Change] = []
         #: What happens, and after how many seconds usually again.
         self._kinds: dict[str, tuple[float, Callable[[], None]]] = {
             "process killed": (1.5, crowd.kill),
             "process stopped": (2.0, self._stop),
             "connections cut": (1.0, self._cut),
             "all clients paused": (6.0, self._pause),
+            "limit changed": (1.0, self._change),
+            "lock paused": (5.0, self._pause_lock),
         }
         self._due = {name: clock() + self._rng.uniform(0, often) for name, (often, _) in self._kinds.items()}
 
@@ -106,11 +118,16 @@ class Trouble:
                 self.count[name] += 1
                 self._due[name] = clock() + often * self._rng.uniform(0.4, 1.6)
         self._go_on(clock())
+        for item in [item for item in self._paused if item[0] <= clock()]:
+            self._paused.remove(item)
+            self._set(item[1], None)
         self._crowd.look()
 
     def end(self) -> None:
-        """Let all go on."""
+        """Let all go on, with no limit but their own."""
         self._go_on(float("inf"))
+        for place in range(len(GROUNDS)):
+            self._set(place, None)
 
     def _stop(self) -> None:
         _, process = self._crowd.one()
@@ -123,6 +140,27 @@ class Trouble:
             self._stopped.remove(item)
             with suppress(ProcessLookupError):
                 os.kill(item[1], signal.SIGCONT)
+
+    def _change(self) -> None:
+        self._set(self._rng.randrange(len(GROUNDS)), self._rng.choice([1, 2, 4, 8, None, None]))
+
+    def _pause_lock(self) -> None:
+        place = self._rng.randrange(len(GROUNDS))
+        self._set(place, PAUSED)
+        self._paused.append((clock() + PAUSED_S, place))
+
+    def _set(self, place: int, number: int | None) -> None:
+        """Set a limit; of a rate it stays, for what is counted there."""
+        if GROUNDS[place].min_hold_ms and number:
+            return
+        limits, sent_at = Limits(self._client, GROUNDS[place].name), clock()
+        if number is None:
+            limits.reset("chaos")
+        elif number == PAUSED:
+            limits.pause(None, "chaos", "")
+        else:
+            limits.set(number, None, "chaos", "")
+        self.changes.append(Change(place, number, sent_at, clock()))
 
     def _cut(self) -> None:
         own = self._client.client_id()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from itertools import pairwise
 from math import inf
 from typing import NamedTuple
 
-from .ground import GROUNDS, READER, STRANGER, WRITER
+from .ground import GROUNDS, READER, STRANGER, TTL_S, WRITER
 from .ledger import ENDED, FAILED, GRANTED, WAITED, Record
 
 #: No lock may be without a grant for so long while many ask for it, seconds: several dead waiters may stand
@@ -17,6 +18,21 @@ from .ledger import ENDED, FAILED, GRANTED, WAITED, Record
 STUCK_S = 15.0
 #: By how much the server's clock, cut to milliseconds, may make a window shorter, microseconds.
 CUT_US = 2000
+
+
+#: How late somebody may know of its grant and believe in it, seconds: it had its turn for one, and a lease.
+LATE_S = 1.0 + TTL_S + 0.2
+#: In place of a limit: nobody may take the lock.
+PAUSED = 0
+
+
+class Change(NamedTuple):
+    """What was set as the limit of a lock at some time between two: None is nothing."""
+
+    place: int
+    limit: int | None
+    sent_at: float
+    done_at: float
 
 
 class Grant(NamedTuple):
@@ -43,7 +59,11 @@ class Verdict:
 
 
 def judge(
-    ledgers: Mapping[str, Iterable[Record]], deaths: Mapping[str, float], began: float, ended: float
+    ledgers: Mapping[str, Iterable[Record]],
+    deaths: Mapping[str, float],
+    began: float,
+    ended: float,
+    changes: Sequence[Change] = (),
 ) -> Verdict:
     """Judge a whole run.
 
@@ -51,6 +71,7 @@ def judge(
         ledgers: The records of each contender.
         deaths: When it was killed, of those that were.
         began, ended: When all were there.
+        changes: Of the limits, in their order.
     """
     verdict, found = Verdict(), Counter[int]()
     grants: dict[int, list[Grant]] = defaultdict(list)
@@ -63,7 +84,8 @@ def judge(
     )
     for place, ground in enumerate(GROUNDS):
         of_lock = sorted(grants[place])
-        verdict.most[ground.name] = _judge_company(verdict, ground.name, of_lock)
+        in_force = InForce([change for change in changes if change.place == place])
+        verdict.most[ground.name] = _judge_company(verdict, ground.name, of_lock, in_force)
         _judge_fencing_tokens(verdict, ground.name, of_lock)
         _judge_gaps(verdict, ground.name, [began, *(grant.at for grant in of_lock), ended])
         if ground.min_hold_ms:
@@ -88,7 +110,26 @@ def _grants_of(
         yield begun.ground, Grant(begun.at, until, begun.kind, begun.fencing_token, name)
 
 
-def _judge_company(verdict: Verdict, name: str, grants: Sequence[Grant]) -> int:
+class InForce:
+    """Which limits of a lock may have been in force when.
+
+    Args:
+        changes: In their order.
+    """
+
+    def __init__(self, changes: Sequence[Change]) -> None:
+        self._changes = [Change(0, None, -inf, -inf), *changes]
+        self._ends = [*(change.done_at for change in changes), inf]
+
+    def limit_of(self, grant: Grant) -> float:
+        """Return the largest limit with which this one may have come in."""
+        first = bisect_left(self._ends, grant.at - LATE_S)
+        last = bisect_left(self._changes, grant.at, key=lambda change: change.sent_at)
+        limits = [change.limit for change in self._changes[first:last]]
+        return max(_limit(grant) if limit is None else limit for limit in limits)
+
+
+def _judge_company(verdict: Verdict, name: str, grants: Sequence[Grant], in_force: InForce) -> int:
     """Look at who is there whenever somebody comes; return how many were there at most.
 
     Of those that share a lock at one time, the last that came in had a limit of at least their number.
@@ -98,13 +139,15 @@ def _judge_company(verdict: Verdict, name: str, grants: Sequence[Grant]) -> int:
     for grant in grants:
         if grant.until <= grant.at:
             continue
+        if grant.kind != STRANGER and in_force.limit_of(grant) == PAUSED:
+            verdict.offences.append(f"{name}: somebody came in while it was paused: {grant}")
         present = [other for other in present if other.until > grant.at]
         alone = [other for other in present if other.kind in (WRITER, STRANGER)]
         if alone or (present and grant.kind in (WRITER, STRANGER)):
             verdict.offences.append(f"{name}: somebody who has it alone is beside others: {grant}, {present}")
         present.append(grant)
         most = max(most, len(present))
-        if not alone and len(present) > max(map(_limit, present)):
+        if not alone and len(present) > 1 and len(present) > max(map(in_force.limit_of, present)):
             verdict.offences.append(f"{name}: {len(present)} hold it, more than the limit: {present}")
     return most
 
