@@ -44,7 +44,8 @@ class Outcome(Enum):
 RETURNING_S = 0.25
 #: The same for what the run itself has published: its chain's next member, its callback, seconds.
 CONTINUATION_S = 5.0
-#: Of those who share a lock so many are looked at: each costs a question to the result backend.
+#: So many of those who share a lock are asked whether they have returned: each costs the result backend a
+#: question.
 LOOKED_AT = 10
 
 
@@ -84,7 +85,7 @@ def attempt(
 def _holders_of(lock: RedisLock, holder: Holder) -> list[Holder]:
     """Return who has a lock, as far as a caller needs to know that wants to share it."""
     # Who wants it alone has to wait for all of them: that one of several is about to end is no help.
-    return lock.holders()[:LOOKED_AT] if lock.shared else [holder]
+    return lock.holders() if lock.shared else [holder]
 
 
 def _until_returned(task: Task[..., Any], holders: list[Holder]) -> float:
@@ -97,7 +98,7 @@ def _until_returned(task: Task[..., Any], holders: list[Holder]) -> float:
     if task.request.parent_id in ids:
         return CONTINUATION_S
     try:
-        is_returning = any(task.AsyncResult(each).state in states.READY_STATES for each in ids)
+        is_returning = any(task.AsyncResult(each).state in states.READY_STATES for each in ids[:LOOKED_AT])
     except Exception:  # noqa: BLE001 - a backend that cannot tell: the usual conflict
         return 0.0
     return RETURNING_S if is_returning else 0.0

@@ -404,8 +404,8 @@ def test_in_shadow_that_runs_too(app: Celery) -> None:
 
 def test_what_the_run_has_published_waits_for_its_place(app: Celery, client: redis.Redis) -> None:
     """A chain's next member comes before the run has given its place back. It may be any of the holders."""
-    task = task_of(app, lock_limit=3, lock_on_conflict="fail")
-    with held(client, 1, id="one"), held(client, 1, id="the parent") as parent, held(client, 1, id="two"):
+    task = task_of(app, lock_limit=13, lock_on_conflict="fail")
+    with held(client, 11, id="one"), held(client, 1, id="the parent") as parent, held(client, 1, id="two"):
         result = task.apply_async()
         request = received(app, task)
         request.request_dict["parent_id"] = "the parent"
