@@ -8,20 +8,23 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import redis
 from celery import Celery, chain, states
+from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
 
 from celery_redislock import (
     ConfigurationError,
     LockBusy,
     LockKey,
     LockKeyError,
+    LockLost,
     RedisLock,
+    StoreUnavailable,
     current_lock,
     events,
     locked_batch,
@@ -311,6 +314,51 @@ def test_a_retry_of_the_body_has_room(app: Celery) -> None:
     received(app, task).execute()
 
     assert result.result == "done"
+
+
+@pytest.mark.parametrize("kind", [{"lock_shared": True}, {"lock_limit": 3}], ids=str)
+@pytest.mark.parametrize("error", [None, KeyError, Ignore, Reject, SystemExit, SoftTimeLimitExceeded])
+def test_each_end_of_a_run_gives_its_place_back(
+    app: Celery, client: redis.Redis, kind: dict[str, Any], error: type[BaseException] | None
+) -> None:
+    def body() -> None:
+        assert client.exists(API)
+        if error is not None:
+            raise error
+
+    with suppress(SystemExit):
+        run(app, task_of(app, body, **kind))
+
+    assert client.exists(API) == 0
+
+
+@pytest.mark.parametrize("kind", [{"lock_shared": True}, {"lock_limit": 3}], ids=str)
+def test_a_run_from_which_the_lock_is_taken_by_force_is_told(
+    app: Celery, client: redis.Redis, kind: dict[str, Any]
+) -> None:
+    def body() -> None:
+        assert RedisLock(client, API).force_release()
+        current_lock().renew()
+        current_lock().ensure_held()
+
+    result = run(app, task_of(app, body, **kind))
+
+    assert isinstance(result.result, LockLost)
+    assert client.exists(API) == 0
+
+
+@pytest.mark.parametrize("kind", [{"lock_shared": True}, {"lock_limit": 3}], ids=str)
+def test_without_redis_no_run_begins(app: Celery, kind: dict[str, Any]) -> None:
+    ran: list[int] = []
+    task = task_of(app, lambda: ran.append(1), lock_on_error="fail", **kind)
+    result = task.apply_async()
+    request = received(app, task)
+    app.conf.redislock_url = "redis://127.0.0.1:1/0"
+
+    request.execute()
+
+    assert isinstance(result.result, StoreUnavailable)
+    assert ran == []
 
 
 def test_min_hold_and_a_limit_make_a_window(app: Celery, client: redis.Redis) -> None:
