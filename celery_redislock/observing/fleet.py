@@ -95,21 +95,25 @@ def _all(provider: LockProvider) -> Any:
 
 
 def _is_of_a_task(seen: Inspection) -> bool:
-    # A beat leads for as long as it lives: that says nothing of how long locks are held. A pause is no hold.
-    return seen.holder.metadata.get("role") != "leader" and not seen.is_paused
+    # A beat leads for as long as it lives: that says nothing of how long locks are held.
+    return seen.holder.metadata.get("role") != "leader"
 
 
 def _task_of(seen: Inspection) -> str:
-    return seen.holder.metadata.get("task") or UNKNOWN
+    facts = seen.holder.metadata
+    if seen.is_paused and seen.line:
+        # Nobody has it: it is counted where its waiters belong.
+        facts = seen.line[0].metadata
+    return facts.get("task") or UNKNOWN
 
 
 def _row(seen: Inspection, at: datetime) -> Row:
     first = next(iter(seen.line), None)
     return Row(
-        held=1,
+        held=int(not seen.is_paused),
         waiters=seen.waiters,
         oldest_wait_s=_since(first.since if first else None, at),
-        oldest_hold_s=_since(seen.holder.since, at),
+        oldest_hold_s=0.0 if seen.is_paused else _since(seen.holder.since, at),
     )
 
 

@@ -148,7 +148,9 @@ class LockView:
         if self.seen is None:
             return {}
         if self.seen.is_paused:
-            return {"waiters": str(self.seen.waiters)}
+            since = self.seen.holder.since
+            known = {} if since is None else {"since": since.isoformat(timespec="seconds")}
+            return {**known, "waiters": str(self.seen.waiters)}
         holder = self.seen.holder
         values = {printable(label): printable(value) for label, value in holder.metadata.items()}
         values["since"] = holder.since.isoformat(timespec="seconds") if holder.since else _UNKNOWN

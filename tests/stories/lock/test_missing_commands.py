@@ -67,7 +67,7 @@ def test_the_page_names_every_command_that_a_script_calls() -> None:
         name.lower() for path in scripts for name in re.findall(r"redis\.call\('(\w+)'", path.read_text())
     }
 
-    purposes = ("coalesce", "LockedScheduler", "writing [statistics]")
+    purposes = ("coalesce", "LockedScheduler", "writing [statistics]", "locks limit")
     listed = {*rights.COMMANDS, *(each for purpose in purposes for each in rights.more(purpose))}
     assert called <= {word.removeprefix("+") for word in listed}
 

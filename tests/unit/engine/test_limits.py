@@ -15,8 +15,10 @@ import redis
 from celery_redislock import LockBusy, RedisLock
 from celery_redislock.engine import Limits, inspect, inspect_all, store_of
 from celery_redislock.engine.lease.lease import now
+from celery_redislock.engine.lease.verbs import LockVerbs
 from celery_redislock.engine.protocol import exclusive, shared
 from celery_redislock.engine.protocol import limit as words
+from celery_redislock.engine.protocol.exclusive import Busy
 from celery_redislock.engine.protocol.keys import group_keys_of, keys_of
 
 from ...mutants.scripts import gone_wrong
@@ -254,6 +256,17 @@ def test_a_pause_stays_while_those_who_wait_come_and_go(client: redis.Redis, lim
 
     limits.reset(BY)
     assert all(0 < client.ttl(key) <= 60 for key in client.keys("*"))
+
+
+def test_who_waits_for_the_end_of_a_pause_sleeps_as_long_as_behind_a_holder(
+    client: redis.Redis, limits: Limits
+) -> None:
+    limits.pause(None, BY, "")
+    verbs, token = LockVerbs(store_of(client), NAME), uuid4().hex
+
+    answers = [verbs.acquire(token, 30_000, 4000, "{}") for _ in range(2)]
+
+    assert [isinstance(answer, Busy) and answer.sleep_s for answer in answers] == [4.0, 4.0]
 
 
 def test_a_pause_that_ends_leaves_nothing_for_ever(client: redis.Redis, limits: Limits) -> None:

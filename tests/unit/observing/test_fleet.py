@@ -10,7 +10,7 @@ import redis
 from celery import Celery
 from prometheus_client import CollectorRegistry
 
-from celery_redislock import RedisLock
+from celery_redislock import RedisLock, limits
 from celery_redislock.config.provider import provider_of
 from celery_redislock.observing import fleet
 from celery_redislock.observing.fleet import Fleet, Look, Row, largest, look
@@ -58,6 +58,19 @@ def test_who_waits_is_counted_and_the_oldest_is_timed(
     assert waiting.answer()
     assert row().waiters == row().oldest_wait_s == 0
     waiting.lock.release()
+
+
+def test_a_paused_lock_is_not_held_and_who_waits_for_it_is_counted(app: Celery, client: redis.Redis) -> None:
+    limits.pause(app, "a")
+    waiter = RedisLock(client, "redislock:a", metadata={"task": "t"})
+    waiting = Waiting(waiter, timeout=10, then=RedisLock.release)
+    eventually(lambda: client.zcard("redislock.waiters:{redislock:a}") == 2)
+
+    row = (look(provider_of(app), []).rows or {})["t"]
+
+    assert (row.held, row.waiters, row.oldest_hold_s) == (0, 1, 0.0)
+    limits.reset(app, "a")
+    assert waiting.answer(within=10)
 
 
 @pytest.mark.usefixtures("held")

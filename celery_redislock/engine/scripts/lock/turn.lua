@@ -84,7 +84,7 @@ end
 -- Whether this waiter is the watcher, or becomes it. The head of the line need not watch.
 local function watches(waiters, seen, token, now)
     local rank = redis.call('ZRANK', waiters, token)
-    if rank == 0 then
+    if rank == 0 or (rank == 1 and is_pause(redis.call('ZRANGE', waiters, 0, 0)[1])) then
         return false
     end
     local watch = redis.call('HMGET', seen, 'watcher', 'watch_until')
