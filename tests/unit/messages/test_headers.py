@@ -41,13 +41,14 @@ def test_each_header_is_in_the_table() -> None:
 
 def test_no_other_module_spells_a_header() -> None:
     spelled = {
-        (path.name, node.value)
+        (path.relative_to(PACKAGE).as_posix(), node.value)
         for path in PACKAGE.rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Constant) and node.value in NAMES
     }
 
-    assert {name for name, _ in spelled} == {"headers.py"}
+    # pytest's mark has the name of a header, too.
+    assert {name for name, _ in spelled} - {"testing/plugin.py"} == {"messages/headers.py"}
 
 
 @pytest.mark.parametrize("value", [None, {}, "text", 7, [3, 4.0]])
