@@ -8,8 +8,10 @@ import random
 import signal
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 from uuid import uuid4
 
 import redis
@@ -23,10 +25,14 @@ from .ledger import ENDED, FAILED, GRANTED, WAITED, Ledger, Record
 THREADS = 8
 #: How long a holder works, seconds, and how often; the longest is longer than a lease.
 WORK_S = ((0.0, 7000), (0.002, 2900), (0.03, 100), (0.9, 3))
-#: Longest wait for a place, seconds.
-WAIT_S = 3.0
+#: How long it waits for a place, seconds, and how often: seldom for long, so that not all soon stand in line
+#: for the one lock that is paused.
+WAITS_S = ((0.0, 20), (0.2, 70), (3.0, 10))
+LONGEST_WAIT_S = 3.0
 #: One in so many forgets to give its place back.
 FORGETS = 4000
+
+T = TypeVar("T")
 
 #: What a program does that knows only SET NX PX.
 _FREE_IF_MINE = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
@@ -45,7 +51,7 @@ def contend(port: int, ledger: Path, seed: int) -> None:
     while not over.wait(0.1):
         pass
     for thread in threads:
-        thread.join(WAIT_S + 4 * TTL_S)
+        thread.join(LONGEST_WAIT_S + 4 * TTL_S)
 
 
 class Contender:
@@ -61,7 +67,7 @@ class Contender:
         rng = random.Random(seed)
         while not self._over.is_set():
             place = rng.randrange(len(GROUNDS))
-            (kind,) = rng.choices(*zip(*GROUNDS[place].askers, strict=True))
+            kind = _one_of(rng, GROUNDS[place].askers)
             ask = self._ask_as_stranger if kind == STRANGER else self._ask
             try:
                 ask(rng, place, kind)
@@ -72,7 +78,7 @@ class Contender:
     def _ask(self, rng: random.Random, place: int, kind: int) -> None:
         ground, renews = GROUNDS[place], rng.random() < 0.1
         lock = _lock_of(self._client, ground, kind, renews)
-        if not lock.acquire(blocking=rng.random() < 0.8, timeout=WAIT_S):
+        if not lock.acquire(blocking=True, timeout=_one_of(rng, WAITS_S)):
             self._ledger.write(Record(WAITED, place, kind, 0, 0, clock(), 0))
             return
         at = clock()
@@ -113,7 +119,13 @@ def _lock_of(client: redis.Redis, ground: Ground, kind: int, renews: bool) -> Re
 
 
 def _work(rng: random.Random) -> None:
-    lengths, often = zip(*WORK_S, strict=True)
-    seconds = rng.choices(lengths, often)[0] * rng.uniform(0.5, 1.5)
+    seconds = _one_of(rng, WORK_S) * rng.uniform(0.5, 1.5)
     if seconds:
         time.sleep(seconds)
+
+
+def _one_of(rng: random.Random, table: Sequence[tuple[T, int]]) -> T:
+    """Return one of the values of a table, each as often as it says."""
+    values, often = zip(*table, strict=True)
+    (value,) = rng.choices(values, often)
+    return value

@@ -34,7 +34,7 @@ _BOOK = ((READER, 85), (WRITER, 12), (STRANGER, 3))
 #: Several of each: while one waits for the lease of somebody who is dead, the others go on.
 GROUNDS = tuple(
     Ground(f"chaos:{name}:{number}", askers, min_hold_ms)
-    for number in range(2)
+    for number in range(4)
     for name, askers, min_hold_ms in (
         ("book", _BOOK, 0),
         ("pool of two to six", ((2, 30), (4, 40), (6, 30)), 0),

@@ -18,7 +18,7 @@ import redis
 from celery_redislock.engine import Limits
 
 from ..journal import clock
-from .contender import WAIT_S, contend
+from .contender import LONGEST_WAIT_S, contend
 from .ground import GROUNDS, PAUSED_S, TTL_S
 from .verdict import PAUSED, Change
 
@@ -69,7 +69,7 @@ class Crowd:
         for process in self._alive.values():
             process.terminate()
         for ledger, process in self._alive.items():
-            process.join(WAIT_S + 8 * TTL_S)
+            process.join(LONGEST_WAIT_S + 8 * TTL_S)
             if process.exitcode is None:
                 self.died_by_themselves.append(f"{ledger.name} did not end; above is what its threads do")
                 os.kill(process.pid or 0, signal.SIGUSR1)
@@ -106,7 +106,7 @@ class Trouble:
             "connections cut": (1.0, self._cut),
             "all clients paused": (6.0, self._pause),
             "limit changed": (1.0, self._change),
-            "lock paused": (5.0, self._pause_lock),
+            "lock paused": (15.0, self._pause_lock),
         }
         self._due = {name: clock() + self._rng.uniform(0, often) for name, (often, _) in self._kinds.items()}
 
